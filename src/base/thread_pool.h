@@ -1,0 +1,72 @@
+// A team of threads that runs one function at a time, with barriers inside it.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
+
+namespace s3d {
+
+class ThreadPool;
+
+// What a function running on the pool sees of its team. One object per call of ThreadPool::run.
+class Team {
+ public:
+  int size() const { return size_; }
+
+  // Returns when every thread of the team has arrived. Writes before it are visible after it.
+  void barrier();
+
+  // Splits [0, count) into chunks of `grain`, handed out in order to whoever is free, and calls body(begin, end).
+  // Every thread of the team must call it with the same arguments; ends with a barrier. Which thread runs a chunk is
+  // not fixed, so a result must not depend on it.
+  template <typename Body>
+  void for_chunks(size_t count, size_t grain, Body&& body) {
+    const size_t step = grain == 0 ? 1 : grain;
+    if (size_ == 1) {
+      if (count > 0) body(size_t{0}, count);
+      return;
+    }
+    for (size_t begin = claim(step); begin < count; begin = claim(step)) {
+      body(begin, begin + step < count ? begin + step : count);
+    }
+    finish_chunks();
+  }
+
+ private:
+  friend class ThreadPool;
+  explicit Team(int size) : size_(size) {}
+  size_t claim(size_t step) { return next_.fetch_add(step, std::memory_order_relaxed); }
+  void finish_chunks();  // barrier that also rewinds next_
+
+  int size_;
+  alignas(64) std::atomic<size_t> next_{0};
+  alignas(64) std::atomic<int> arrived_{0};
+  alignas(64) std::atomic<unsigned> phase_{0};
+};
+
+// Threads wait by spinning for a short while (a pass is a chain of very short steps), then sleep.
+// Thread rule: one run() at a time; the calling thread is thread 0 of the team.
+class ThreadPool {
+ public:
+  // `threads` >= 1, the caller included.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int size() const;
+
+  // Calls body(thread, team) on every thread of the pool and returns when all have returned.
+  void run(const std::function<void(int thread, Team& team)>& body);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Number of cores that this process may use.
+int usable_cores();
+
+}  // namespace s3d

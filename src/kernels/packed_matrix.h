@@ -1,0 +1,59 @@
+// Weights in the layout the kernels read: "r16", sixteen rows interleaved, one 32-bit lane a row (docs/kernels.md).
+#pragma once
+
+#include <ggml.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/result.h"
+#include "base/thread_pool.h"
+
+namespace s3d {
+
+// How a row of activations is stored for a weight type.
+enum class ActFormat {
+  kF32,     // float weights: floats
+  kQ8_32,   // Q8_0, Q4_0, Q4_1, Q5_0, Q5_1: int8, one float scale per 32
+  kQ8_256,  // K-quants: int8, one float scale per 256
+};
+
+// True for the tensor types the engine runs: F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q4_K Q5_K Q6_K.
+bool is_supported_weight(ggml_type type);
+ActFormat act_format(ggml_type type);
+
+// A [rows, cols] matrix in r16 layout; owns its memory (64-byte aligned, 2 MiB pages asked for). Move-only.
+// Rows are padded with zeros to a multiple of 16. Thread rule: const after pack().
+class PackedMatrix {
+ public:
+  PackedMatrix() = default;
+
+  // Packs `rows` rows of `cols` values of `type` from `src` (ggml's row-major block layout, each row starting at a
+  // multiple of ggml_row_size). Work is shared among the team that calls it when `pool` is not null.
+  // Errors: unsupported type, cols not a multiple of the type's block, out of memory.
+  static Result<PackedMatrix> pack(ggml_type type, const void* src, size_t rows, size_t cols, ThreadPool* pool);
+
+  ggml_type type() const { return type_; }
+  size_t rows() const { return rows_; }
+  size_t cols() const { return cols_; }
+  size_t units() const { return (rows_ + 15) / 16; }  // groups of 16 rows
+  size_t unit_bytes() const { return unit_bytes_; }
+  size_t bytes() const { return units() * unit_bytes_; }
+  bool empty() const { return data_ == nullptr; }
+  const std::byte* unit(size_t u) const { return data_.get() + u * unit_bytes_; }
+
+ private:
+  struct Free {
+    size_t bytes = 0;
+    void operator()(std::byte* p) const;
+  };
+  std::unique_ptr<std::byte, Free> data_;
+  ggml_type type_ = GGML_TYPE_F32;
+  size_t rows_ = 0;
+  size_t cols_ = 0;
+  size_t unit_bytes_ = 0;
+};
+
+}  // namespace s3d

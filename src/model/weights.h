@@ -1,0 +1,51 @@
+// The weights of a model, typed and packed for the kernels. Const after loading.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "file/gguf.h"
+#include "kernels/packed_matrix.h"
+#include "model/config.h"
+
+namespace s3d {
+
+// One transformer layer. Matrices are [out, in]; vectors are floats; an empty member is absent in this family.
+struct LayerWeights {
+  std::vector<float> attn_norm;       // [d_model]
+  PackedMatrix wq, wk, wv;            // [q_dim, d_model], [kv_dim, d_model] x2 (fused QKV of phi3 is split by rows)
+  std::vector<float> bq, bk, bv;      // qwen2
+  std::vector<float> q_norm, k_norm;  // [head_dim] qwen3, gemma3
+  PackedMatrix wo;                    // [d_model, q_dim]
+  std::vector<float> attn_post_norm;  // [d_model] gemma3
+  std::vector<float> ffn_norm;        // [d_model]
+  PackedMatrix w_gate, w_up;          // [d_ff, d_model]
+  PackedMatrix w_down;                // [d_model, d_ff]
+  std::vector<float> ffn_post_norm;   // [d_model] gemma3
+};
+
+// Progress of loading, in bytes of the file; called from the loading thread.
+using LoadProgress = std::function<void(size_t done, size_t total)>;
+
+struct Model {
+  ModelConfig config;
+  std::shared_ptr<const GgufFile> file;  // kept mapped: embedding rows are read from it
+  const Tensor* token_embedding;         // [vocab, d_model] in `file`
+  std::vector<LayerWeights> layers;
+  std::vector<float> output_norm;  // [d_model]
+  PackedMatrix head;               // [vocab, d_model], packed from output.weight or token_embd.weight
+  size_t packed_bytes() const;     // all packed matrices: what one full pass reads
+
+  // Row `token` of the embedding as floats, times config.embedding_scale; `out`: [d_model].
+  void embed(int32_t token, float* out) const;
+};
+
+// Reads, checks every shape against the config, packs (on `pool`), and releases the mapped pages as it goes, so that
+// peak memory stays near the file's size. Errors name the tensor, the expected and the found shape or type.
+Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig config, ThreadPool& pool,
+                         const LoadProgress& progress = {});
+
+}  // namespace s3d

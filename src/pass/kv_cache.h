@@ -1,0 +1,64 @@
+// Keys and values of many sequences, in pages of kPageTokens positions shared by reference.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "model/config.h"
+
+namespace s3d {
+
+using SeqId = int32_t;
+enum class KvType { kF16, kF32, kQ8_0 };
+Result<KvType> parse_kv_type(std::string_view name);  // "f16", "f32", "q8_0"
+std::string_view kv_type_name(KvType type);
+
+// Each sequence is a row of slots. Slots [0, length) are committed: slot i holds position i, written by full passes.
+// A pass writes the rows of its block into the slots after them ("pending"); then the caller commits, keeps a path, or
+// drops them. Pages are taken from a pool of fixed size and copied on write when two sequences share one.
+// Thread rule: structure changes by one thread at a time; the backend's threads write different slots of one pass.
+class KvCache {
+ public:
+  static constexpr int kPageTokens = 64;
+
+  // Room for `tokens` positions over all sequences (rounded up to pages); memory is touched only when used.
+  // Error: more than can be addressed or mapped; says how many bytes were asked for.
+  static Result<KvCache> create(const ModelConfig& config, KvType type, int64_t tokens);
+  KvCache(KvCache&&) noexcept;
+  KvCache& operator=(KvCache&&) noexcept;
+  ~KvCache();
+
+  SeqId add_sequence();
+  void remove_sequence(SeqId seq);
+  SeqId copy_sequence(SeqId seq);        // shares the committed pages
+  int length(SeqId seq) const;           // committed positions
+  void truncate(SeqId seq, int length);  // roll back; drops pending rows too
+
+  // Makes slots [length, length + rows) writable. Error: the pool has no page left (says size and what to raise).
+  Status reserve(SeqId seq, int rows);
+  // The first `rows` pending slots become committed.
+  void commit(SeqId seq, int rows);
+  // Pending slots length + path[0], length + path[1], … (ascending) become the committed slots length, length + 1, …
+  void commit_path(SeqId seq, std::span<const int> path);
+
+  KvType type() const;
+  int64_t capacity() const;  // positions
+  int64_t used() const;      // positions in pages that are taken
+  size_t bytes() const;      // of the whole pool
+  size_t bytes_per_token() const;
+
+  // For the backend: page `page` of a sequence for one layer. Layouts in pass/kv_layout.h.
+  std::byte* key_page(SeqId seq, int layer, int page);
+  std::byte* value_page(SeqId seq, int layer, int page);
+
+ private:
+  struct Impl;
+  explicit KvCache(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace s3d

@@ -1,0 +1,70 @@
+// The one interface above the kernels: run a list of layers over a block of rows, against a KV cache.
+//
+// A decode step, a prefill chunk, a draft pass, a tree verification, a layer-skip draft and a batch of many sequences
+// are all Blocks. Promise: a row's results depend only on its own token, position, ancestors and committed context;
+// not on the other rows, the number of threads, or the instruction set (DESIGN section 2).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "pass/kv_cache.h"
+
+namespace s3d {
+
+struct Row {
+  int32_t token;     // >= 0: token id; -1 - j: mask embedding j of the adapter (draft passes only)
+  int32_t position;  // its position in the sequence
+  int32_t parent;    // row index in this block whose child it is, always smaller than its own; -1: committed context
+  SeqId seq;
+};
+
+// Layers [0, head) and [n_layers - tail, n_layers) run, in order.
+struct LayerSet {
+  int head;
+  int tail;
+};
+
+enum class KvUse {
+  kPending,  // rows are written to the pending slots of their sequence, in block order; the caller commits
+  kScratch,  // the same, and dropped when the pass ends
+};
+
+enum class Want : uint8_t { kNothing, kLogits };
+
+struct Block {
+  std::span<const Row> rows;  // rows of one sequence need not be adjacent; their order is that of their slots
+  LayerSet layers;
+  bool adapter = false;  // run the adapter on mask rows (needs one)
+  KvUse kv = KvUse::kPending;
+  std::span<const Want> want;  // [n rows]: which rows need logits; empty = the last row only
+  bool want_hidden = false;    // also return the last hidden state (before the output norm) of the wanted rows
+};
+
+// Views into the backend's memory, valid until its next run().
+struct PassOutput {
+  std::span<const float> logits;  // [n_wanted, vocab]
+  std::span<const float> hidden;  // [n_wanted, d_model] if asked, else empty
+};
+
+// Thread rule: one run() at a time per backend.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Errors: position beyond the model's context, KV pool empty, token out of range, a block larger than max_rows().
+  // After an error no row is pending.
+  virtual Result<PassOutput> run(const Block& block, KvCache& kv) = 0;
+
+  virtual const ModelConfig& config() const = 0;
+  virtual int max_rows() const = 0;          // rows of one block; longer prompts are run in chunks
+  virtual std::string_view isa() const = 0;  // what computes: "avx512", "avx2", "portable", "reference"
+  virtual size_t weight_bytes() const = 0;   // that one full pass with logits reads
+  virtual size_t scratch_bytes() const = 0;  // buffers of its own
+};
+
+}  // namespace s3d

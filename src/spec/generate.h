@@ -1,0 +1,56 @@
+// The one generation loop: prefill, then rounds until a stop.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "pass/pass.h"
+#include "spec/sampler.h"
+
+namespace s3d {
+
+enum class FinishReason {
+  kStop,
+  kLength,
+  kContext,
+  kCancelled
+};  // end token or callback | max_tokens | context full | token callback said so
+std::string_view finish_reason_name(FinishReason reason);  // "stop", "length", "context", "cancelled"
+
+struct GenerateOptions {
+  SamplerSettings sampler;
+  int max_tokens = 256;                 // -1 = until the context is full
+  std::function<bool(int32_t)> is_end;  // tokens that end generation (not part of the answer)
+  uint64_t stream = 0;                  // sequence number for the sampler's draws
+};
+
+// What the callback of each new token says.
+enum class Next { kContinue, kStop, kCancel };
+using OnToken = std::function<Next(int32_t token)>;
+
+struct Timings {
+  int prompt_tokens = 0;
+  int cached_tokens = 0;       // of the prompt, already in the KV cache
+  double prefill_seconds = 0;  // to the first token's logits
+  int decoded_tokens = 0;      // after the first token
+  double decode_seconds = 0;
+  double prefill_tps() const;  // 0 when nothing ran
+  double decode_tps() const;
+};
+
+struct Generation {
+  std::vector<int32_t> tokens;  // without the end token
+  FinishReason reason;
+  Timings timings;
+};
+
+// Runs `prompt` (whose first kv.length(seq) tokens are already committed; the last token must not be) in chunks and
+// generates. Errors: empty prompt, prompt longer than the context (says both), KV pool exhausted.
+Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt,
+                            const GenerateOptions& options, const OnToken& on_token = {});
+
+}  // namespace s3d

@@ -1,0 +1,52 @@
+// From logits to a token: a pure function of (logits, settings, history, seed, sequence, position).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace s3d {
+
+// Names and defaults as llama.cpp's and vLLM's users know them. The order of the steps: bias, penalties, then
+// (temperature 0: argmax) top-k, top-p, min-p on the probabilities at temperature 1, temperature, draw.
+struct SamplerSettings {
+  float temperature = 0.0F;         // 0 = greedy
+  int top_k = 0;                    // 0 = off
+  float top_p = 1.0F;               // 1 = off
+  float min_p = 0.0F;               // 0 = off
+  float repetition_penalty = 1.0F;  // 1 = off; divides positive and multiplies negative logits of tokens seen
+  float presence_penalty = 0.0F;
+  float frequency_penalty = 0.0F;
+  int penalty_last_n = 64;                            // how many of the last tokens count as seen; -1 = all, 0 = off
+  std::vector<std::pair<int32_t, float>> logit_bias;  // token, added value
+  uint64_t seed = 0;
+
+  Status check(int vocab_size) const;  // ranges; the message names the setting, the range and the value
+};
+
+// Thread rule: const methods only share scratch through `Workspace`; one workspace per thread.
+class Sampler {
+ public:
+  explicit Sampler(SamplerSettings settings) : settings_(std::move(settings)) {}
+
+  // The token at `position` of sequence number `stream`, given that sequence's earlier tokens. Ties go to the
+  // smaller id. `logits` is not changed.
+  int32_t sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t stream, int position) const;
+
+  // Probabilities over the vocabulary from which sample() draws (greedy: all on one token): for tests and logprobs.
+  std::vector<float> probabilities(std::span<const float> logits, std::span<const int32_t> history) const;
+
+  const SamplerSettings& settings() const { return settings_; }
+
+ private:
+  SamplerSettings settings_;
+};
+
+// The uniform number in [0, 1) that the token at (seed, stream, position) is drawn with: a counter-based generator
+// (Philox 4x32-10), so that no draw depends on how many were made before.
+double keyed_uniform(uint64_t seed, uint64_t stream, int position);
+
+}  // namespace s3d
