@@ -10,7 +10,7 @@ namespace s3d {
 
 class ThreadPool;
 
-// What a function running on the pool sees of its team. One object per call of ThreadPool::run.
+// What a function running on the pool sees of its team. Owned by the pool; one run() at a time uses it.
 class Team {
  public:
   int size() const { return size_; }

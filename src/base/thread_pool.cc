@@ -1,0 +1,151 @@
+#include "base/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+
+#include "base/check.h"
+
+namespace s3d {
+namespace {
+
+// How long a waiter spins before it sleeps. The steps between two barriers of a pass take 5 to 500 µs and end at nearly
+// the same time on all threads; sleeping and waking costs 5 µs on bare metal and up to 50 µs in a virtual machine, so
+// spinning about that long costs at most twice what the best choice would. Longer spinning would take the core from
+// the very thread that is waited for when the machine is shared.
+constexpr std::chrono::microseconds kSpin{50};
+constexpr int kPausesPerClockRead = 32;
+
+inline void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Returns when `value` differs from `old`; what was written before the change is visible then.
+void wait_until_changed(const std::atomic<unsigned>& value, unsigned old) {
+  const auto give_up = std::chrono::steady_clock::now() + kSpin;
+  do {
+    for (int i = 0; i < kPausesPerClockRead; ++i) {
+      if (value.load(std::memory_order_acquire) != old) return;
+      pause();
+    }
+  } while (std::chrono::steady_clock::now() < give_up);
+  while (value.load(std::memory_order_acquire) == old) {
+    value.wait(old, std::memory_order_acquire);
+  }
+}
+
+// Processor time that the control group of this process may use, in cores; infinity when unlimited.
+double cgroup_cores() {
+  double cores = HUGE_VAL;
+  std::string quota;
+  double period = 0;
+  if (std::ifstream v2{"/sys/fs/cgroup/cpu.max"}; v2 >> quota >> period && quota != "max" && period > 0) {
+    cores = std::strtod(quota.c_str(), nullptr) / period;
+  }
+  double v1_quota = 0;
+  std::ifstream v1{"/sys/fs/cgroup/cpu/cpu.cfs_quota_us"};
+  std::ifstream v1_period{"/sys/fs/cgroup/cpu/cpu.cfs_period_us"};
+  if (v1 >> v1_quota && v1_period >> period && v1_quota > 0 && period > 0) {
+    cores = std::min(cores, v1_quota / period);
+  }
+  return cores;
+}
+
+}  // namespace
+
+void Team::barrier() {
+  if (size_ == 1) return;
+  const unsigned phase = phase_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < size_) {
+    wait_until_changed(phase_, phase);
+    return;
+  }
+  // The last one in: the others touch neither counter until they see the new phase.
+  arrived_.store(0, std::memory_order_relaxed);
+  next_.store(0, std::memory_order_relaxed);
+  // Sequentially consistent: notify_all() next reads whether anybody sleeps, and must not do so before this is seen.
+  phase_.store(phase + 1);
+  phase_.notify_all();
+}
+
+void Team::finish_chunks() {
+  barrier();  // every barrier rewinds the chunk counter
+}
+
+struct ThreadPool::Impl {
+  explicit Impl(int threads) : team(threads) {}
+
+  // Body of the threads that the pool starts.
+  void serve(int thread) {
+    for (unsigned seen = 0;; ++seen) {
+      wait_until_changed(generation, seen);
+      if (stop) return;
+      (*body)(thread, team);
+      team.barrier();
+    }
+  }
+
+  void announce() {
+    generation.fetch_add(1);  // sequentially consistent, as in Team::barrier
+    generation.notify_all();
+  }
+
+  Team team;  // one for the pool's life: a slow thread may still be leaving the last barrier when run() has returned
+  const std::function<void(int, Team&)>* body = nullptr;  // written before `generation` changes
+  bool stop = false;                                      // likewise
+  std::atomic<bool> running{false};
+  alignas(64) std::atomic<unsigned> generation{0};
+  std::vector<std::thread> threads;
+};
+
+ThreadPool::ThreadPool(int threads) {
+  S3D_CHECK(threads >= 1);
+  impl_.reset(new Impl(threads));
+  impl_->threads.reserve(static_cast<size_t>(threads - 1));
+  for (int i = 1; i < threads; ++i) {
+    impl_->threads.emplace_back([impl = impl_.get(), i] { impl->serve(i); });
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  impl_->stop = true;
+  impl_->announce();
+  for (std::thread& thread : impl_->threads) thread.join();
+}
+
+int ThreadPool::size() const {
+  return impl_->team.size();
+}
+
+void ThreadPool::run(const std::function<void(int thread, Team& team)>& body) {
+  S3D_CHECK(!impl_->running.exchange(true), "ThreadPool::run called while another run is in progress");
+  impl_->body = &body;
+  if (size() > 1) impl_->announce();
+  body(0, impl_->team);
+  impl_->team.barrier();
+  impl_->running.store(false);
+}
+
+int usable_cores() {
+  int cores = static_cast<int>(std::thread::hardware_concurrency());
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) cores = CPU_COUNT(&set);
+  // A quota of 1.5 cores is best used by two threads.
+  return std::max(1, static_cast<int>(std::min<double>(cores, std::ceil(cgroup_cores()))));
+}
+
+}  // namespace s3d
