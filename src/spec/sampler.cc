@@ -1,0 +1,276 @@
+#include "spec/sampler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <string>
+
+namespace s3d {
+namespace {
+
+using Candidate = Sampler::Candidate;
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+constexpr size_t kLanes = 16;  // independent running maxima or sums: lets the compiler use vectors without reordering
+
+// e^x for x <= 0, within 2 units in the last place; 0 below -87. Written out, and branch-free for the vectorizer:
+// libm's expf takes four times as long over a vocabulary of 150,000, and its last bit depends on the machine, which
+// would let a seed give different text on two of them. Method: x = k ln 2 + r, Taylor polynomial of e^r (Cody, Waite).
+inline float exp_nonpositive(float x) {
+  constexpr float kLog2E = 1.44269504F, kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;
+  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer
+  const float clamped = x > -87.0F ? x : -87.0F;
+  const float shifted = clamped * kLog2E + kRound;
+  const float k = shifted - kRound;
+  const float r = (clamped - k * kLn2High) - k * kLn2Low;
+  float p = 1.0F / 5040.0F;
+  p = p * r + 1.0F / 720.0F;
+  p = p * r + 1.0F / 120.0F;
+  p = p * r + 1.0F / 24.0F;
+  p = p * r + 1.0F / 6.0F;
+  p = p * r + 0.5F;
+  p = p * r + 1.0F;
+  p = p * r + 1.0F;
+  const auto exponent = (static_cast<uint32_t>(std::bit_cast<int32_t>(shifted)) + 127U) << 23U;
+  const float value = p * std::bit_cast<float>(exponent);
+  return x > -87.0F ? value : 0.0F;
+}
+
+// The largest value; NaN is skipped. Minus infinity when nothing else is there.
+float largest_of(std::span<const float> values) {
+  std::array<float, kLanes> best;
+  best.fill(kMinusInfinity);
+  size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) best[j] = values[i + j] > best[j] ? values[i + j] : best[j];
+  }
+  for (; i < values.size(); ++i) best[0] = values[i] > best[0] ? values[i] : best[0];
+  return *std::max_element(best.begin(), best.end());
+}
+
+int32_t first_with(std::span<const float> values, float wanted) {
+  const auto at = std::find(values.begin(), values.end(), wanted);
+  return at == values.end() ? 0 : static_cast<int32_t>(at - values.begin());
+}
+
+// More probable first, the smaller id first among equals: the one order of candidates.
+bool before(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+}
+
+// The `k` best tokens of the vocabulary, in order, weights not set. A heap of k sees most logits only in one compare.
+void take_top_k(std::span<const float> logits, size_t k, std::vector<Candidate>& out) {
+  out.clear();
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const Candidate c{logits[i], 0, static_cast<int32_t>(i)};
+    if (out.size() < k) {
+      if (!(c.logit > kMinusInfinity)) continue;
+      out.push_back(c);
+      std::push_heap(out.begin(), out.end(), before);
+    } else if (c.logit > out.front().logit) {  // an equal one that comes later loses its tie
+      std::pop_heap(out.begin(), out.end(), before);
+      out.back() = c;
+      std::push_heap(out.begin(), out.end(), before);
+    }
+  }
+  std::sort_heap(out.begin(), out.end(), before);
+}
+
+// Sorts list[begin, end) to what a full sort would put there; what lies before `begin` is in place already.
+void sort_part(std::vector<Candidate>& list, size_t begin, size_t end) {
+  const auto at = [&list](size_t i) { return list.begin() + static_cast<std::ptrdiff_t>(i); };
+  if (end < list.size()) std::nth_element(at(begin), at(end), list.end(), before);
+  std::sort(at(begin), at(end), before);
+}
+
+// Keeps the shortest row of best candidates whose weights reach `p` of all weights. Sorts no more than it needs:
+// first, tokens go that together weigh less than half of what may be left out; then parts of growing length are
+// selected and sorted until the sum is reached.
+void keep_top_p(float p, std::vector<Candidate>& list) {
+  double total = 0;
+  for (const Candidate& c : list) total += c.weight;
+  const double wanted = total * static_cast<double>(p);
+  const double small = 0.5 * (total - wanted) / static_cast<double>(list.size());
+  std::erase_if(list, [small](const Candidate& c) { return c.weight < small; });
+  double sum = 0;
+  size_t sorted = 0;
+  for (size_t part = 64; sorted < list.size(); part *= 4) {
+    const size_t end = std::min(list.size(), sorted + part);
+    sort_part(list, sorted, end);
+    for (; sorted < end; ++sorted) {
+      sum += list[sorted].weight;
+      if (sum >= wanted) {
+        list.resize(sorted + 1);
+        return;
+      }
+    }
+  }
+}
+
+// The candidate where the running sum of weights passes `u` of the total. Weights of zero are never chosen.
+size_t draw(std::span<const Candidate> list, double u) {
+  double total = 0;
+  for (const Candidate& c : list) total += c.weight;
+  const double target = u * total;
+  double sum = 0;
+  size_t last = 0;
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (!(list[i].weight > 0)) continue;
+    sum += list[i].weight;
+    last = i;
+    if (sum > target) break;
+  }
+  return last;
+}
+
+std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
+  // Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011: multipliers and Weyl steps from its table 2.
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t a = uint64_t{0xD2511F53U} * counter[0];
+    const uint64_t b = uint64_t{0xCD9E8D57U} * counter[2];
+    counter = {static_cast<uint32_t>(b >> 32U) ^ counter[1] ^ key[0], static_cast<uint32_t>(b),
+               static_cast<uint32_t>(a >> 32U) ^ counter[3] ^ key[1], static_cast<uint32_t>(a)};
+    key[0] += 0x9E3779B9U;
+    key[1] += 0xBB67AE85U;
+  }
+  return counter;
+}
+
+Status check_range(const char* name, double value, bool good, const char* range) {
+  if (good) return Ok();
+  return Error{fmt::format("{} must be {}, got {}", name, range, value)};
+}
+
+}  // namespace
+
+double keyed_uniform(uint64_t seed, uint64_t stream, int position) {
+  const auto low = [](uint64_t v) { return static_cast<uint32_t>(v); };
+  const auto high = [](uint64_t v) { return static_cast<uint32_t>(v >> 32U); };
+  const auto r = philox4x32({low(stream), high(stream), static_cast<uint32_t>(position), 0}, {low(seed), high(seed)});
+  const uint64_t bits = (uint64_t{r[0]} << 32U | r[1]) >> 11U;  // 53 of them: all that a double holds
+  return static_cast<double>(bits) * 0x1.0p-53;
+}
+
+Status SamplerSettings::check(int vocab_size) const {
+  const auto finite = [](float v) { return std::isfinite(v); };
+  S3D_TRY(check_range("temperature", temperature, finite(temperature) && temperature >= 0, "0 (greedy) or more"));
+  S3D_TRY(check_range("top-k", top_k, top_k >= 0, "0 (off) or more"));
+  S3D_TRY(check_range("top-p", top_p, top_p > 0 && top_p <= 1, "above 0 and at most 1 (off)"));
+  S3D_TRY(check_range("min-p", min_p, min_p >= 0 && min_p <= 1, "from 0 (off) to 1"));
+  S3D_TRY(check_range("repetition penalty", repetition_penalty, finite(repetition_penalty) && repetition_penalty > 0,
+                      "above 0 (1 is off)"));
+  S3D_TRY(check_range("presence penalty", presence_penalty, finite(presence_penalty), "a finite number"));
+  S3D_TRY(check_range("frequency penalty", frequency_penalty, finite(frequency_penalty), "a finite number"));
+  S3D_TRY(check_range("repeat-last-n", penalty_last_n, penalty_last_n >= -1, "-1 (all), 0 (off) or more"));
+  for (const auto& [token, bias] : logit_bias) {
+    if (token < 0 || token >= vocab_size) {
+      return Error{fmt::format("logit bias: token {} is not in the vocabulary of {} tokens", token, vocab_size)};
+    }
+    if (std::isnan(bias)) return Error{fmt::format("logit bias: the value for token {} is not a number", token)};
+  }
+  return Ok();
+}
+
+bool Sampler::changes_logits() const {
+  const bool penalties =
+      settings_.repetition_penalty != 1 || settings_.presence_penalty != 0 || settings_.frequency_penalty != 0;
+  return !settings_.logit_bias.empty() || (penalties && settings_.penalty_last_n != 0);
+}
+
+void Sampler::apply_penalties(std::span<const int32_t> history, Workspace& ws) const {
+  const size_t vocab = ws.logits.size();
+  const auto last_n = static_cast<size_t>(settings_.penalty_last_n);
+  if (settings_.penalty_last_n >= 0 && history.size() > last_n) history = history.last(last_n);
+  ws.counts.resize(vocab, 0);
+  const auto known = [vocab](int32_t token) { return token >= 0 && static_cast<size_t>(token) < vocab; };
+  for (int32_t token : history) {
+    if (known(token)) ++ws.counts[static_cast<size_t>(token)];
+  }
+  for (int32_t token : history) {
+    if (!known(token)) continue;
+    int32_t& count = ws.counts[static_cast<size_t>(token)];
+    if (count == 0) continue;  // done at its first place
+    float& logit = ws.logits[static_cast<size_t>(token)];
+    logit = logit > 0 ? logit / settings_.repetition_penalty : logit * settings_.repetition_penalty;
+    logit -= settings_.presence_penalty + settings_.frequency_penalty * static_cast<float>(count);
+    count = 0;
+  }
+}
+
+std::span<const float> Sampler::adjusted(std::span<const float> logits, std::span<const int32_t> history,
+                                         Workspace& ws) const {
+  if (!changes_logits()) return logits;
+  ws.logits.assign(logits.begin(), logits.end());
+  for (const auto& [token, bias] : settings_.logit_bias) {
+    if (token >= 0 && static_cast<size_t>(token) < ws.logits.size()) ws.logits[static_cast<size_t>(token)] += bias;
+  }
+  apply_penalties(history, ws);
+  return ws.logits;
+}
+
+void Sampler::filter(std::span<const float> logits, float largest, Workspace& ws) const {
+  const auto k = static_cast<size_t>(settings_.top_k);
+  if (k > 0 && k < logits.size()) {
+    take_top_k(logits, k, ws.candidates);
+    for (Candidate& c : ws.candidates) c.weight = exp_nonpositive(c.logit - largest);
+  } else {
+    ws.weights.resize(logits.size());
+    for (size_t i = 0; i < logits.size(); ++i) ws.weights[i] = exp_nonpositive(logits[i] - largest);
+    ws.candidates.clear();
+    for (size_t i = 0; i < logits.size(); ++i) {  // a weight of zero stays: a high temperature may revive it
+      if (logits[i] > kMinusInfinity) ws.candidates.push_back({logits[i], ws.weights[i], static_cast<int32_t>(i)});
+    }
+  }
+  if (settings_.top_p < 1) keep_top_p(settings_.top_p, ws.candidates);
+  if (settings_.min_p > 0) {  // the best candidate's weight is 1
+    std::erase_if(ws.candidates, [this](const Candidate& c) { return c.weight < settings_.min_p; });
+  }
+}
+
+void Sampler::apply_temperature(float largest, std::span<Candidate> candidates) const {
+  if (settings_.temperature == 1) return;
+  for (Candidate& c : candidates) c.weight = exp_nonpositive((c.logit - largest) / settings_.temperature);
+}
+
+int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t stream, int position,
+                        Workspace& workspace) const {
+  S3D_CHECK(!logits.empty());
+  const std::span<const float> values = adjusted(logits, history, workspace);
+  const float largest = largest_of(values);
+  if (settings_.temperature == 0 || !std::isfinite(largest)) return first_with(values, largest);
+  filter(values, largest, workspace);
+  apply_temperature(largest, workspace.candidates);
+  const double u = keyed_uniform(settings_.seed, stream, position);
+  return workspace.candidates[draw(workspace.candidates, u)].token;
+}
+
+int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t stream,
+                        int position) const {
+  Workspace workspace;
+  return sample(logits, history, stream, position, workspace);
+}
+
+std::vector<float> Sampler::probabilities(std::span<const float> logits, std::span<const int32_t> history) const {
+  S3D_CHECK(!logits.empty());
+  Workspace ws;
+  const std::span<const float> values = adjusted(logits, history, ws);
+  const float largest = largest_of(values);
+  std::vector<float> out(logits.size(), 0.0F);
+  if (settings_.temperature == 0 || !std::isfinite(largest)) {
+    out[static_cast<size_t>(first_with(values, largest))] = 1;
+    return out;
+  }
+  filter(values, largest, ws);
+  apply_temperature(largest, ws.candidates);
+  double total = 0;
+  for (const Candidate& c : ws.candidates) total += c.weight;
+  for (const Candidate& c : ws.candidates) {
+    out[static_cast<size_t>(c.token)] = static_cast<float>(static_cast<double>(c.weight) / total);
+  }
+  return out;
+}
+
+}  // namespace s3d
