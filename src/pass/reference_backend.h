@@ -1,0 +1,85 @@
+// The reference: a full pass in plain double precision on ggml's dequantized weights. Slow, short and obvious; what the
+// fast backends are compared with (docs/numerics.md).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "file/gguf.h"
+#include "model/config.h"
+#include "pass/pass.h"
+
+namespace s3d {
+
+// What a reference pass gives for the wanted rows, in the order in which they were asked for.
+struct ReferenceOutput {
+  std::vector<double> logits;  // [n_wanted, vocab]
+  std::vector<double> hidden;  // [n_wanted, d_model], before the output norm
+};
+
+// Not a Backend: it keeps no KV cache, so a pass is given all rows from the first token on, and computes them all.
+// Nothing but the weights is ever rounded: activations, keys, values and sums are doubles.
+// Thread rule: const after load(); any number of run() calls at once, each with its own pool.
+class ReferenceBackend {
+ public:
+  // Errors: a tensor that is missing, or has another shape than the config says, or a type ggml cannot dequantize.
+  static Result<ReferenceBackend> load(std::shared_ptr<const GgufFile> file, ModelConfig config);
+
+  // Runs `rows`, which hold whole sequences: a row with parent -1 begins one, and a row sees itself and its ancestors,
+  // whatever their number, each at its own position (chains, trees and several sequences alike; Row::seq is not used).
+  // `layers`: which layers each row runs, [n rows], or empty for all layers in all rows. In a layer that a row does
+  // not run its hidden state stays as it is, and no other row sees it there: as in a draft pass after full passes.
+  // `wanted`: the rows whose results are returned.
+  // Error: a token outside the vocabulary. Time: n rows * weights / (about 4e9 a second and core).
+  Result<ReferenceOutput> run(std::span<const Row> rows, std::span<const LayerSet> layers, std::span<const int> wanted,
+                              ThreadPool& pool) const;
+
+  const ModelConfig& config() const { return config_; }
+
+ private:
+  // Some consecutive rows of a tensor of the file.
+  struct Matrix {
+    const Tensor* tensor = nullptr;
+    int64_t first = 0;
+    int64_t rows = 0;
+  };
+  using Vector = std::vector<double>;  // empty: absent in this family
+  struct Layer {
+    Vector attn_norm, attn_post_norm, ffn_norm, ffn_post_norm;  // [d_model]
+    Vector q_norm, k_norm;                                      // [head_dim]
+    Vector bq, bk, bv;                                          // [q_dim], [kv_dim] x2
+    Matrix wq, wk, wv, wo;
+    Matrix w_gate, w_up, w_down;
+  };
+  struct Forest;
+  class Loader;
+
+  ReferenceBackend() = default;
+  static Vector multiply(const Matrix& w, const Vector& x, ThreadPool& pool);
+  Vector embed(std::span<const Row> rows) const;
+  Vector norm(const Vector& x, const Vector& weight) const;
+  void rotate(Vector& heads, const std::vector<int32_t>& positions, int layer) const;
+  void attend_row(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer, size_t i,
+                  Vector& out) const;
+  Vector attend(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer,
+                ThreadPool& pool) const;
+  Vector self_attention(const Vector& x, const Forest& forest, int layer, ThreadPool& pool) const;
+  Vector feed_forward(const Vector& x, int layer, ThreadPool& pool) const;
+  Vector run_layer(Vector x, const Forest& forest, int layer, ThreadPool& pool) const;
+
+  std::shared_ptr<const GgufFile> file_;
+  ModelConfig config_;
+  Matrix embedding_, head_;
+  Vector output_norm_;
+  std::vector<Layer> layers_;
+};
+
+// Rows of a chain of tokens at positions first_position, first_position + 1, …, appended to `rows`; the first one's
+// parent is `parent`. Returns the index of the last row.
+int append_chain(std::vector<Row>& rows, std::span<const int32_t> tokens, int parent = -1, int first_position = 0);
+
+}  // namespace s3d
