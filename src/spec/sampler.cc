@@ -79,51 +79,89 @@ void take_top_k(std::span<const float> logits, size_t k, std::vector<Candidate>&
   std::sort_heap(out.begin(), out.end(), before);
 }
 
-// Sorts list[begin, end) to what a full sort would put there; what lies before `begin` is in place already.
-void sort_part(std::vector<Candidate>& list, size_t begin, size_t end) {
-  const auto at = [&list](size_t i) { return list.begin() + static_cast<std::ptrdiff_t>(i); };
-  if (end < list.size()) std::nth_element(at(begin), at(end), list.end(), before);
-  std::sort(at(begin), at(end), before);
+// Adds up in a fixed order: running sums side by side, then those in turn.
+double sum_of(std::span<const float> values) {
+  std::array<double, kLanes> lanes{};
+  size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) lanes[j] += static_cast<double>(values[i + j]);
+  }
+  for (; i < values.size(); ++i) lanes[0] += static_cast<double>(values[i]);
+  double sum = 0;
+  for (double lane : lanes) sum += lane;
+  return sum;
 }
 
-// Keeps the shortest row of best candidates whose weights reach `p` of all weights. Sorts no more than it needs:
-// first, tokens go that together weigh less than half of what may be left out; then parts of growing length are
-// selected and sorted until the sum is reached.
-void keep_top_p(float p, std::vector<Candidate>& list) {
-  double total = 0;
-  for (const Candidate& c : list) total += c.weight;
-  const double wanted = total * static_cast<double>(p);
-  const double small = 0.5 * (total - wanted) / static_cast<double>(list.size());
-  std::erase_if(list, [small](const Candidate& c) { return c.weight < small; });
+double sum_of(std::span<const Candidate> list) {
   double sum = 0;
-  size_t sorted = 0;
-  for (size_t part = 64; sorted < list.size(); part *= 4) {
-    const size_t end = std::min(list.size(), sorted + part);
-    sort_part(list, sorted, end);
-    for (; sorted < end; ++sorted) {
-      sum += list[sorted].weight;
-      if (sum >= wanted) {
-        list.resize(sorted + 1);
-        return;
-      }
+  for (const Candidate& c : list) sum += static_cast<double>(c.weight);
+  return sum;
+}
+
+// weights[i] = exp((logits[i] - largest) / temperature); NaN weighs nothing.
+void weigh(std::span<const float> logits, float largest, float temperature, std::vector<float>& weights) {
+  weights.resize(logits.size());
+  for (size_t i = 0; i < logits.size(); ++i) weights[i] = exp_nonpositive((logits[i] - largest) / temperature);
+}
+
+// Keeps the fewest best candidates whose weights reach `wanted`, in the order they had. No sort: the last one to keep
+// is found by halving, each step looking only at the half in which the sum passes `wanted`.
+void keep_best_until(double wanted, std::vector<Candidate>& list, std::vector<Candidate>& scratch) {
+  scratch = list;
+  const auto at = [&scratch](size_t i) { return scratch.begin() + static_cast<std::ptrdiff_t>(i); };
+  size_t begin = 0;
+  size_t end = scratch.size();
+  double sum = 0;
+  while (end - begin > 1) {
+    const size_t middle = begin + (end - begin) / 2;
+    std::nth_element(at(begin), at(middle), at(end), before);
+    const double half = sum_of(std::span(scratch).subspan(begin, middle - begin));
+    if (sum + half >= wanted) {
+      end = middle;
+    } else {
+      sum += half;
+      begin = middle;
     }
   }
+  const Candidate last = scratch[begin];
+  std::erase_if(list, [&last](const Candidate& c) { return before(last, c); });
 }
 
 // The candidate where the running sum of weights passes `u` of the total. Weights of zero are never chosen.
-size_t draw(std::span<const Candidate> list, double u) {
-  double total = 0;
-  for (const Candidate& c : list) total += c.weight;
-  const double target = u * total;
+int32_t draw(std::span<const Candidate> list, double u) {
+  const double target = u * sum_of(list);
   double sum = 0;
-  size_t last = 0;
-  for (size_t i = 0; i < list.size(); ++i) {
-    if (!(list[i].weight > 0)) continue;
-    sum += list[i].weight;
-    last = i;
+  int32_t last = list[0].token;
+  for (const Candidate& c : list) {
+    if (!(c.weight > 0)) continue;
+    sum += static_cast<double>(c.weight);
+    last = c.token;
     if (sum > target) break;
   }
   return last;
+}
+
+// The same over a whole vocabulary, where token i weighs weights[i]: whole blocks are passed over by their sums.
+int32_t draw(std::span<const float> weights, double u) {
+  constexpr size_t kBlock = 512;
+  const double target = u * sum_of(weights);
+  double sum = 0;
+  size_t last = 0;
+  for (size_t begin = 0; begin < weights.size(); begin += kBlock) {
+    const auto block = weights.subspan(begin, std::min(kBlock, weights.size() - begin));
+    const double block_sum = sum_of(block);
+    if (sum + block_sum <= target && begin + kBlock < weights.size()) {
+      sum += block_sum;
+      continue;
+    }
+    for (size_t i = 0; i < block.size(); ++i) {
+      if (!(block[i] > 0)) continue;
+      sum += static_cast<double>(block[i]);
+      last = begin + i;
+      if (sum > target) return static_cast<int32_t>(last);
+    }
+  }
+  return static_cast<int32_t>(last);
 }
 
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key) {
@@ -211,28 +249,37 @@ std::span<const float> Sampler::adjusted(std::span<const float> logits, std::spa
   return ws.logits;
 }
 
+bool Sampler::filters() const {
+  return settings_.top_k > 0 || settings_.top_p < 1 || settings_.min_p > 0;
+}
+
 void Sampler::filter(std::span<const float> logits, float largest, Workspace& ws) const {
   const auto k = static_cast<size_t>(settings_.top_k);
+  double total = 0;
   if (k > 0 && k < logits.size()) {
     take_top_k(logits, k, ws.candidates);
     for (Candidate& c : ws.candidates) c.weight = exp_nonpositive(c.logit - largest);
+    total = sum_of(ws.candidates);
   } else {
-    ws.weights.resize(logits.size());
-    for (size_t i = 0; i < logits.size(); ++i) ws.weights[i] = exp_nonpositive(logits[i] - largest);
+    weigh(logits, largest, /*temperature=*/1, ws.weights);
+    total = sum_of(ws.weights);
+    // Most of a vocabulary can go at once: all tokens below this weigh together less than half of what top-p leaves
+    // out.
+    const double negligible =
+        0.5 * (1.0 - static_cast<double>(settings_.top_p)) * total / static_cast<double>(logits.size());
+    const auto smallest = static_cast<float>(settings_.top_p < 1 ? negligible : static_cast<double>(settings_.min_p));
     ws.candidates.clear();
-    for (size_t i = 0; i < logits.size(); ++i) {  // a weight of zero stays: a high temperature may revive it
-      if (logits[i] > kMinusInfinity) ws.candidates.push_back({logits[i], ws.weights[i], static_cast<int32_t>(i)});
+    for (size_t i = 0; i < logits.size();
+         ++i) {  // top-k alone may get here: then a weight of zero stays, for temperature
+      const bool keep = ws.weights[i] >= smallest && logits[i] > kMinusInfinity;
+      if (keep) ws.candidates.push_back({logits[i], ws.weights[i], static_cast<int32_t>(i)});
     }
   }
-  if (settings_.top_p < 1) keep_top_p(settings_.top_p, ws.candidates);
+  if (settings_.top_p < 1) keep_best_until(total * static_cast<double>(settings_.top_p), ws.candidates, ws.scratch);
   if (settings_.min_p > 0) {  // the best candidate's weight is 1
     std::erase_if(ws.candidates, [this](const Candidate& c) { return c.weight < settings_.min_p; });
   }
-}
-
-void Sampler::apply_temperature(float largest, std::span<Candidate> candidates) const {
-  if (settings_.temperature == 1) return;
-  for (Candidate& c : candidates) c.weight = exp_nonpositive((c.logit - largest) / settings_.temperature);
+  for (Candidate& c : ws.candidates) c.weight = exp_nonpositive((c.logit - largest) / settings_.temperature);
 }
 
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t stream, int position,
@@ -241,10 +288,13 @@ int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> 
   const std::span<const float> values = adjusted(logits, history, workspace);
   const float largest = largest_of(values);
   if (settings_.temperature == 0 || !std::isfinite(largest)) return first_with(values, largest);
-  filter(values, largest, workspace);
-  apply_temperature(largest, workspace.candidates);
   const double u = keyed_uniform(settings_.seed, stream, position);
-  return workspace.candidates[draw(workspace.candidates, u)].token;
+  if (filters()) {
+    filter(values, largest, workspace);
+    return draw(std::span<const Candidate>(workspace.candidates), u);
+  }
+  weigh(values, largest, settings_.temperature, workspace.weights);
+  return draw(std::span<const float>(workspace.weights), u);
 }
 
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t stream,
@@ -263,13 +313,14 @@ std::vector<float> Sampler::probabilities(std::span<const float> logits, std::sp
     out[static_cast<size_t>(first_with(values, largest))] = 1;
     return out;
   }
-  filter(values, largest, ws);
-  apply_temperature(largest, ws.candidates);
-  double total = 0;
-  for (const Candidate& c : ws.candidates) total += c.weight;
-  for (const Candidate& c : ws.candidates) {
-    out[static_cast<size_t>(c.token)] = static_cast<float>(static_cast<double>(c.weight) / total);
+  if (filters()) {
+    filter(values, largest, ws);
+    for (const Candidate& c : ws.candidates) out[static_cast<size_t>(c.token)] = c.weight;
+  } else {
+    weigh(values, largest, settings_.temperature, out);
   }
+  const double total = sum_of(out);
+  for (float& p : out) p = static_cast<float>(static_cast<double>(p) / total);
   return out;
 }
 

@@ -42,7 +42,8 @@ class Sampler {
     std::vector<float> logits;          // [vocab] after bias and penalties
     std::vector<float> weights;         // [vocab]
     std::vector<Candidate> candidates;  // what the filters left
-    std::vector<int32_t> counts;        // [vocab] all zero between calls
+    std::vector<Candidate> scratch;
+    std::vector<int32_t> counts;  // [vocab] all zero between calls
   };
 
   explicit Sampler(SamplerSettings settings) : settings_(std::move(settings)) {}
@@ -61,10 +62,11 @@ class Sampler {
 
  private:
   bool changes_logits() const;
+  bool filters() const;
   std::span<const float> adjusted(std::span<const float> logits, std::span<const int32_t> history, Workspace& ws) const;
   void apply_penalties(std::span<const int32_t> history, Workspace& ws) const;
+  // Fills ws.candidates with what top-k, top-p and min-p leave, weighed at the temperature.
   void filter(std::span<const float> logits, float largest, Workspace& ws) const;
-  void apply_temperature(float largest, std::span<Candidate> candidates) const;
 
   SamplerSettings settings_;
 };
