@@ -1,0 +1,67 @@
+# The parts of scripts/test, one function each; sourced by it. $logs is a folder for their logs.
+
+jobs=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
+
+sources() { git ls-files --cached --others --exclude-standard -- "$@" | while read -r f; do [[ -e $f ]] && echo "$f"; done; }
+
+# build_quietly ARGUMENTS of scripts/build: prints the log only when the build fails.
+build_quietly() {
+  local log="$logs/build"
+  scripts/build "$@" >"$log" 2>&1 || { grep -v '^\[[0-9]*/[0-9]*\] \(Building\|Linking\)' "$log" | head -n 200; return 1; }
+}
+
+# run_ctest PART DIR [ctest arguments]: prints failures and the summary; keeps the log for the closing lines.
+run_ctest() {
+  local part=$1 folder=$2
+  shift 2
+  ctest --test-dir "$folder" --parallel "$jobs" --output-on-failure --no-tests=error "$@" >"$logs/$part" 2>&1
+  local status=$?
+  if ((status)); then grep -vE '^ *[0-9]+/[0-9]+ .* Passed |^ *Start +[0-9]+:' "$logs/$part" | head -n 400; fi
+  grep -E 'tests passed,|^Total Test time' "$logs/$part"
+  return "$status"
+}
+
+part_includes() { scripts/check-includes; }
+
+part_format() {
+  sources '*.cc' '*.h' | xargs --no-run-if-empty -P "$jobs" -n 16 clang-format --dry-run --Werror 2>&1 | head -n 60
+  return "${PIPESTATUS[1]}"
+}
+
+part_tests() { build_quietly -d build && run_ctest tests build; }
+
+part_asan() {
+  build_quietly -d build-asan -- -DS3D_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+    -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1" || return 1
+  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 \
+    run_ctest asan build-asan --timeout 900
+}
+
+part_tsan() {
+  build_quietly -d build-tsan -t thread_pool_test -- -DS3D_SANITIZE=thread || return 1
+  TSAN_OPTIONS=halt_on_error=1 build-tsan/src/base/thread_pool_test --gtest_brief=1
+}
+
+part_fuzz() {
+  local seconds=${S3D_FUZZ_SECONDS:-20} program name status=0
+  build_quietly -d build-fuzz -t fuzz_all -- -DS3D_FUZZ=ON -DS3D_TESTS=OFF -DS3D_SANITIZE=address,undefined \
+    -DCMAKE_CXX_COMPILER=clang++ || return 1
+  for program in build-fuzz/fuzz/*_fuzz; do
+    name=$(basename "$program")
+    mkdir -p "build-fuzz/corpus/$name"
+    "$program" -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=10 -artifact_prefix="build-fuzz/$name-" \
+      -print_final_stats=1 "build-fuzz/corpus/$name" $(ls -d "fuzz/corpus/$name" 2>/dev/null) >"$logs/$name" 2>&1 ||
+      { tail -n 60 "$logs/$name"; status=1; }
+    echo "$name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$logs/$name") inputs tried"
+  done
+  return "$status"
+}
+
+part_tidy() {
+  [[ -e build/compile_commands.json ]] || build_quietly -d build -t help || return 1
+  sources 'src/*.cc' | grep -v '_test\.cc$' | xargs --no-run-if-empty -P "$jobs" -n 1 \
+    clang-tidy -p build --quiet --warnings-as-errors='*' 2>/dev/null >"$logs/tidy"
+  local status=$?
+  ((status)) && grep -E 'warning:|error:' "$logs/tidy" | sort -u | head -n 100
+  return "$status"
+}
