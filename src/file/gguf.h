@@ -36,6 +36,9 @@ class GgufFile {
  public:
   // Maps a file; of a split model (split.count > 1) any part may be named and all parts are opened.
   static Result<GgufFile> open(const std::string& path);
+  // The same for an image in memory (tests, fuzzing, adapters made on the fly): one part, owned by the GgufFile.
+  // `name` stands for the path in messages.
+  static Result<GgufFile> from_bytes(std::vector<std::byte> bytes, const std::string& name);
   GgufFile(GgufFile&&) noexcept;
   GgufFile& operator=(GgufFile&&) noexcept;
   ~GgufFile();
@@ -43,13 +46,15 @@ class GgufFile {
   const std::string& path() const;
   uint32_t version() const;
   size_t file_bytes() const;  // all parts together
+  size_t parts() const;       // 1, or split.count
 
   std::span<const Tensor> tensors() const;
   const Tensor* find_tensor(std::string_view name) const;     // nullptr if absent
   Result<const Tensor*> tensor(std::string_view name) const;  // an error that names the file and the tensor
 
   // Metadata. Integer getters accept every integer type whose value fits; a key that is there with another type is
-  // an error, an absent key is nullopt.
+  // an error, an absent key is nullopt. A string ends at its first NUL byte, as in every reader built on ggml.
+  // Of a split model, the first part's metadata counts.
   Result<std::optional<int64_t>> integer(std::string_view key) const;
   Result<std::optional<double>> real(std::string_view key) const;  // float32/64 and integers
   Result<std::optional<bool>> boolean(std::string_view key) const;
