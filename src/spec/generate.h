@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -14,21 +14,23 @@
 namespace s3d {
 
 enum class FinishReason {
-  kStop,
-  kLength,
-  kContext,
-  kCancelled
-};  // end token or callback | max_tokens | context full | token callback said so
+  kStop,      // an end token, or the token callback said so
+  kLength,    // max_tokens
+  kContext,   // prompt and answer fill the context
+  kCancelled  // the token callback or `cancelled` said so
+};
 std::string_view finish_reason_name(FinishReason reason);  // "stop", "length", "context", "cancelled"
 
 struct GenerateOptions {
-  SamplerSettings sampler;
-  int max_tokens = 256;                 // -1 = until the context is full
-  std::function<bool(int32_t)> is_end;  // tokens that end generation (not part of the answer)
-  uint64_t stream = 0;                  // sequence number for the sampler's draws
+  SamplerSettings sampler = {};
+  int max_tokens = 256;  // -1 = until the context is full; 0 = only the prompt is run
+  int context = 0;       // most tokens of prompt and answer together; 0 = the model's or the KV pool's
+  std::function<bool(int32_t)> is_end = {};  // tokens that end generation (not part of the answer)
+  std::function<bool()> cancelled = {};      // asked before every pass, so that a long prompt can be interrupted too
+  uint64_t stream = 0;                       // sequence number for the sampler's draws
 };
 
-// What the callback of each new token says.
+// What the callback of each new token says. The end token is not shown to it.
 enum class Next { kContinue, kStop, kCancel };
 using OnToken = std::function<Next(int32_t token)>;
 
@@ -36,7 +38,7 @@ struct Timings {
   int prompt_tokens = 0;
   int cached_tokens = 0;       // of the prompt, already in the KV cache
   double prefill_seconds = 0;  // to the first token's logits
-  int decoded_tokens = 0;      // after the first token
+  int decoded_tokens = 0;      // after the first token, the end token included
   double decode_seconds = 0;
   double prefill_tps() const;  // 0 when nothing ran
   double decode_tps() const;
@@ -49,7 +51,8 @@ struct Generation {
 };
 
 // Runs `prompt` (whose first kv.length(seq) tokens are already committed; the last token must not be) in chunks and
-// generates. Errors: empty prompt, prompt longer than the context (says both), KV pool exhausted.
+// generates. Afterwards all tokens but the last decided one are committed in `kv`. Errors: empty prompt, prompt longer
+// than the context (says both), settings out of range, KV pool exhausted; what was committed before stays valid.
 Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt,
                             const GenerateOptions& options, const OnToken& on_token = {});
 
