@@ -9,10 +9,10 @@
 
 #include "base/result.h"
 #include "file/gguf.h"
+#include "text/stream.h"
+#include "text/vocab.h"
 
 namespace s3d {
-
-using TokenId = int32_t;
 
 // Thread rule: const after load(); any number of readers.
 class Tokenizer {
@@ -21,24 +21,33 @@ class Tokenizer {
   // default; "llama": SentencePiece-style with byte fallback), vocabulary, merges, scores, types, special ids.
   // Errors: missing or inconsistent metadata, unknown model or pre-tokenizer, by name.
   static Result<Tokenizer> load(const GgufFile& file);
+
+  // The same from metadata that were read already.
+  static Result<Tokenizer> create(TokenizerMetadata metadata);
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
-  // Ids of `text`, which may be any bytes. `add_bos`: put the BOS token first if the model wants it.
-  // `parse_special`: control and user-defined tokens written in the text become their ids.
+  // Ids of `text`, which may be any bytes: byte-level BPE replaces each byte that belongs to no UTF-8 character by
+  // U+FFFD (one for each byte), SentencePiece-style gives such bytes as byte tokens. `add_bos`: the text is a whole
+  // prompt, so put the BOS token first if the model wants it (and the EOS token last, if the file asks for that).
+  // `parse_special`: control tokens written in the text become their ids; user-defined tokens always do.
+  // Time: O(n log n) in the text's length.
   std::vector<TokenId> encode(std::string_view text, bool add_bos, bool parse_special) const;
 
   // The bytes of one token; a control token gives "" unless `show_special`. May be part of a UTF-8 character.
+  // An id that is not in the vocabulary gives "".
   std::string piece(TokenId id, bool show_special = false) const;
 
   // Bytes of all ids, joined (SentencePiece: with the leading space of the first word removed where the model adds it).
   std::string decode(const std::vector<TokenId>& ids, bool show_special = false) const;
 
   int vocab_size() const;
-  TokenId bos() const;            // -1 = none
-  TokenId eos() const;            // -1 = none
-  bool is_end(TokenId id) const;  // eos, eot, eom: generation ends here
+  TokenId bos() const;             // -1 = none
+  TokenId eos() const;             // -1 = none
+  bool adds_bos() const;           // encode() with add_bos puts bos() first
+  bool adds_space_prefix() const;  // encode() puts a blank before the text; decode() takes it away
+  bool is_end(TokenId id) const;   // eos, eot, eom and well-known texts of such tokens: generation ends here
   bool is_control(TokenId id) const;
   TokenId find(std::string_view piece) const;  // id of a token by its exact text in the vocabulary, -1 = none
   const std::string& chat_template() const;    // tokenizer.chat_template, may be empty
@@ -47,34 +56,6 @@ class Tokenizer {
   struct Impl;
   explicit Tokenizer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
-};
-
-// Joins pieces of tokens to whole UTF-8 characters: push() returns the bytes that are complete, finish() the rest, with
-// U+FFFD for what never became a character.
-class Utf8Stream {
- public:
-  std::string push(std::string_view bytes);
-  std::string finish();
-
- private:
-  std::string pending_;
-};
-
-// Finds the earliest of several stop strings in a stream, across the borders of pieces.
-class StopMatcher {
- public:
-  explicit StopMatcher(std::vector<std::string> stops);
-
-  // Adds text; returns what can be shown (never a possible beginning of a stop string). After a stop was found,
-  // stopped() is true and nothing more is shown.
-  std::string push(std::string_view text);
-  std::string finish();  // what was held back, if no stop came
-  bool stopped() const { return stopped_; }
-
- private:
-  std::vector<std::string> stops_;
-  std::string held_;
-  bool stopped_ = false;
 };
 
 }  // namespace s3d

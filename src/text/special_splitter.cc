@@ -1,0 +1,83 @@
+#include "text/special_splitter.h"
+
+#include <algorithm>
+
+namespace s3d {
+namespace {
+
+uint64_t edge_key(uint32_t node, char byte) {
+  return uint64_t{node} << 8 | static_cast<uint8_t>(byte);
+}
+
+// Replaces each plain fragment that holds `special` by what lies before, between and after its occurrences.
+void split_by(std::string_view special, TokenId id, std::vector<Fragment>& fragments) {
+  std::vector<Fragment> finer;
+  finer.reserve(fragments.size());
+  for (const Fragment& fragment : fragments) {
+    if (fragment.token >= 0) {
+      finer.push_back(fragment);
+      continue;
+    }
+    std::string_view rest = fragment.text;
+    for (size_t at = rest.find(special); at != std::string_view::npos; at = rest.find(special)) {
+      if (at > 0) finer.push_back({-1, rest.substr(0, at)});
+      finer.push_back({id, rest.substr(at, special.size())});
+      rest.remove_prefix(at + special.size());
+    }
+    if (!rest.empty()) finer.push_back({-1, rest});
+  }
+  fragments.swap(finer);
+}
+
+}  // namespace
+
+SpecialSplitter::SpecialSplitter(const Vocab& vocab) {
+  for (TokenId id = 0; id < vocab.size(); ++id) {
+    const bool control = vocab.is_control(id);
+    if (!control && vocab.type(id) != TokenType::kUserDefined) continue;
+    if (!vocab.text(id).empty()) specials_.push_back({vocab.text(id), id, control});
+  }
+  std::stable_sort(specials_.begin(), specials_.end(),
+                   [](const Special& a, const Special& b) { return a.text.size() > b.text.size(); });
+  at_node_.push_back(-1);
+  for (size_t i = 0; i < specials_.size(); ++i) {
+    uint32_t node = 0;
+    for (const char byte : specials_[i].text) {
+      const auto [it, is_new] = edges_.emplace(edge_key(node, byte), static_cast<uint32_t>(at_node_.size()));
+      if (is_new) at_node_.push_back(-1);
+      node = it->second;
+    }
+    at_node_[node] = static_cast<int64_t>(i);
+    begins_[static_cast<uint8_t>(specials_[i].text[0])] = true;
+  }
+}
+
+// Indexes of the specials that occur in the text, in ascending order.
+std::vector<size_t> SpecialSplitter::present(std::string_view text, bool parse_special) const {
+  std::vector<bool> seen(specials_.size());
+  for (size_t start = 0; start < text.size(); ++start) {
+    if (!begins_[static_cast<uint8_t>(text[start])]) continue;
+    uint32_t node = 0;
+    for (size_t i = start; i < text.size(); ++i) {
+      const auto it = edges_.find(edge_key(node, text[i]));
+      if (it == edges_.end()) break;
+      node = it->second;
+      if (at_node_[node] >= 0) seen[static_cast<size_t>(at_node_[node])] = true;
+    }
+  }
+  std::vector<size_t> found;
+  for (size_t i = 0; i < seen.size(); ++i) {
+    if (seen[i] && (parse_special || !specials_[i].control)) found.push_back(i);
+  }
+  return found;
+}
+
+std::vector<Fragment> SpecialSplitter::split(std::string_view text, bool parse_special) const {
+  std::vector<Fragment> fragments;
+  if (text.empty()) return fragments;
+  fragments.push_back({-1, text});
+  for (const size_t i : present(text, parse_special)) split_by(specials_[i].text, specials_[i].id, fragments);
+  return fragments;
+}
+
+}  // namespace s3d

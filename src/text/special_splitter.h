@@ -1,0 +1,45 @@
+// Finds the special tokens that are written out in a text.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "text/vocab.h"
+
+namespace s3d {
+
+// A piece of a text: a special token, or the plain text between two of them.
+struct Fragment {
+  TokenId token;          // -1 = plain text
+  std::string_view text;  // points into the text that was split
+};
+
+// Thread rule: const after construction.
+class SpecialSplitter {
+ public:
+  // `vocab` must outlive the splitter. Its control, unknown and user-defined tokens are the special ones.
+  explicit SpecialSplitter(const Vocab& vocab);
+
+  // Longer tokens are looked for first, in all of the text, then the next shorter ones in what is left. User-defined
+  // tokens count always, control and unknown tokens only if `parse_special`. No fragment is empty.
+  std::vector<Fragment> split(std::string_view text, bool parse_special) const;
+
+ private:
+  struct Special {
+    std::string_view text;
+    TokenId id;
+    bool control;
+  };
+  std::vector<size_t> present(std::string_view text, bool parse_special) const;
+
+  std::vector<Special> specials_;  // the longest first
+  // A tree of their bytes, so that one walk over a text tells which of thousands of specials occur in it at all.
+  std::unordered_map<uint64_t, uint32_t> edges_;  // node and byte -> node
+  std::vector<int64_t> at_node_;                  // index of the special that ends at a node, -1 = none
+  std::array<bool, 256> begins_{};                // some special begins with this byte
+};
+
+}  // namespace s3d

@@ -1,0 +1,172 @@
+#include "text/vocab.h"
+
+#include <algorithm>
+#include <array>
+
+namespace s3d {
+namespace {
+
+// A Result<optional<T>> of GgufFile -> `out`, left alone where the key is absent.
+template <typename T>
+Status assign(Result<std::optional<T>> value, T& out) {
+  if (!value.ok()) return value.error();
+  if (value->has_value()) out = std::move(**value);
+  return Ok();
+}
+template <typename T>
+Status assign(Result<std::optional<T>> value, std::optional<T>& out) {
+  if (!value.ok()) return value.error();
+  out = std::move(*value);
+  return Ok();
+}
+
+// Texts of tokens that end an answer. Files often name only one end token (or the wrong one), so chat models'
+// well-known ones count too where the vocabulary has them as control or user-defined tokens. The same texts as
+// llama.cpp's, the fill-in-the-middle separators included: code models end a completion with them.
+constexpr std::array<std::string_view, 24> kEndTexts = {
+    "<|eot_id|>",    "<|im_end|>",      "<|end|>",      "<|return|>",
+    "<end_of_turn>", "<|endoftext|>",   "</s>",         "<|eom_id|>",
+    "<EOT>",         "_<EOT>",          "[EOT]",        "[EOS]",
+    "<eos>",         "<|end_of_text|>", "<fim-pad>",    "<end_of_utterance>",
+    "<|fim_pad|>",   "<fim_pad>",       "<|file_sep|>", "<|fim_repo|>",
+    "<|repo_name|>", "<fim-repo>",      "<reponame>",   "<|call|>",
+};
+
+Error bad_length(std::string_view key, size_t found, size_t tokens) {
+  return Error{"tokenizer.ggml." + std::string(key) + ": expected one entry for each of the " + std::to_string(tokens) +
+               " tokens, found " + std::to_string(found)};
+}
+
+// A token's text as shown in a message.
+std::string quoted(std::string_view text) {
+  constexpr size_t kLongest = 40;
+  std::string out = "'";
+  out += text.substr(0, kLongest);
+  out += text.size() > kLongest ? "...'" : "'";
+  return out;
+}
+
+Status take_id(std::string_view key, const std::optional<int64_t>& value, int vocab_size, TokenId& out) {
+  if (!value) return Ok();
+  // Some converters write -1 (or its unsigned form) for "no such token".
+  if (*value == -1 || *value == 0xFFFFFFFF) {
+    out = -1;
+    return Ok();
+  }
+  if (*value < 0 || *value >= vocab_size) {
+    return Error{"tokenizer.ggml." + std::string(key) + ": expected the id of one of the " +
+                 std::to_string(vocab_size) + " tokens, found " + std::to_string(*value)};
+  }
+  out = static_cast<TokenId>(*value);
+  return Ok();
+}
+
+}  // namespace
+
+Result<TokenizerMetadata> TokenizerMetadata::read(const GgufFile& file) {
+  TokenizerMetadata m;
+  S3D_TRY(assign(file.string("tokenizer.ggml.model"), m.model));
+  if (m.model.empty()) {
+    return Error{file.path() + ": no tokenizer (key tokenizer.ggml.model is absent); use a file that has one"};
+  }
+  S3D_TRY(assign(file.string("tokenizer.ggml.pre"), m.pre));
+  S3D_TRY(assign(file.strings("tokenizer.ggml.tokens"), m.tokens));
+  S3D_TRY(assign(file.integers("tokenizer.ggml.token_type"), m.types));
+  S3D_TRY(assign(file.reals("tokenizer.ggml.scores"), m.scores));
+  S3D_TRY(assign(file.strings("tokenizer.ggml.merges"), m.merges));
+  S3D_TRY(assign(file.integer("tokenizer.ggml.bos_token_id"), m.bos));
+  S3D_TRY(assign(file.integer("tokenizer.ggml.eos_token_id"), m.eos));
+  S3D_TRY(assign(file.integer("tokenizer.ggml.unknown_token_id"), m.unknown));
+  S3D_TRY(assign(file.integer("tokenizer.ggml.eot_token_id"), m.eot));
+  S3D_TRY(assign(file.integer("tokenizer.ggml.eom_token_id"), m.eom));
+  S3D_TRY(assign(file.boolean("tokenizer.ggml.add_bos_token"), m.add_bos));
+  S3D_TRY(assign(file.boolean("tokenizer.ggml.add_eos_token"), m.add_eos));
+  S3D_TRY(assign(file.boolean("tokenizer.ggml.add_space_prefix"), m.add_space_prefix));
+  S3D_TRY(assign(file.string("tokenizer.chat_template"), m.chat_template));
+  return m;
+}
+
+Result<Vocab> Vocab::create(TokenizerMetadata& metadata) {
+  Vocab vocab;
+  S3D_TRY(vocab.take_tokens(metadata));
+  S3D_TRY(vocab.take_types(metadata.types));
+  S3D_TRY(vocab.take_special_ids(metadata));
+  return vocab;
+}
+
+Status Vocab::take_tokens(TokenizerMetadata& metadata) {
+  // Ids are int32, and a tokenizer of a billion tokens is not one.
+  constexpr size_t kMostTokens = size_t{1} << 30;
+  if (metadata.tokens.empty()) return Error{"tokenizer.ggml.tokens: expected the list of tokens, found none"};
+  if (metadata.tokens.size() > kMostTokens) {
+    return Error{"tokenizer.ggml.tokens: " + std::to_string(metadata.tokens.size()) + " tokens are too many"};
+  }
+  tokens_ = std::move(metadata.tokens);
+  ids_.reserve(tokens_.size());
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    const std::string& text = tokens_[i];
+    if (text.empty()) continue;  // padding: an id that no text leads to
+    const auto [it, is_new] = ids_.emplace(text, static_cast<TokenId>(i));
+    if (!is_new) {
+      return Error{"tokenizer.ggml.tokens: ids " + std::to_string(it->second) + " and " + std::to_string(i) +
+                   " have the same text " + quoted(text)};
+    }
+    longest_ = std::max(longest_, text.size());
+  }
+  return Ok();
+}
+
+Status Vocab::take_types(const std::vector<int64_t>& types) {
+  if (types.empty()) return Ok();
+  if (types.size() != tokens_.size()) return bad_length("token_type", types.size(), tokens_.size());
+  types_.reserve(types.size());
+  for (size_t i = 0; i < types.size(); ++i) {
+    if (types[i] < 0 || types[i] > static_cast<int64_t>(TokenType::kByte)) {
+      return Error{"tokenizer.ggml.token_type: expected 0 to 6 for token " + std::to_string(i) + ", found " +
+                   std::to_string(types[i])};
+    }
+    types_.push_back(types[i] == 0 ? TokenType::kNormal : static_cast<TokenType>(types[i]));  // 0 = undefined
+  }
+  return Ok();
+}
+
+Status Vocab::take_special_ids(const TokenizerMetadata& metadata) {
+  const bool sentence_piece = metadata.model == "llama";
+  if (sentence_piece && size() > 2) {  // what SentencePiece gives out when nothing else is said
+    unknown_ = 0;
+    bos_ = 1;
+    eos_ = 2;
+  }
+  TokenId eot = -1;
+  TokenId eom = -1;
+  S3D_TRY(take_id("bos_token_id", metadata.bos, size(), bos_));
+  S3D_TRY(take_id("eos_token_id", metadata.eos, size(), eos_));
+  S3D_TRY(take_id("unknown_token_id", metadata.unknown, size(), unknown_));
+  S3D_TRY(take_id("eot_token_id", metadata.eot, size(), eot));
+  S3D_TRY(take_id("eom_token_id", metadata.eom, size(), eom));
+  add_bos_ = metadata.add_bos.value_or(sentence_piece || (metadata.pre == "llama-bpe" && bos_ >= 0));
+  add_eos_ = metadata.add_eos.value_or(false);
+  if (add_bos_ && bos_ < 0) return Error{"tokenizer.ggml.add_bos_token is true, but there is no bos_token_id"};
+  if (add_eos_ && eos_ < 0) return Error{"tokenizer.ggml.add_eos_token is true, but there is no eos_token_id"};
+  for (const TokenId id : {eos_, eot, eom}) {
+    if (id >= 0) ends_.push_back(id);
+  }
+  for (const std::string_view text : kEndTexts) {
+    const TokenId id = find(text);
+    if (id >= 0 && (type(id) == TokenType::kControl || type(id) == TokenType::kUserDefined)) ends_.push_back(id);
+  }
+  std::sort(ends_.begin(), ends_.end());
+  ends_.erase(std::unique(ends_.begin(), ends_.end()), ends_.end());
+  return Ok();
+}
+
+TokenId Vocab::find(std::string_view text) const {
+  const auto it = ids_.find(text);
+  return it == ids_.end() ? -1 : it->second;
+}
+
+bool Vocab::is_end(TokenId id) const {
+  return std::binary_search(ends_.begin(), ends_.end(), id);
+}
+
+}  // namespace s3d

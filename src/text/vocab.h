@@ -1,0 +1,89 @@
+// The vocabulary of a tokenizer: what a GGUF's metadata says, checked.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "file/gguf.h"
+
+namespace s3d {
+
+using TokenId = int32_t;
+
+// Values of tokenizer.ggml.token_type.
+enum class TokenType : uint8_t {
+  kNormal = 1,
+  kUnknown = 2,
+  kControl = 3,
+  kUserDefined = 4,
+  kUnused = 5,
+  kByte = 6,
+};
+
+// The metadata of a tokenizer as read, not yet checked. Optional fields are empty where the file has no such key.
+struct TokenizerMetadata {
+  std::string model;                // tokenizer.ggml.model
+  std::string pre;                  // tokenizer.ggml.pre; empty = absent
+  std::vector<std::string> tokens;  // the text of each id
+  std::vector<int64_t> types;       // TokenType of each id; empty = all normal
+  std::vector<double> scores;       // of each id, SentencePiece only
+  std::vector<std::string> merges;  // "left right", the best first, byte-level BPE only
+  std::optional<int64_t> bos, eos, unknown, eot, eom;
+  std::optional<bool> add_bos, add_eos, add_space_prefix;
+  std::string chat_template;
+
+  // Reads the tokenizer.* keys. Errors: a key with a wrong type, by name; no tokenizer.ggml.model.
+  static Result<TokenizerMetadata> read(const GgufFile& file);
+};
+
+// Tokens and their texts, types and roles. Thread rule: const after create().
+class Vocab {
+ public:
+  // Takes the tokens out of `metadata`. Errors: no tokens, lists of different lengths, unknown types, two tokens of
+  // one text, ids out of range, a BOS or EOS token that is to be added and is not there.
+  static Result<Vocab> create(TokenizerMetadata& metadata);
+  Vocab(Vocab&&) = default;
+  Vocab& operator=(Vocab&&) = default;
+  Vocab(const Vocab&) = delete;  // ids_ points into tokens_
+  Vocab& operator=(const Vocab&) = delete;
+
+  int size() const { return static_cast<int>(tokens_.size()); }
+  bool contains(TokenId id) const { return id >= 0 && id < size(); }
+  const std::string& text(TokenId id) const { return tokens_[static_cast<size_t>(id)]; }
+  TokenType type(TokenId id) const { return types_.empty() ? TokenType::kNormal : types_[static_cast<size_t>(id)]; }
+  TokenId find(std::string_view text) const;   // -1 = none
+  size_t longest() const { return longest_; }  // bytes of the longest token's text
+
+  TokenId bos() const { return bos_; }  // -1 = none, as below
+  TokenId eos() const { return eos_; }
+  TokenId unknown() const { return unknown_; }
+  bool add_bos() const { return add_bos_; }
+  bool add_eos() const { return add_eos_; }
+  bool is_end(TokenId id) const;
+  bool is_control(TokenId id) const { return type(id) == TokenType::kControl || type(id) == TokenType::kUnknown; }
+
+ private:
+  Vocab() = default;
+  Status take_tokens(TokenizerMetadata& metadata);
+  Status take_types(const std::vector<int64_t>& types);
+  Status take_special_ids(const TokenizerMetadata& metadata);
+
+  std::vector<std::string> tokens_;
+  std::vector<TokenType> types_;
+  std::unordered_map<std::string_view, TokenId> ids_;  // keys point into tokens_
+  std::vector<TokenId> ends_;                          // sorted
+  size_t longest_ = 0;
+  TokenId bos_ = -1;
+  TokenId eos_ = -1;
+  TokenId unknown_ = -1;
+  bool add_bos_ = false;
+  bool add_eos_ = false;
+};
+
+}  // namespace s3d
