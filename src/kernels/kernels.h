@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "kernels/float_ops.h"
 #include "kernels/packed_matrix.h"
 
 namespace s3d {
@@ -35,27 +36,46 @@ class Activations {
   size_t tile_begin(size_t t) const { return t * n_ / n_tiles_; }  // first row of tile t
   size_t tile_of(size_t row) const;
 
-  // Parts of tile t, which has w = tile_begin(t+1) - tile_begin(t) rows; j counts rows within the tile.
-  int8_t* q(size_t t) { return q_.data() + tile_begin(t) * padded_cols_; }  // [padded_cols / 4][w][4]
-  const int8_t* q(size_t t) const { return q_.data() + tile_begin(t) * padded_cols_; }
-  float* f(size_t t) { return f_.data() + tile_begin(t) * padded_cols_; }  // [padded_cols][w] (kF32)
-  const float* f(size_t t) const { return f_.data() + tile_begin(t) * padded_cols_; }
+  size_t tile_rows(size_t t) const { return tile_begin(t + 1) - tile_begin(t); }
+
+  // Parts of tile t, w = tile_rows(t). kF32 has f alone; kQ8_32 has q, scale, sum32, dsum; kQ8_256 q, scale, pairs16,
+  // pairs32.
+  int8_t* q(size_t t) { return at(q_, t, 1); }                // [padded_cols / 4][w][4]
+  float* f(size_t t) { return at(f_, t, 1); }                 // [padded_cols][w]
+  float* scale(size_t t) { return at(scale_, t, block()); }   // [blocks][w]: value = q * scale
+  int32_t* sum32(size_t t) { return at(sum32_, t, 32); }      // [padded_cols / 32][w]: sum of 32 q
+  float* dsum(size_t t) { return at(dsum_, t, 32); }          // [padded_cols / 32][w]: scale * sum32
+  int16_t* pairs16(size_t t) { return at(pairs16_, t, 16); }  // [padded_cols / 32][w][2]: sums of 16 q
+  int16_t* pairs32(size_t t) { return at(pairs32_, t, 32); }  // [padded_cols / 64][w][2]: sums of 32 q
+  const int8_t* q(size_t t) const { return at(q_, t, 1); }
+  const float* f(size_t t) const { return at(f_, t, 1); }
+  const float* scale(size_t t) const { return at(scale_, t, block()); }
+  const int32_t* sum32(size_t t) const { return at(sum32_, t, 32); }
+  const float* dsum(size_t t) const { return at(dsum_, t, 32); }
+  const int16_t* pairs16(size_t t) const { return at(pairs16_, t, 16); }
+  const int16_t* pairs32(size_t t) const { return at(pairs32_, t, 32); }
   size_t block() const { return format_ == ActFormat::kQ8_256 ? 256 : 32; }
-  size_t blocks() const { return padded_cols_ / block(); }
-  float* scale(size_t t) { return scale_.data() + tile_begin(t) * blocks(); }  // [blocks][w]
-  const float* scale(size_t t) const { return scale_.data() + tile_begin(t) * blocks(); }
-  int16_t* sums(size_t t) {
-    return sums_.data() + tile_begin(t) * (padded_cols_ / 16);
-  }  // [padded_cols/32][w][2]: sum of q over each 16
-  const int16_t* sums(size_t t) const { return sums_.data() + tile_begin(t) * (padded_cols_ / 16); }
 
  private:
+  // Start of tile t in a buffer that has one value per `per` columns.
+  template <typename T>
+  T* at(std::vector<T>& buffer, size_t t, size_t per) {
+    return buffer.data() + tile_begin(t) * (padded_cols_ / per);
+  }
+  template <typename T>
+  const T* at(const std::vector<T>& buffer, size_t t, size_t per) const {
+    return buffer.data() + tile_begin(t) * (padded_cols_ / per);
+  }
+
   ActFormat format_ = ActFormat::kF32;
   size_t n_ = 0, cols_ = 0, padded_cols_ = 0, n_tiles_ = 0;
   std::vector<int8_t> q_;
   std::vector<float> f_;
   std::vector<float> scale_;
-  std::vector<int16_t> sums_;
+  std::vector<int32_t> sum32_;
+  std::vector<float> dsum_;
+  std::vector<int16_t> pairs16_;
+  std::vector<int16_t> pairs32_;
 };
 
 struct Kernels {
@@ -70,6 +90,8 @@ struct Kernels {
   // x.format() must be act_format(w.type()) and x.cols() == w.cols().
   void (*matmul)(const PackedMatrix& w, size_t unit_begin, size_t unit_end, const Activations& x, float* y,
                  size_t ld_y);
+
+  const FloatKernels* floats;  // norms, rotations, activations, attention
 };
 
 // The set for an instruction set; nullptr if this build or this CPU lacks it.

@@ -46,7 +46,9 @@ class PackedMatrix {
 
  private:
   struct Free {
-    size_t bytes = 0;
+    size_t bytes;
+    Free() : bytes(0) {}
+    explicit Free(size_t n) : bytes(n) {}
     void operator()(std::byte* p) const;
   };
   std::unique_ptr<std::byte, Free> data_;

@@ -1,0 +1,29 @@
+// The kernels compiled for avx2: see the flags in CMakeLists.txt.
+#define S3D_ISA_AVX2
+#define S3D_ISA_NS avx2
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+
+#include "base/check.h"
+#include "kernels/isa_sets.h"
+#include "kernels/kernels.h"
+#include "quant/r16.h"
+
+// The order matters here.
+// clang-format off
+#include "kernels/simd.h"
+#include "kernels/float_ops-inl.h"
+#include "kernels/attention-inl.h"
+#include "kernels/activation-inl.h"
+#include "kernels/matmul_float-inl.h"
+#include "kernels/matmul_avx2-inl.h"
+#include "kernels/matmul_driver-inl.h"
+#include "kernels/matmul_table-inl.h"
+// clang-format on
+
+namespace s3d {
+
+const Kernels kAvx2Kernels{Isa::kAvx2, "avx2", 4, &avx2::store_activation, &avx2::matmul, &avx2::kFloatKernels};
+
+}  // namespace s3d

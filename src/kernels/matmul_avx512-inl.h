@@ -1,0 +1,211 @@
+// The matmul for AVX-512 with VNNI (included by isa_avx512.cc). Same sums as matmul_portable-inl.h.
+//
+// One zmm is a line: 16 rows x 4 k; vpdpbusd adds four products a lane, so the int32 lane of a row needs no horizontal
+// sum. Weights are the unsigned operand; Q8_0 is stored signed and gets its top bit flipped (+128), which the start
+// value -128 * sum(x) takes back. Other offsets go into the start value too. Integer scales by vpmulld: exact for any
+// input (the int16-pair form of docs/kernels.md is 5 % faster but needs a bound on the dot products).
+
+namespace s3d::avx512 {
+
+inline __m512i load512(const uint8_t* p) {
+  return _mm512_loadu_si512(p);
+}
+inline __m512i broadcast32(const void* p) {
+  int32_t bits;
+  std::memcpy(&bits, p, sizeof bits);
+  return _mm512_set1_epi32(bits);
+}
+inline __m512 load_halves(const uint8_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+
+// Activations of one tile from block `b` on.
+struct TileBlock {
+  const int8_t* q;
+  const float* scale;
+  const int32_t* sum32;
+  const float* dsum;
+  const int16_t* pairs16;
+  const int16_t* pairs32;
+};
+
+template <int kW>
+inline void dot_group(__m512i weights, const int8_t* x, __m512i* dot) {
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) dot[j] = _mm512_dpbusd_epi32(dot[j], weights, broadcast32(x + 4 * j));
+}
+
+// Bit kG of each byte of a line as 0 or 16.
+template <int kG>
+inline __m512i fifth_bit(__m512i line) {
+  const __m512i shifted =
+      kG >= 4 ? _mm512_srli_epi16(line, kG >= 4 ? kG - 4 : 0) : _mm512_slli_epi16(line, kG >= 4 ? 0 : 4 - kG);
+  return _mm512_and_si512(shifted, _mm512_set1_epi8(16));
+}
+
+// dot[j] += products of 32 k of 4-bit (kFifth: 5-bit) weights.
+template <int kW, bool kFifth>
+inline void dot32(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m512i* dot) {
+  const __m512i mask = _mm512_set1_epi8(15);
+  __m512i high = _mm512_setzero_si512();
+  if constexpr (kFifth) high = load512(qh);
+  const auto step = [&]<int kI>() {
+    const __m512i line = load512(q + 64 * kI);
+    __m512i even = _mm512_and_si512(line, mask);
+    __m512i odd = _mm512_and_si512(_mm512_srli_epi16(line, 4), mask);
+    if constexpr (kFifth) {
+      even = _mm512_or_si512(even, fifth_bit<2 * kI>(high));
+      odd = _mm512_or_si512(odd, fifth_bit<2 * kI + 1>(high));
+    }
+    dot_group<kW>(even, x + 2 * kI * kW * 4, dot);
+    dot_group<kW>(odd, x + (2 * kI + 1) * kW * 4, dot);
+  };
+  step.template operator()<0>();
+  step.template operator()<1>();
+  step.template operator()<2>();
+  step.template operator()<3>();
+}
+
+// A 64-k block of a per-32 type.
+template <ggml_type kType, int kW>
+inline void block_legacy(const uint8_t* block, const TileBlock& x, __m512* acc) {
+  constexpr r16::Layout kLay = r16::layout(kType);
+  constexpr int kOffset = kType == GGML_TYPE_Q4_0   ? 8
+                          : kType == GGML_TYPE_Q5_0 ? 16
+                          : kType == GGML_TYPE_Q8_0 ? 128
+                                                    : 0;
+#pragma GCC unroll 2
+  for (int s = 0; s < 2; ++s) {
+    __m512i dot[kW];
+#pragma GCC unroll 8
+    for (int j = 0; j < kW; ++j) dot[j] = _mm512_set1_epi32(-kOffset * x.sum32[s * kW + j]);
+    const int8_t* q = x.q + s * 32 * kW;
+    if constexpr (kType == GGML_TYPE_Q8_0) {
+      const __m512i flip = _mm512_set1_epi8(-128);
+      for (int g = 0; g < 8; ++g) {
+        dot_group<kW>(_mm512_xor_si512(load512(block + kLay.q + s * 512 + g * 64), flip), q + g * kW * 4, dot);
+      }
+    } else {
+      dot32<kW, kLay.qh != 0>(block + kLay.q + s * 256, block + kLay.qh + s * 64, q, dot);
+    }
+    const __m512 d = load_halves(block + kLay.d + s * 32);
+    const __m512 m = kLay.m != 0 ? load_halves(block + kLay.m + s * 32) : _mm512_setzero_ps();
+#pragma GCC unroll 8
+    for (int j = 0; j < kW; ++j) {
+      const int at = s * kW + j;
+      const F32x16 scale{_mm512_mul_ps(d, _mm512_set1_ps(x.scale[at]))};
+      acc[j] = fma(F32x16{_mm512_cvtepi32_ps(dot[j])}, scale, F32x16{acc[j]}).v;
+      if constexpr (kLay.m != 0) acc[j] = fma(F32x16{m}, set1(x.dsum[at]), F32x16{acc[j]}).v;
+    }
+  }
+}
+
+template <ggml_type kType, int kW>
+inline void block_q45_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
+  constexpr r16::Layout kLay = r16::layout(kType);
+  __m512i sum[kW];
+  __m512i low[kW];
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) sum[j] = low[j] = _mm512_setzero_si512();
+  for (int s = 0; s < 8; ++s) {
+    __m512i dot[kW];
+#pragma GCC unroll 8
+    for (int j = 0; j < kW; ++j) dot[j] = _mm512_setzero_si512();
+    dot32<kW, kLay.qh != 0>(block + kLay.q + s * 256, block + kLay.qh + s * 64, x.q + s * 32 * kW, dot);
+    const __m512i sc =
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block + kLay.sc + s * 16)));
+#pragma GCC unroll 8
+    for (int j = 0; j < kW; ++j) sum[j] = _mm512_add_epi32(sum[j], _mm512_mullo_epi32(dot[j], sc));
+  }
+  for (int p = 0; p < 4; ++p) {
+    const __m512i mn =
+        _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + kLay.mn + p * 32)));
+#pragma GCC unroll 8
+    for (int j = 0; j < kW; ++j) {
+      low[j] = _mm512_add_epi32(low[j], _mm512_madd_epi16(mn, broadcast32(x.pairs32 + (p * kW + j) * 2)));
+    }
+  }
+  const __m512 d = load_halves(block + kLay.d);
+  const __m512 m = load_halves(block + kLay.m);
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) {
+    const __m512 dx = _mm512_set1_ps(x.scale[j]);
+    const __m512i minus_low = _mm512_sub_epi32(_mm512_setzero_si512(), low[j]);
+    const F32x16 upper = fma(F32x16{_mm512_cvtepi32_ps(sum[j])}, F32x16{_mm512_mul_ps(d, dx)}, F32x16{acc[j]});
+    acc[j] = fma(F32x16{_mm512_cvtepi32_ps(minus_low)}, F32x16{_mm512_mul_ps(m, dx)}, upper).v;
+  }
+}
+
+// dot[j] += products of 16 k of Q6_K weights.
+template <int kW>
+inline void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m512i* dot) {
+  const __m512i mask = _mm512_set1_epi8(15);
+  const __m512i upper = _mm512_set1_epi8(48);
+  const __m512i high = load512(qh);
+  const __m512i first = load512(q);
+  const __m512i second = load512(q + 64);
+  const auto join = [&](__m512i low, __m512i top) {
+    return _mm512_or_si512(_mm512_and_si512(low, mask), _mm512_and_si512(top, upper));
+  };
+  dot_group<kW>(join(first, _mm512_slli_epi16(high, 4)), x, dot);
+  dot_group<kW>(join(_mm512_srli_epi16(first, 4), _mm512_slli_epi16(high, 2)), x + kW * 4, dot);
+  dot_group<kW>(join(second, high), x + 2 * kW * 4, dot);
+  dot_group<kW>(join(_mm512_srli_epi16(second, 4), _mm512_srli_epi16(high, 2)), x + 3 * kW * 4, dot);
+}
+
+template <int kW>
+inline void block_q6_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
+  constexpr r16::Layout kLay = r16::layout(GGML_TYPE_Q6_K);
+  __m512i sum[kW];
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) sum[j] = _mm512_setzero_si512();
+  for (int s = 0; s < 16; ++s) {
+    __m512i dot[kW];
+#pragma GCC unroll 8
+    for (int j = 0; j < kW; ++j) dot[j] = _mm512_set1_epi32(-32 * x.pairs16[(s / 2 * kW + j) * 2 + s % 2]);
+    dot16_q6<kW>(block + kLay.q + s * 128, block + kLay.qh + s * 64, x.q + s * 16 * kW, dot);
+    const __m512i pair =
+        _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + kLay.sc + s / 2 * 32)));
+    const __m512i sc = _mm512_srai_epi32(s % 2 == 0 ? _mm512_slli_epi32(pair, 16) : pair, 16);
+#pragma GCC unroll 8
+    for (int j = 0; j < kW; ++j) sum[j] = _mm512_add_epi32(sum[j], _mm512_mullo_epi32(dot[j], sc));
+  }
+  const __m512 d = load_halves(block + kLay.d);
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) {
+    const F32x16 scale{_mm512_mul_ps(d, _mm512_set1_ps(x.scale[j]))};
+    acc[j] = fma(F32x16{_mm512_cvtepi32_ps(sum[j])}, scale, F32x16{acc[j]}).v;
+  }
+}
+
+// One unit times a tile of kW columns; out[column][16].
+template <ggml_type kType, int kW>
+inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float (*out)[16]) {
+  constexpr r16::Layout kLay = r16::layout(kType);
+  constexpr size_t kScaleStep = kLay.k == 256 ? kW : kLay.k / 32 * kW;
+  __m512 acc[kW];
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) acc[j] = _mm512_setzero_ps();
+  TileBlock at{x.q(t), x.scale(t), x.sum32(t), x.dsum(t), x.pairs16(t), x.pairs32(t)};
+  const size_t n_blocks = x.padded_cols() / kLay.k;
+  for (size_t b = 0; b < n_blocks; ++b) {
+    const uint8_t* block = unit + b * kLay.bytes;
+    if constexpr (kType == GGML_TYPE_Q6_K) {
+      block_q6_k<kW>(block, at, acc);
+    } else if constexpr (kLay.k == 256) {
+      block_q45_k<kType, kW>(block, at, acc);
+    } else {
+      block_legacy<kType, kW>(block, at, acc);
+    }
+    at.q += kLay.k * kW;
+    at.scale += kScaleStep;
+    at.sum32 += kScaleStep;
+    at.dsum += kScaleStep;
+    at.pairs16 += kLay.k / 16 * kW;
+    at.pairs32 += kLay.k / 32 * kW;
+  }
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) _mm512_store_ps(out[j], acc[j]);
+}
+
+}  // namespace s3d::avx512

@@ -1,0 +1,137 @@
+// The matmul in plain C++: the reference that the SIMD kernels equal bit for bit (included by isa_portable.cc).
+//
+// Per output and block of the weights, in order of k (docs/kernels.md, "Numerics"):
+//   per-32 types   acc = fma(dot, d * dx, acc)                        with dot = sum (q - offset) * x, exact
+//                  acc = fma(m, dsum, acc)                            Q4_1, Q5_1
+//   K-quants       acc = fma(sum_s sc_s * dot_s, d * dx, acc)         integer sums, exact
+//                  acc = fma(-(sum_s mn_s * sum32_s), dmin * dx, acc) Q4_K, Q5_K
+//   floats         two chains, even and odd k: acc = fma(w, x, acc); then even + odd
+
+namespace s3d::portable {
+
+struct Tile {
+  const Activations& x;
+  size_t t, w;
+};
+
+inline float half_at(const uint8_t* p) {
+  ggml_fp16_t h;
+  std::memcpy(&h, p, sizeof h);
+  return ggml_fp16_to_fp32(h);
+}
+
+// The unsigned value of k-group g (counted in the block), byte `i` of its line.
+template <ggml_type kType>
+inline int value(const uint8_t* block, size_t g, size_t i) {
+  constexpr r16::Layout kLay = r16::layout(kType);
+  if constexpr (kType == GGML_TYPE_Q8_0) return static_cast<int8_t>(block[kLay.q + g * 64 + i]);
+  int v = block[kLay.q + g / 2 * 64 + i] >> (g % 2 * 4) & 15;
+  if constexpr (kType == GGML_TYPE_Q5_0 || kType == GGML_TYPE_Q5_1 || kType == GGML_TYPE_Q5_K) {
+    v |= (block[kLay.qh + g / 8 * 64 + i] >> (g % 8) & 1) << 4;
+  } else if constexpr (kType == GGML_TYPE_Q6_K) {
+    v |= (block[kLay.qh + g / 4 * 64 + i] >> (g % 4 * 2) & 3) << 4;
+  }
+  return v;
+}
+
+// Dot products of the 16 rows with column j over k-groups [g0, g0 + count) of block b.
+template <ggml_type kType>
+inline void dots(const uint8_t* block, const Tile& tile, size_t j, size_t b, size_t g0, size_t count, int32_t* out) {
+  constexpr r16::Layout kLay = r16::layout(kType);
+  for (size_t r = 0; r < 16; ++r) out[r] = 0;
+  for (size_t g = g0; g < g0 + count; ++g) {
+    const int8_t* x = tile.x.q(tile.t) + ((b * kLay.k / 4 + g) * tile.w + j) * 4;
+    for (size_t r = 0; r < 16; ++r) {
+      for (size_t i = 0; i < 4; ++i) out[r] += value<kType>(block, g, 4 * r + i) * x[i];
+    }
+  }
+}
+
+template <ggml_type kType>
+inline void block_legacy(const uint8_t* block, const Tile& tile, size_t j, size_t b, float* acc) {
+  constexpr r16::Layout kLay = r16::layout(kType);
+  constexpr int kOffset = kType == GGML_TYPE_Q4_0 ? 8 : kType == GGML_TYPE_Q5_0 ? 16 : 0;
+  for (size_t s = 0; s < 2; ++s) {
+    int32_t dot[16];
+    dots<kType>(block, tile, j, b, s * 8, 8, dot);
+    const size_t at = (b * 2 + s) * tile.w + j;
+    const float dx = tile.x.scale(tile.t)[at];
+    for (size_t r = 0; r < 16; ++r) {
+      const float d = half_at(block + kLay.d + (s * 16 + r) * 2);
+      const int32_t centred = dot[r] - kOffset * tile.x.sum32(tile.t)[at];
+      acc[r] = std::fma(static_cast<float>(centred), d * dx, acc[r]);
+      if (kLay.m != 0) acc[r] = std::fma(half_at(block + kLay.m + (s * 16 + r) * 2), tile.x.dsum(tile.t)[at], acc[r]);
+    }
+  }
+}
+
+template <ggml_type kType>
+inline void block_q45_k(const uint8_t* block, const Tile& tile, size_t j, size_t b, float* acc) {
+  constexpr r16::Layout kLay = r16::layout(kType);
+  int32_t sum[16] = {};
+  int32_t low[16] = {};
+  for (size_t s = 0; s < 8; ++s) {
+    int32_t dot[16];
+    dots<kType>(block, tile, j, b, s * 8, 8, dot);
+    const int32_t sum32 = tile.x.pairs32(tile.t)[((b * 4 + s / 2) * tile.w + j) * 2 + s % 2];
+    for (size_t r = 0; r < 16; ++r) {
+      sum[r] += block[kLay.sc + s * 16 + r] * dot[r];
+      low[r] += block[kLay.mn + (s / 2 * 16 + r) * 2 + s % 2] * sum32;
+    }
+  }
+  const float dx = tile.x.scale(tile.t)[b * tile.w + j];
+  for (size_t r = 0; r < 16; ++r) {
+    acc[r] = std::fma(static_cast<float>(sum[r]), half_at(block + kLay.d + r * 2) * dx, acc[r]);
+    acc[r] = std::fma(-static_cast<float>(low[r]), half_at(block + kLay.m + r * 2) * dx, acc[r]);
+  }
+}
+
+inline void block_q6_k(const uint8_t* block, const Tile& tile, size_t j, size_t b, float* acc) {
+  constexpr r16::Layout kLay = r16::layout(GGML_TYPE_Q6_K);
+  int32_t sum[16] = {};
+  for (size_t s = 0; s < 16; ++s) {
+    int32_t dot[16];
+    dots<GGML_TYPE_Q6_K>(block, tile, j, b, s * 4, 4, dot);
+    const int32_t sum16 = tile.x.pairs16(tile.t)[((b * 8 + s / 2) * tile.w + j) * 2 + s % 2];
+    for (size_t r = 0; r < 16; ++r) {
+      sum[r] += static_cast<int8_t>(block[kLay.sc + (s / 2 * 16 + r) * 2 + s % 2]) * (dot[r] - 32 * sum16);
+    }
+  }
+  const float dx = tile.x.scale(tile.t)[b * tile.w + j];
+  for (size_t r = 0; r < 16; ++r) {
+    acc[r] = std::fma(static_cast<float>(sum[r]), half_at(block + kLay.d + r * 2) * dx, acc[r]);
+  }
+}
+
+template <ggml_type kType>
+inline void unit(const uint8_t* unit, const Tile& tile, size_t j, float* acc) {
+  constexpr r16::Layout kLay = r16::layout(kType);
+  const size_t n_blocks = tile.x.padded_cols() / kLay.k;
+  for (size_t b = 0; b < n_blocks; ++b) {
+    const uint8_t* block = unit + b * kLay.bytes;
+    if constexpr (kType == GGML_TYPE_Q6_K) {
+      block_q6_k(block, tile, j, b, acc);
+    } else if constexpr (kLay.k == 256) {
+      block_q45_k<kType>(block, tile, j, b, acc);
+    } else {
+      block_legacy<kType>(block, tile, j, b, acc);
+    }
+  }
+}
+
+template <ggml_type kType>
+void matmul_int(const PackedMatrix& w, size_t begin, size_t end, const Activations& x, float* y, size_t ld_y) {
+  for (size_t u = begin; u < end; ++u) {
+    const size_t rows = std::min<size_t>(w.rows() - u * 16, 16);
+    for (size_t t = 0; t < x.tiles(); ++t) {
+      const Tile tile{x, t, x.tile_rows(t)};
+      for (size_t j = 0; j < tile.w; ++j) {
+        float acc[16] = {};
+        unit<kType>(reinterpret_cast<const uint8_t*>(w.unit(u)), tile, j, acc);
+        std::memcpy(y + (x.tile_begin(t) + j) * ld_y + u * 16, acc, rows * sizeof(float));
+      }
+    }
+  }
+}
+
+}  // namespace s3d::portable

@@ -1,0 +1,197 @@
+#include <ggml.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "kernels/test_sets.h"
+#include "quant/r16.h"
+
+namespace s3d {
+namespace {
+
+constexpr ggml_type kTypes[] = {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16, GGML_TYPE_Q8_0,
+                                GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1,
+                                GGML_TYPE_Q4_K, GGML_TYPE_Q5_K, GGML_TYPE_Q6_K};
+
+std::vector<float> random_floats(size_t n, uint32_t seed, float outlier = 1.0F) {
+  std::mt19937 rng(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(n);
+  for (size_t i = 0; i < n; ++i) x[i] = normal(rng) * (i % 97 == 5 ? outlier : 1.0F);
+  return x;
+}
+
+// Weights in ggml's format and as the floats that they stand for.
+struct Weights {
+  ggml_type type;
+  size_t rows, cols;
+  std::vector<std::byte> bytes;
+  std::vector<float> values;
+};
+
+Weights quantized(ggml_type type, size_t rows, size_t cols, const std::vector<float>& from) {
+  Weights w{type, rows, cols, {}, std::vector<float>(rows * cols)};
+  w.bytes.resize(ggml_row_size(type, static_cast<int64_t>(cols)) * rows);
+  ggml_quantize_chunk(type, from.data(), w.bytes.data(), 0, static_cast<int64_t>(rows), static_cast<int64_t>(cols),
+                      nullptr);
+  if (type == GGML_TYPE_F32) {
+    w.values = from;
+  } else {
+    ggml_get_type_traits(type)->to_float(w.bytes.data(), w.values.data(), static_cast<int64_t>(rows * cols));
+  }
+  return w;
+}
+
+// Quantized bytes with every bit pattern equally likely, but finite scales: the extremes of each field.
+Weights extreme(ggml_type type, size_t rows, size_t cols) {
+  Weights w = quantized(type, rows, cols, random_floats(rows * cols, 7));
+  std::mt19937 rng(3);
+  const size_t size = ggml_type_size(type);
+  for (size_t at = 0; at < w.bytes.size(); at += size) {
+    for (size_t i = 0; i < size; ++i) w.bytes[at + i] = static_cast<std::byte>(rng() % 2 == 0 ? 0xff : rng());
+    const ggml_fp16_t scale = ggml_fp32_to_fp16(0.01F);
+    const size_t halves = type == GGML_TYPE_Q4_0 || type == GGML_TYPE_Q5_0 || type == GGML_TYPE_Q8_0 ? 1 : 2;
+    if (type == GGML_TYPE_Q6_K) {
+      std::memcpy(&w.bytes[at + size - 2], &scale, 2);
+    } else {
+      for (size_t h = 0; h < halves; ++h) std::memcpy(&w.bytes[at + 2 * h], &scale, 2);
+    }
+  }
+  ggml_get_type_traits(type)->to_float(w.bytes.data(), w.values.data(), static_cast<int64_t>(rows * cols));
+  return w;
+}
+
+bool is_float(ggml_type type) {
+  return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
+}
+
+PackedMatrix pack(const Weights& w) {
+  auto packed = PackedMatrix::pack(w.type, w.bytes.data(), w.rows, w.cols, nullptr);
+  EXPECT_TRUE(packed.ok());
+  return std::move(packed).value();
+}
+
+// [n, rows] products, with NaN beyond each row so that a stray write shows.
+std::vector<float> multiply(const Kernels& k, const PackedMatrix& w, const std::vector<float>& x, size_t n, int tile) {
+  Activations act;
+  act.resize(act_format(w.type()), n, w.cols(), tile);
+  for (size_t i = 0; i < n; ++i) k.store_activation(x.data() + i * w.cols(), act, i);
+  const size_t ld = w.rows() + 3;
+  std::vector<float> y(n * ld, std::numeric_limits<float>::quiet_NaN());
+  k.matmul(w, 0, w.units(), act, y.data(), ld);
+  std::vector<float> dense;
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t r = w.rows(); r < ld; ++r) EXPECT_TRUE(std::isnan(y[i * ld + r]));
+    dense.insert(dense.end(), y.begin() + static_cast<long>(i * ld), y.begin() + static_cast<long>(i * ld + w.rows()));
+  }
+  return dense;
+}
+
+size_t cols_for(ggml_type type) {
+  return act_format(type) == ActFormat::kQ8_256 ? 768 : act_format(type) == ActFormat::kF32 ? 77 : 608;
+}
+
+class MatmulTest : public testing::TestWithParam<ggml_type> {};
+
+TEST_P(MatmulTest, PackingKeepsEveryValue) {
+  for (const Weights& w : {quantized(GetParam(), 21, cols_for(GetParam()), random_floats(21 * cols_for(GetParam()), 1)),
+                           is_float(GetParam()) ? quantized(GetParam(), 16, 33, random_floats(16 * 33, 2))
+                                                : extreme(GetParam(), 21, cols_for(GetParam()))}) {
+    const PackedMatrix packed = pack(w);
+    std::vector<float> unit(16 * w.cols);
+    for (size_t row = 0; row < w.rows; ++row) {
+      r16::unpack_unit(w.type, packed.unit(row / 16), w.cols, unit.data());
+      EXPECT_EQ(0, std::memcmp(&unit[row % 16 * w.cols], &w.values[row * w.cols], w.cols * sizeof(float)));
+    }
+  }
+}
+
+// The kernels against a double-precision product of the same weights and the same (quantized) activations: the bound
+// is that of summing in float, from the norms.
+TEST_P(MatmulTest, PortableMatchesDouble) {
+  const size_t cols = cols_for(GetParam()), rows = 37, n = 3;
+  const Weights w = quantized(GetParam(), rows, cols, random_floats(rows * cols, 4));
+  const std::vector<float> x = random_floats(n * cols, 5, 40.0F);
+  const std::vector<float> y = multiply(kPortableKernels, pack(w), x, n, 2);
+  const float act_error = is_float(GetParam()) ? 0.0F : 1.0F / 127.0F;
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t r = 0; r < rows; ++r) {
+      double sum = 0, norm_w = 0, norm_x = 0;
+      for (size_t k = 0; k < cols; ++k) {
+        sum += static_cast<double>(w.values[r * cols + k]) * x[i * cols + k];
+        norm_w += static_cast<double>(w.values[r * cols + k]) * w.values[r * cols + k];
+        norm_x += static_cast<double>(x[i * cols + k]) * x[i * cols + k];
+      }
+      EXPECT_NEAR(y[i * rows + r], sum, std::sqrt(norm_w * norm_x) * (act_error + 1e-6));
+    }
+  }
+}
+
+TEST_P(MatmulTest, EveryInstructionSetGivesTheSameBits) {
+  const size_t cols = cols_for(GetParam()), rows = 37, n = 11;
+  std::vector<float> x = random_floats(n * cols, 6, 1000.0F);
+  std::fill(x.begin() + static_cast<long>(cols), x.begin() + static_cast<long>(2 * cols), 0.0F);  // an all-zero row
+  std::vector<Weights> cases;
+  cases.push_back(quantized(GetParam(), rows, cols, random_floats(rows * cols, 8)));
+  if (!is_float(GetParam())) cases.push_back(extreme(GetParam(), rows, cols));
+  for (const Weights& w : cases) {
+    const PackedMatrix packed = pack(w);
+    const std::vector<float> expected = multiply(kPortableKernels, packed, x, n, 1);
+    for (const Kernels* k : sets_for_tests()) {
+      for (int tile = 1; tile <= Activations::kMaxTile; ++tile) {
+        const std::vector<float> y = multiply(*k, packed, x, n, tile);
+        EXPECT_EQ(0, std::memcmp(y.data(), expected.data(), y.size() * sizeof(float))) << k->name << " tile " << tile;
+      }
+    }
+  }
+}
+
+TEST_P(MatmulTest, RowsDoNotDependOnTheirNumber) {
+  const size_t cols = cols_for(GetParam()), rows = 32;
+  const PackedMatrix packed = pack(quantized(GetParam(), rows, cols, random_floats(rows * cols, 9)));
+  const std::vector<float> x = random_floats(64 * cols, 10, 5.0F);
+  for (const Kernels* k : sets_for_tests()) {
+    if (k->name != available_kernels().back()->name && k->isa != Isa::kAvx512)
+      continue;  // the slow ones are covered above
+    std::vector<float> one;
+    for (size_t i = 0; i < 64; ++i) {
+      const std::vector<float> row(x.begin() + static_cast<long>(i * cols),
+                                   x.begin() + static_cast<long>((i + 1) * cols));
+      const std::vector<float> y = multiply(*k, packed, row, 1, k->tile);
+      one.insert(one.end(), y.begin(), y.end());
+    }
+    for (size_t n = 1; n <= 64; ++n) {
+      const std::vector<float> y = multiply(*k, packed, x, n, k->tile);
+      ASSERT_EQ(0, std::memcmp(y.data(), one.data(), y.size() * sizeof(float))) << k->name << " n " << n;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, MatmulTest, testing::ValuesIn(kTypes),
+                         [](const auto& info) { return std::string(ggml_type_name(info.param)); });
+
+TEST(PackedMatrixTest, RefusesWhatItCannotRun) {
+  const std::vector<float> x(256);
+  EXPECT_NE(std::string::npos,
+            PackedMatrix::pack(GGML_TYPE_IQ4_NL, x.data(), 1, 32, nullptr).error().message.find("not supported"));
+  EXPECT_NE(std::string::npos,
+            PackedMatrix::pack(GGML_TYPE_Q4_K, x.data(), 1, 64, nullptr).error().message.find("multiple of 256"));
+}
+
+TEST(PackedMatrixTest, PackingIsTheSameOnAnyNumberOfThreads) {
+  const Weights w = quantized(GGML_TYPE_Q4_K, 100, 256, random_floats(100 * 256, 11));
+  ThreadPool pool(3);
+  const PackedMatrix one = pack(w);
+  const auto many = PackedMatrix::pack(w.type, w.bytes.data(), w.rows, w.cols, &pool);
+  ASSERT_TRUE(many.ok());
+  EXPECT_EQ(0, std::memcmp(one.unit(0), many->unit(0), one.bytes()));
+}
+
+}  // namespace
+}  // namespace s3d
