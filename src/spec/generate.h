@@ -46,7 +46,7 @@ struct Timings {
 
 struct Generation {
   std::vector<int32_t> tokens;  // without the end token
-  FinishReason reason;
+  FinishReason reason = FinishReason::kStop;
   Timings timings;
 };
 

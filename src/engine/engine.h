@@ -1,0 +1,107 @@
+// The front door of the library: from a file name to generated text. Command line, server and trainer stand on it.
+//
+//   auto engine = s3d::Engine::load({.model = "model.gguf"});
+//   auto prompt = engine->encode("Once upon a time");
+//   auto answer = engine->answer(engine->kv().add_sequence(), *prompt, {}, print);
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "file/gguf.h"
+#include "model/weights.h"
+#include "pass/kv_cache.h"
+#include "pass/pass.h"
+#include "spec/generate.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace s3d {
+
+struct EngineOptions {
+  std::string model;                // path of a GGUF file, or the name of a model in the cache folder
+  int threads = 0;                  // 0 = all cores that the process may use
+  int context = 0;                  // positions of one sequence; 0 = the model's own, at most kDefaultContext
+  int sequences = 1;                // the KV pool has room for this many sequences of `context` positions
+  KvType kv_type = KvType::kF16;    // how keys and values are stored
+  int max_rows = 256;               // rows of one pass at most: long prompts run in chunks of this length
+  LoadProgress progress = nullptr;  // called while weights are packed
+};
+
+// Bytes held, by purpose. `file` is what the weights took on disk.
+struct MemoryUse {
+  size_t file;
+  size_t weights;  // packed
+  size_t kv;       // the whole pool; pages that were never used take no memory
+  size_t scratch;
+};
+
+struct AnswerOptions {
+  GenerateOptions generate = {};
+  std::vector<std::string> stops = {};  // text that ends the answer and is no part of it
+};
+
+struct Answer {
+  std::string text;       // whole characters; ends before the stop string
+  Generation generation;  // its tokens include those of a stop string
+};
+
+// Text as it comes: whole characters, never a part of a stop string.
+using OnText = std::function<void(std::string_view text)>;
+
+// Thread rule: one call at a time, except for the const getters.
+class Engine {
+ public:
+  static constexpr int kDefaultContext = 8192;
+
+  // Opens the file, checks it, packs the weights, and sets up tokenizer and KV pool. Errors: no such model; anything
+  // that the parts refuse; an option out of range.
+  static Result<Engine> load(const EngineOptions& options);
+
+  const GgufFile& file() const { return *model_->file; }
+  const Model& model() const { return *model_; }
+  const ModelConfig& config() const { return model_->config; }
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  Backend& backend() { return *backend_; }
+  const Backend& backend() const { return *backend_; }
+  KvCache& kv() { return kv_; }
+  int context() const { return context_; }
+  int threads() const { return threads_; }
+  MemoryUse memory() const;
+
+  // Ids of a prompt without a chat template, with BOS where the model wants it. `parse_special`: special tokens written
+  // in the text are meant as such. Error: no tokens.
+  Result<std::vector<TokenId>> encode(std::string_view text, bool parse_special = true) const;
+
+  // The prompt of a chat, ending where the answer begins, by `chat_template`.
+  Result<std::vector<TokenId>> encode_chat(const ChatTemplate& chat_template,
+                                           const std::vector<ChatMessage>& messages) const;
+
+  // generate() of spec/generate.h with this engine's parts. `options.is_end` defaults to the tokenizer's end tokens,
+  // `options.context` to context(). Tokens of `seq` in the KV pool beyond the common beginning with `prompt` must have
+  // been dropped by the caller (Conversation does).
+  Result<Generation> generate(SeqId seq, std::span<const TokenId> prompt, GenerateOptions options,
+                              const OnToken& on_token = {});
+
+  // The same as text.
+  Result<Answer> answer(SeqId seq, std::span<const TokenId> prompt, const AnswerOptions& options,
+                        const OnText& on_text = {});
+
+ private:
+  Engine(std::shared_ptr<const Model> model, Tokenizer tokenizer, std::unique_ptr<Backend> backend, KvCache kv);
+
+  std::shared_ptr<const Model> model_;
+  Tokenizer tokenizer_;
+  std::unique_ptr<Backend> backend_;
+  KvCache kv_;
+  int context_ = 0;
+  int threads_ = 0;
+};
+
+}  // namespace s3d
