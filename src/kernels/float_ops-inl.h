@@ -1,0 +1,132 @@
+// Bodies of the float kernels, over F32x16 (kernels/simd.h). Included by isa_*.cc after simd.h.
+//
+// No templates or inline functions of the standard library here: the linker would be free to use the copy compiled for
+// the newest instruction set everywhere.
+#include "kernels/float_ops.h"
+
+namespace s3d::S3D_ISA_NS {
+
+constexpr size_t kLanes = 16;
+
+// The first n < 16 lanes from memory, the others zero.
+inline F32x16 load_first(const float* p, size_t n) {
+  alignas(64) float x[kLanes] = {};
+  for (size_t i = 0; i < n; ++i) x[i] = p[i];
+  return load(x);
+}
+inline void store_first(float* p, size_t n, F32x16 a) {
+  alignas(64) float x[kLanes];
+  store(x, a);
+  for (size_t i = 0; i < n; ++i) p[i] = x[i];
+}
+
+// out[i] = f(x[i]) and out[i] = f(x[i], y[i]), sixteen at a time; out may be x or y.
+template <typename F>
+inline void map(const float* x, size_t n, float* out, F f) {
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(out + i, f(load(x + i)));
+  if (i < n) store_first(out + i, n - i, f(load_first(x + i, n - i)));
+}
+template <typename F>
+inline void map2(const float* x, const float* y, size_t n, float* out, F f) {
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) store(out + i, f(load(x + i), load(y + i)));
+  if (i < n) store_first(out + i, n - i, f(load_first(x + i, n - i), load_first(y + i, n - i)));
+}
+
+// e^x to within 1 unit in the last place (measured over all floats of the range), x clamped to [-87, 88]; exactly 1 at
+// 0; NaN stays NaN. x = k ln 2 + r with |r| <= ln(2) / 2; the polynomial is the Taylor series to r^7, whose remainder
+// is below 2^-27 there; ln 2 is split in two so that r keeps its bits (Cody and Waite).
+inline F32x16 exp16(F32x16 x) {
+  // The operand order matters: max and min return the second operand when one is NaN.
+  const F32x16 c = min(set1(88.0F), max(set1(-87.0F), x));
+  const F32x16 k = round_even(max(min(mul(c, set1(1.44269504F)), set1(127.0F)), set1(-126.0F)));
+  F32x16 r = fma(k, set1(-0.693359375F), c);
+  r = fma(k, set1(2.12194440e-4F), r);
+  F32x16 p = set1(1.0F / 5040);
+  p = fma(p, r, set1(1.0F / 720));
+  p = fma(p, r, set1(1.0F / 120));
+  p = fma(p, r, set1(1.0F / 24));
+  p = fma(p, r, set1(1.0F / 6));
+  p = fma(p, r, set1(0.5F));
+  p = fma(p, mul(r, r), r);
+  return mul(add(p, set1(1.0F)), exp2_integral(k));
+}
+inline float exp1(float x) {
+  alignas(64) float y[kLanes];
+  store(y, exp16(set1(x)));
+  return y[0];
+}
+
+// x / (1 + e^-u)
+inline F32x16 times_sigmoid(F32x16 x, F32x16 u) {
+  return div(x, add(set1(1.0F), exp16(sub(zero(), u))));
+}
+inline F32x16 silu(F32x16 x) {
+  return times_sigmoid(x, x);
+}
+// x/2 (1 + tanh u) = x sigmoid(2u) with u = sqrt(2/pi) (x + 0.044715 x³): no cancellation for negative x.
+inline F32x16 gelu_tanh(F32x16 x) {
+  const F32x16 cubic = fma(mul(x, x), mul(x, set1(0.044715F)), x);
+  return times_sigmoid(x, mul(cubic, set1(2 * 0.797884561F)));
+}
+
+inline void rms_norm(const float* x, const float* weight, float eps, size_t n, float* out) {
+  F32x16 sum = zero();
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const F32x16 a = load(x + i);
+    sum = fma(a, a, sum);
+  }
+  if (i < n) {
+    const F32x16 a = load_first(x + i, n - i);
+    sum = fma(a, a, sum);
+  }
+  const float mean = reduce_add(sum) / static_cast<float>(n);
+  const F32x16 factor = set1(1.0F / __builtin_sqrtf(mean + eps));
+  map2(x, weight, n, out, [&](F32x16 a, F32x16 w) { return mul(mul(a, factor), w); });
+}
+
+inline void add_to(const float* x, size_t n, float* y) {
+  map2(y, x, n, y, [](F32x16 a, F32x16 b) { return add(a, b); });
+}
+inline void scale_by(float factor, size_t n, float* y) {
+  map(y, n, y, [&](F32x16 a) { return mul(a, set1(factor)); });
+}
+// tanh(z) = 1 - 2 / (e^2z + 1): its error near zero, one unit at 1, is one unit at `cap` in the result.
+inline void softcap(float cap, size_t n, float* y) {
+  const F32x16 twice_inverse = set1(2.0F / cap);
+  map(y, n, y, [&](F32x16 a) {
+    const F32x16 e = exp16(mul(a, twice_inverse));
+    return mul(set1(cap), sub(set1(1.0F), div(set1(2.0F), add(e, set1(1.0F)))));
+  });
+}
+inline void silu_mul(const float* gate, const float* up, size_t n, float* out) {
+  map2(gate, up, n, out, [](F32x16 g, F32x16 u) { return mul(silu(g), u); });
+}
+inline void gelu_tanh_mul(const float* gate, const float* up, size_t n, float* out) {
+  map2(gate, up, n, out, [](F32x16 g, F32x16 u) { return mul(gelu_tanh(g), u); });
+}
+inline void exp_all(const float* x, size_t n, float* out) {
+  map(x, n, out, [](F32x16 a) { return exp16(a); });
+}
+
+// Plain loops: each element is one product and one fused multiply-add, which compilers vectorise as they like.
+inline void rope_interleaved(const float* __restrict cos, const float* __restrict sin, size_t pairs,
+                             float* __restrict head) {
+  for (size_t i = 0; i < pairs; ++i) {
+    const float a = head[2 * i], b = head[2 * i + 1];
+    head[2 * i] = __builtin_fmaf(a, cos[i], -(b * sin[i]));
+    head[2 * i + 1] = __builtin_fmaf(b, cos[i], a * sin[i]);
+  }
+}
+inline void rope_split(const float* __restrict cos, const float* __restrict sin, size_t pairs, float* __restrict head) {
+  float* __restrict upper = head + pairs;
+  for (size_t i = 0; i < pairs; ++i) {
+    const float a = head[i], b = upper[i];
+    head[i] = __builtin_fmaf(a, cos[i], -(b * sin[i]));
+    upper[i] = __builtin_fmaf(b, cos[i], a * sin[i]);
+  }
+}
+
+}  // namespace s3d::S3D_ISA_NS
