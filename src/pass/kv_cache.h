@@ -8,12 +8,14 @@
 #include <vector>
 
 #include "base/result.h"
+#include "kernels/kv_layout.h"
 #include "model/config.h"
 
 namespace s3d {
 
 using SeqId = int32_t;
-enum class KvType { kF16, kF32, kQ8_0 };
+
+// The type of stored keys and values, by name; an error lists the names.
 Result<KvType> parse_kv_type(std::string_view name);  // "f16", "f32", "q8_0"
 std::string_view kv_type_name(KvType type);
 
@@ -23,7 +25,7 @@ std::string_view kv_type_name(KvType type);
 // Thread rule: structure changes by one thread at a time; the backend's threads write different slots of one pass.
 class KvCache {
  public:
-  static constexpr int kPageTokens = 64;
+  static constexpr int kPageTokens = KvLayout::kPageTokens;
 
   // Room for `tokens` positions over all sequences (rounded up to pages); memory is touched only when used.
   // Error: more than can be addressed or mapped; says how many bytes were asked for.
@@ -35,6 +37,7 @@ class KvCache {
   SeqId add_sequence();
   void remove_sequence(SeqId seq);
   SeqId copy_sequence(SeqId seq);        // shares the committed pages
+  bool has_sequence(SeqId seq) const;    // false for ids never given or removed; every other call needs true
   int length(SeqId seq) const;           // committed positions
   void truncate(SeqId seq, int length);  // roll back; drops pending rows too
 
@@ -51,9 +54,10 @@ class KvCache {
   size_t bytes() const;      // of the whole pool
   size_t bytes_per_token() const;
 
-  // For the backend: page `page` of a sequence for one layer. Layouts in pass/kv_layout.h.
-  std::byte* key_page(SeqId seq, int layer, int page);
-  std::byte* value_page(SeqId seq, int layer, int page);
+  // For the backend. Page i of a sequence holds slots [64 i, 64 i + 64) of all layers; offsets within it: KvLayout.
+  const KvLayout& layout() const;
+  int pages(SeqId seq) const;  // those with pending slots included
+  std::byte* page(SeqId seq, int page);
 
  private:
   struct Impl;
