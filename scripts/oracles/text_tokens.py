@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Writes tests/data/text/ids-NAME.json: the token ids that other tokenizers give for tests/data/text/corpus.jsonl.
+
+The ids are llama.cpp's (inside PyPI `xllamacpp` 2026.10.11549, called through cffi), which takes any bytes. For byte-level BPE the same vocabulary, merges
+and expressions are also given to PyPI `tokenizers`, and every text that is well-formed UTF-8 must get the same ids from
+both, but for the cases in KNOWN_DIFFERENCES, where `tokenizers` (the trainers' own) is followed.
+
+Each entry: name -> [ids without special tokens, ids with special tokens parsed]. Also: the ids that end a generation,
+the decoded bytes of a sample of tokens, and the ids of one prompt with the BOS token asked for.
+Usage: text_tokens.py NAME=GGUF[:PRE]…   (PRE overrides tokenizer.ggml.pre)
+"""
+import base64
+import json
+import pathlib
+import sys
+import tempfile
+
+import cffi
+import gguf
+import xllamacpp
+from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
+
+DATA = pathlib.Path(__file__).parents[2] / "tests" / "data" / "text"
+UNKNOWN, CONTROL, USER = 2, 3, 4
+SAMPLE_STEP = 37
+PROMPT = "Hello world"
+
+# The expressions as the models' authors publish them (tokenizer.json), and llama.cpp's own for "default".
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}DIGITS| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+          r"|\s+(?!\S)|\s+")
+EXPRESSIONS = {
+    "gpt-2": [GPT2],
+    "smollm": [r"\p{N}", GPT2],
+    "qwen2": [LLAMA3.replace("DIGITS", "")],
+    "llama-bpe": [LLAMA3.replace("DIGITS", "{1,3}")],
+    "default": [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
+}
+
+# "(?i:'s)" matches U+017F, the long s, in Unicode; llama.cpp spells the expression out as [sS].
+KNOWN_DIFFERENCES = {"long_s_contraction"}
+
+
+def read_corpus():
+    for line in (DATA / "corpus.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        if entry["name"].startswith("ill_"):
+            continue
+        raw = entry["text"].encode() if "text" in entry else base64.b64decode(entry["base64"])
+        yield entry["name"], raw
+
+
+# The few functions of llama.h that are used here, as of build 11549.
+LLAMA_H = """
+typedef struct llama_model llama_model;
+typedef struct llama_vocab llama_vocab;
+struct llama_model_params {
+    void * devices; void * buft_overrides;
+    int32_t n_gpu_layers; int split_mode; int load_mode; int lazy_mode; int32_t main_gpu;
+    const float * tensor_split; void * progress; void * progress_data; const void * kv_overrides;
+    bool vocab_only, check_tensors, use_extra_bufts, no_host, no_alloc, load_mtp;
+};
+struct llama_model_params llama_model_default_params(void);
+llama_model * llama_model_load_from_file(const char * path, struct llama_model_params params);
+const llama_vocab * llama_model_get_vocab(const llama_model * model);
+int32_t llama_vocab_n_tokens(const llama_vocab * vocab);
+bool llama_vocab_is_eog(const llama_vocab * vocab, int32_t token);
+int32_t llama_tokenize(const llama_vocab * vocab, const char * text, int32_t length, int32_t * ids, int32_t room,
+                       bool add_special, bool parse_special);
+int32_t llama_token_to_piece(const llama_vocab * vocab, int32_t token, char * out, int32_t room, int32_t lstrip,
+                             bool special);
+void llama_log_set(void (*log)(int, const char *, void *), void * data);
+"""
+
+
+class LlamaCpp:
+    """A vocabulary loaded by llama.cpp."""
+
+    def __init__(self, path):
+        self.ffi = cffi.FFI()
+        self.ffi.cdef(LLAMA_H)
+        self.lib = self.ffi.dlopen(next(str(p) for p in pathlib.Path(xllamacpp.__file__).parent.glob("*.so")))
+        self.quiet = self.ffi.callback("void(int, const char *, void *)", lambda level, text, data: None)
+        self.lib.llama_log_set(self.quiet, self.ffi.NULL)
+        params = self.lib.llama_model_default_params()
+        params.vocab_only = True
+        self.model = self.lib.llama_model_load_from_file(str(path).encode(), params)
+        if self.model == self.ffi.NULL:
+            sys.exit(f"llama.cpp cannot load {path}")
+        self.vocab = self.lib.llama_model_get_vocab(self.model)
+        self.size = self.lib.llama_vocab_n_tokens(self.vocab)
+
+    def encode(self, raw, special, bos=False):
+        room = len(raw) * 4 + 16
+        ids = self.ffi.new("int32_t[]", room)
+        count = self.lib.llama_tokenize(self.vocab, raw, len(raw), ids, room, bos, special)
+        assert count >= 0
+        return list(ids[0:count])
+
+    def piece(self, token):
+        buffer = self.ffi.new("char[]", 1024)
+        count = self.lib.llama_token_to_piece(self.vocab, token, buffer, 1024, 0, True)
+        return bytes(self.ffi.buffer(buffer, count))
+
+    def ends(self):
+        return [i for i in range(self.size) if self.lib.llama_vocab_is_eog(self.vocab, i)]
+
+
+def contents(reader, key, default=None):
+    field = reader.fields.get(key)
+    return default if field is None else field.contents()
+
+
+def hugging_face(reader, pre, special):
+    tokens = contents(reader, "tokenizer.ggml.tokens")
+    types = contents(reader, "tokenizer.ggml.token_type")
+    merges = [tuple(m.split(" ", 1)) for m in contents(reader, "tokenizer.ggml.merges")]
+    vocab = {t: i for i, t in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, ignore_merges=pre == "llama-bpe"))
+    splits = [pre_tokenizers.Split(Regex(e), "isolated") for e in EXPRESSIONS[pre]]
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(splits + [byte_level])
+    for text, kind in zip(tokens, types):
+        if kind == USER:
+            tokenizer.add_tokens([AddedToken(text, normalized=False)])
+        elif special and kind in (CONTROL, UNKNOWN):
+            tokenizer.add_special_tokens([AddedToken(text, normalized=False)])
+    return tokenizer
+
+
+def with_pre(path, pre, folder):
+    """A copy of a vocabulary-only file with another tokenizer.ggml.pre."""
+    target = pathlib.Path(folder) / f"{pre}.gguf"
+    reader = gguf.GGUFReader(path)
+    writer = gguf.GGUFWriter(str(target), "llama")
+    for key, field in reader.fields.items():
+        if key.startswith("GGUF.") or key == "general.architecture":
+            continue
+        value = pre if key == "tokenizer.ggml.pre" else field.contents()
+        writer.add_key_value(key, value, field.types[0], field.types[-1] if len(field.types) > 1 else None)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return target
+
+
+def compare(name, key, ours, tokenizer, raw):
+    """Ids of `tokenizers` where the text is UTF-8 and it can be compared; says where they differ."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return ours
+    theirs = tokenizer.encode(text, add_special_tokens=False).ids
+    if theirs == ours:
+        return ours
+    if key in KNOWN_DIFFERENCES:
+        return theirs
+    print(f"{name}: {key}: {text!r}\n  llama.cpp  {ours}\n  tokenizers {theirs}", file=sys.stderr)
+    compare.failed += 1
+    return ours
+
+
+compare.failed = 0
+
+
+def write(name, path, pre):
+    reader = gguf.GGUFReader(path)
+    bpe = contents(reader, "tokenizer.ggml.model") == "gpt2"
+    pre = pre or contents(reader, "tokenizer.ggml.pre", "default")
+    llama = LlamaCpp(path)
+    others = {s: hugging_face(reader, pre, s) for s in (False, True)} if bpe else {}
+    entries = {}
+    for key, raw in read_corpus():
+        pair = []
+        for special in (False, True):
+            ids = llama.encode(raw, special)
+            pair.append(compare(name, key, ids, others[special], raw) if bpe else ids)
+        entries[key] = pair
+    pieces = {i: base64.b64encode(llama.piece(i)).decode() for i in range(0, llama.size, max(SAMPLE_STEP, llama.size // 500))}
+    result = {"prompt": llama.encode(PROMPT.encode(), True, bos=True), "ends": llama.ends(), "pieces": pieces,
+              "entries": entries}
+    lines = ",\n".join(f" {json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in entries.items())
+    head = json.dumps({k: v for k, v in result.items() if k != "entries"}, separators=(",", ":"))[:-1]
+    (DATA / f"ids-{name}.json").write_text(f"{head},\"entries\":{{\n{lines}\n}}}}\n")
+
+
+def main():
+    for argument in sys.argv[1:]:
+        name, _, rest = argument.partition("=")
+        path, _, pre = rest.partition(":")
+        with tempfile.TemporaryDirectory() as folder:
+            write(name, with_pre(path, pre, folder) if pre else path, pre)
+    if compare.failed:
+        sys.exit(f"{compare.failed} texts on which llama.cpp and tokenizers differ")
+
+
+if __name__ == "__main__":
+    main()
