@@ -10,22 +10,12 @@
 #include <utility>
 
 #include "base/check.h"
+#include "model/tensor_floats.h"
 
 namespace s3d {
 namespace {
 
 using Vector = std::vector<double>;
-
-// Row `row` of a tensor as floats, by ggml's own decoder; `out`: [cols].
-void dequantize(const Tensor& tensor, int64_t row, float* out) {
-  const auto cols = tensor.cols();
-  const std::byte* src = tensor.data + static_cast<size_t>(row) * ggml_row_size(tensor.type, cols);
-  if (tensor.type == GGML_TYPE_F32) {
-    std::copy_n(reinterpret_cast<const float*>(src), cols, out);
-  } else {
-    ggml_get_type_traits(tensor.type)->to_float(src, out, cols);
-  }
-}
 
 // Eight running sums, so that the compiler can keep them in vector registers without changing the order of any.
 double dot(const double* a, const double* b, size_t n) {
@@ -155,7 +145,7 @@ class ReferenceBackend::Loader {
   Status vector(const std::string& name, int64_t size, Vector& out) const {
     S3D_ASSIGN(const Tensor* tensor, find(name, size, 1));
     std::vector<float> values(static_cast<size_t>(size));
-    dequantize(*tensor, 0, values.data());
+    row_to_floats(*tensor, 0, values.data());
     out.assign(values.begin(), values.end());
     return Ok();
   }
@@ -231,7 +221,7 @@ Vector ReferenceBackend::multiply(const Matrix& w, const Vector& x, ThreadPool& 
       for (size_t begin = chunk_begin * kChunk; begin < std::min(chunk_end * kChunk, out); begin += kChunk) {
         const size_t end = std::min(begin + kChunk, out);
         for (size_t r = begin; r < end; ++r) {
-          dequantize(*w.tensor, w.first + static_cast<int64_t>(r), decoded.data());
+          row_to_floats(*w.tensor, w.first + static_cast<int64_t>(r), decoded.data());
           std::copy(decoded.begin(), decoded.end(), weights.begin() + static_cast<std::ptrdiff_t>((r - begin) * cols));
         }
         for (size_t i = 0; i < n; ++i) {
@@ -251,7 +241,7 @@ Vector ReferenceBackend::embed(std::span<const Row> rows) const {
   x.reserve(rows.size() * d);
   std::vector<float> decoded(d);
   for (const Row& row : rows) {
-    dequantize(*embedding_.tensor, row.token, decoded.data());
+    row_to_floats(*embedding_.tensor, row.token, decoded.data());
     for (const float value : decoded) x.push_back(double{value} * config_.embedding_scale);
   }
   return x;
