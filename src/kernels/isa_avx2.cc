@@ -24,6 +24,6 @@
 
 namespace s3d {
 
-const Kernels kAvx2Kernels{Isa::kAvx2, "avx2", 4, &avx2::store_activation, &avx2::matmul, &avx2::kFloatKernels};
+const Kernels kAvx2Kernels{Isa::kAvx2, "avx2", 5, &avx2::store_activation, &avx2::matmul, &avx2::kFloatKernels};
 
 }  // namespace s3d

@@ -6,8 +6,9 @@
 // products (32,004). So one multiply handles 32 products for most of the work, as VNNI does for 64.
 // Q8_0 is signed x signed: |w| times x with the sign of w, 2 * 128 * 127 = 32,512, widened at once.
 //
-// A half is the 8 rows (32 bytes) of a line that one register holds; a block is walked twice, once a half, so that
-// the sums of kW columns stay in registers.
+// A line of 16 rows is two registers, its halves (8 rows each). Both share one broadcast of the activations, which
+// costs as much as an addition here (Zen 3: four vector operations a cycle, loads that broadcast among them); walking
+// the halves one after the other, with all sums in registers, was 20 % slower.
 
 namespace s3d::avx2 {
 
@@ -26,6 +27,24 @@ inline __m256 load_halves(const uint8_t* p) {
   return _mm256_cvtph_ps(load128(p));
 }
 
+// sum += x as one instruction: left to itself, g++ 12 computes all products of a run first and spills them to the
+// stack (76 instead of 94 GMAC/s for four rows of Q4_K on a Zen 3 core).
+inline void add_words(__m256i& sum, __m256i x) {
+  asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(x));
+}
+
+// The two halves of a line, or what was computed from them.
+struct Line {
+  __m256i half[2];
+};
+inline Line load_line(const uint8_t* p) {
+  return {{load256(p), load256(p + 32)}};
+}
+template <typename F>
+inline Line each_half(F f) {
+  return {{f(0), f(1)}};
+}
+
 // Activations of one tile from block `b` on.
 struct TileBlock {
   const int8_t* q;
@@ -36,234 +55,271 @@ struct TileBlock {
   const int16_t* pairs32;
 };
 
-// acc[j] += products of one k-group (32 bytes of weights, 8 rows) with the columns' four activations at x.
-template <int kW>
-inline void madd_group(__m256i weights, const int8_t* x, __m256i* acc) {
+// acc[j] = (kFirst) or += products of one k-group with the columns' four activations at x.
+template <int kW, bool kFirst>
+inline void madd_group(const Line& w, const int8_t* x, Line* acc) {
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) {
-    acc[j] = _mm256_add_epi16(acc[j], _mm256_maddubs_epi16(weights, broadcast32(x + 4 * j)));
+    const __m256i xj = broadcast32(x + 4 * j);
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      const __m256i product = _mm256_maddubs_epi16(w.half[h], xj);
+      if constexpr (kFirst) {
+        acc[j].half[h] = product;
+      } else {
+        add_words(acc[j].half[h], product);
+      }
+    }
+  }
+}
+
+// sum[j] += acc[j] pairs, each times its scale (int16 pairs).
+template <int kW>
+inline void widen(const Line* acc, const Line& scale, Line* sum) {
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) {
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      sum[j].half[h] = _mm256_add_epi32(sum[j].half[h], _mm256_madd_epi16(acc[j].half[h], scale.half[h]));
+    }
   }
 }
 
 template <int kW>
-inline void clear(__m256i* acc) {
+inline void clear(Line* sum) {
 #pragma GCC unroll 8
-  for (int j = 0; j < kW; ++j) acc[j] = _mm256_setzero_si256();
+  for (int j = 0; j < kW; ++j) sum[j] = each_half([](int) { return _mm256_setzero_si256(); });
 }
 
-// sum[j] += acc[j] pairs, each times its scale (int16 pairs in `scale`).
-template <int kW>
-inline void widen(const __m256i* acc, __m256i scale, __m256i* sum) {
-#pragma GCC unroll 8
-  for (int j = 0; j < kW; ++j) sum[j] = _mm256_add_epi32(sum[j], _mm256_madd_epi16(acc[j], scale));
-}
-
-// Bit `g` of each byte of a line as 0 or 16.
+// Bit kG of each byte of a line as 0 or 16, joined to `low`.
 template <int kG>
-inline __m256i fifth_bit(__m256i line) {
-  const __m256i shifted =
-      kG >= 4 ? _mm256_srli_epi16(line, kG >= 4 ? kG - 4 : 0) : _mm256_slli_epi16(line, kG >= 4 ? 0 : 4 - kG);
-  return _mm256_and_si256(shifted, _mm256_set1_epi8(16));
+inline Line with_fifth(const Line& low, const Line& bits) {
+  return each_half([&](int h) {
+    const __m256i shifted = kG >= 4 ? _mm256_srli_epi16(bits.half[h], kG >= 4 ? kG - 4 : 0)
+                                    : _mm256_slli_epi16(bits.half[h], kG >= 4 ? 0 : 4 - kG);
+    return _mm256_or_si256(low.half[h], _mm256_and_si256(shifted, _mm256_set1_epi8(16)));
+  });
 }
 
-// Dot products of 32 k of 4-bit (kFifth: 5-bit) weights: adds to sum[j], scaled. `q`: the half's first line of
-// nibbles; `qh`: its line of fifth bits; `x`: [8][kW][4].
+inline Line low_nibbles(const Line& line) {
+  return each_half([&](int h) { return _mm256_and_si256(line.half[h], _mm256_set1_epi8(15)); });
+}
+inline Line high_nibbles(const Line& line) {
+  return each_half([&](int h) { return _mm256_and_si256(_mm256_srli_epi16(line.half[h], 4), _mm256_set1_epi8(15)); });
+}
+
+// Adds to sum[j] the scaled dot products of 32 k of 4-bit (kFifth: 5-bit) weights. `q`: four lines of nibbles, `qh`:
+// the line of fifth bits, `x`: [8][kW][4].
 template <int kW, bool kFifth>
-inline void dot32(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m256i scale, __m256i* sum) {
-  const __m256i mask = _mm256_set1_epi8(15);
-  __m256i acc[kW];
-  clear<kW>(acc);
-  __m256i high = _mm256_setzero_si256();
-  if constexpr (kFifth) high = load256(qh);
+inline void dot32(const uint8_t* q, const uint8_t* qh, const int8_t* x, const Line& scale, Line* sum) {
+  Line acc[kW];
   const auto step = [&]<int kI>() {
-    const __m256i line = load256(q + 64 * kI);
-    __m256i even = _mm256_and_si256(line, mask);
-    __m256i odd = _mm256_and_si256(_mm256_srli_epi16(line, 4), mask);
-    if constexpr (kFifth) {
-      even = _mm256_or_si256(even, fifth_bit<2 * kI>(high));
-      odd = _mm256_or_si256(odd, fifth_bit<2 * kI + 1>(high));
-    }
-    madd_group<kW>(even, x + 2 * kI * kW * 4, acc);
-    madd_group<kW>(odd, x + (2 * kI + 1) * kW * 4, acc);
-    if constexpr (kFifth && kI == 1) {  // 8 products are all that 5 bits allow
-      widen<kW>(acc, scale, sum);
-      clear<kW>(acc);
-    }
+    Line even = low_nibbles(load_line(q + 64 * kI));
+    if constexpr (kFifth) even = with_fifth<2 * kI>(even, load_line(qh));
+    madd_group<kW, kI == 0 || (kFifth && kI == 2)>(even, x + 2 * kI * kW * 4, acc);
+    Line odd = high_nibbles(load_line(q + 64 * kI));
+    if constexpr (kFifth) odd = with_fifth<2 * kI + 1>(odd, load_line(qh));
+    madd_group<kW, false>(odd, x + (2 * kI + 1) * kW * 4, acc);
+    if constexpr (kI == 3 || (kFifth && kI == 1)) widen<kW>(acc, scale, sum);  // 5 bits: 8 products at most
   };
   step.template operator()<0>();
   step.template operator()<1>();
   step.template operator()<2>();
   step.template operator()<3>();
-  widen<kW>(acc, scale, sum);
 }
 
 // As dot32 for Q8_0: 32 k of signed bytes.
 template <int kW>
-inline void dot32_signed(const uint8_t* q, const int8_t* x, __m256i* sum) {
+inline void dot32_signed(const uint8_t* q, const int8_t* x, Line* sum) {
   const __m256i ones = _mm256_set1_epi16(1);
   for (int g = 0; g < 8; ++g) {
-    const __m256i w = load256(q + 64 * g);
-    const __m256i magnitude = _mm256_abs_epi8(w);
+    const Line w = load_line(q + 64 * g);
+    const Line magnitude = each_half([&](int h) { return _mm256_abs_epi8(w.half[h]); });
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) {
-      const __m256i signed_x = _mm256_sign_epi8(broadcast32(x + (g * kW + j) * 4), w);
-      sum[j] = _mm256_add_epi32(sum[j], _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude, signed_x), ones));
+      const __m256i xj = broadcast32(x + (g * kW + j) * 4);
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; ++h) {
+        const __m256i pairs = _mm256_maddubs_epi16(magnitude.half[h], _mm256_sign_epi8(xj, w.half[h]));
+        sum[j].half[h] = _mm256_add_epi32(sum[j].half[h], _mm256_madd_epi16(pairs, ones));
+      }
     }
   }
 }
 
-// One half of a 64-k block of a per-32 type.
+// The float sums of a column.
+struct Sums {
+  __m256 half[2];
+};
+
+// acc = fma(sum, d * dx, acc).
+inline void accumulate(__m256i sum, __m256 d, float dx, __m256& acc) {
+  const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(dx));
+  acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, acc);
+}
+
+// A 64-k block of a per-32 type.
 template <ggml_type kType, int kW>
-inline void half_legacy(const uint8_t* block, int half, const TileBlock& x, float (*acc)[16]) {
+inline void block_legacy(const uint8_t* block, const TileBlock& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
-  constexpr bool kFifth = kLay.qh != 0;
+  constexpr int kOffset = kType == GGML_TYPE_Q4_0 ? 8 : kType == GGML_TYPE_Q5_0 ? 16 : 0;
+  const Line ones = each_half([](int) { return _mm256_set1_epi16(1); });
   for (int s = 0; s < 2; ++s) {
-    __m256i sum[kW];
+    Line sum[kW];
     clear<kW>(sum);
     const int8_t* q = x.q + s * 32 * kW;
     if constexpr (kType == GGML_TYPE_Q8_0) {
-      dot32_signed<kW>(block + kLay.q + s * 512 + half * 32, q, sum);
+      dot32_signed<kW>(block + kLay.q + s * 512, q, sum);
     } else {
-      dot32<kW, kFifth>(block + kLay.q + s * 256 + half * 32, block + kLay.qh + s * 64 + half * 32, q,
-                        _mm256_set1_epi16(1), sum);
+      dot32<kW, kLay.qh != 0>(block + kLay.q + s * 256, block + kLay.qh + s * 64, q, ones, sum);
     }
-    const __m256 d = load_halves(block + kLay.d + s * 32 + half * 16);
-    const __m256 m = kLay.m != 0 ? load_halves(block + kLay.m + s * 32 + half * 16) : _mm256_setzero_ps();
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      const __m256 d = load_halves(block + kLay.d + s * 32 + h * 16);
+      const __m256 m = load_halves(block + kLay.m + s * 32 + h * 16);  // not used by the types without minima
 #pragma GCC unroll 8
-    for (int j = 0; j < kW; ++j) {
-      const int at = s * kW + j;
-      if constexpr (kType == GGML_TYPE_Q4_0 || kType == GGML_TYPE_Q5_0) {
-        const __m256i offset = _mm256_slli_epi32(_mm256_set1_epi32(x.sum32[at]), kFifth ? 4 : 3);
-        sum[j] = _mm256_sub_epi32(sum[j], offset);
+      for (int j = 0; j < kW; ++j) {
+        const int at = s * kW + j;
+        __m256i dot = sum[j].half[h];
+        if constexpr (kOffset != 0) dot = _mm256_sub_epi32(dot, _mm256_set1_epi32(kOffset * x.sum32[at]));
+        accumulate(dot, d, x.scale[at], acc[j].half[h]);
+        if constexpr (kLay.m != 0) acc[j].half[h] = _mm256_fmadd_ps(m, _mm256_set1_ps(x.dsum[at]), acc[j].half[h]);
       }
-      float* out = acc[j] + half * 8;
-      const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(x.scale[at]));
-      __m256 value = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[j]), scale, _mm256_load_ps(out));
-      if constexpr (kLay.m != 0) value = _mm256_fmadd_ps(m, _mm256_set1_ps(x.dsum[at]), value);
-      _mm256_store_ps(out, value);
     }
   }
 }
 
-// One half of a Q4_K or Q5_K block.
+// Adds acc -= dmin * dx * (sum of minima times the activations' sums): the part of Q4_K and Q5_K without products.
 template <ggml_type kType, int kW>
-inline void half_q45_k(const uint8_t* block, int half, const TileBlock& x, float (*acc)[16]) {
+inline void subtract_minima(const uint8_t* block, int h, const TileBlock& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
-  constexpr bool kFifth = kLay.qh != 0;
-  __m256i sum[kW];
-  clear<kW>(sum);
-  for (int s = 0; s < 8; ++s) {
-    const __m256i sc =
-        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(block + kLay.sc + s * 16 + half * 8)));
-    const __m256i scale = _mm256_or_si256(sc, _mm256_slli_epi32(sc, 16));
-    dot32<kW, kFifth>(block + kLay.q + s * 256 + half * 32, block + kLay.qh + s * 64 + half * 32, x.q + s * 32 * kW,
-                      scale, sum);
-  }
-  __m256i low[kW];
-  clear<kW>(low);
-  for (int p = 0; p < 4; ++p) {
-    const __m256i mn = _mm256_cvtepu8_epi16(load128(block + kLay.mn + p * 32 + half * 16));
-#pragma GCC unroll 8
-    for (int j = 0; j < kW; ++j) {
-      low[j] = _mm256_add_epi32(low[j], _mm256_madd_epi16(mn, broadcast32(x.pairs32 + (p * kW + j) * 2)));
-    }
-  }
-  const __m256 d = load_halves(block + kLay.d + half * 16);
-  const __m256 m = load_halves(block + kLay.m + half * 16);
+  const __m256 m = load_halves(block + kLay.m + h * 16);
+  __m256i mn[4];
+  for (int p = 0; p < 4; ++p) mn[p] = _mm256_cvtepu8_epi16(load128(block + kLay.mn + p * 32 + h * 16));
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) {
-    const __m256 dx = _mm256_set1_ps(x.scale[j]);
-    float* out = acc[j] + half * 8;
-    const __m256 value = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[j]), _mm256_mul_ps(d, dx), _mm256_load_ps(out));
-    _mm256_store_ps(out, _mm256_fnmadd_ps(_mm256_cvtepi32_ps(low[j]), _mm256_mul_ps(m, dx), value));
+    __m256i low = _mm256_madd_epi16(mn[0], broadcast32(x.pairs32 + j * 2));
+    for (int p = 1; p < 4; ++p) {
+      low = _mm256_add_epi32(low, _mm256_madd_epi16(mn[p], broadcast32(x.pairs32 + (p * kW + j) * 2)));
+    }
+    const __m256 scale = _mm256_mul_ps(m, _mm256_set1_ps(x.scale[j]));
+    acc[j].half[h] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(low), scale, acc[j].half[h]);
   }
+}
+
+template <ggml_type kType, int kW>
+inline void block_q45_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
+  constexpr r16::Layout kLay = r16::layout(kType);
+  Line sum[kW];
+  clear<kW>(sum);
+  for (int s = 0; s < 8; ++s) {
+    const uint8_t* scales = block + kLay.sc + s * 16;
+    const Line scale = each_half([&](int h) {
+      const __m256i sc = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(scales + h * 8)));
+      return _mm256_or_si256(sc, _mm256_slli_epi32(sc, 16));
+    });
+    dot32<kW, kLay.qh != 0>(block + kLay.q + s * 256, block + kLay.qh + s * 64, x.q + s * 32 * kW, scale, sum);
+  }
+  for (int h = 0; h < 2; ++h) {
+    const __m256 d = load_halves(block + kLay.d + h * 16);
+#pragma GCC unroll 8
+    for (int j = 0; j < kW; ++j) accumulate(sum[j].half[h], d, x.scale[j], acc[j].half[h]);
+    subtract_minima<kType, kW>(block, h, x, acc);
+  }
+}
+
+// Q6_K values of k-group kI of 16 k: nibbles from `q` (two lines), upper bits from `qh` (one line).
+template <int kI>
+inline Line six_bits(const uint8_t* q, const uint8_t* qh) {
+  const Line line = load_line(q + kI / 2 * 64);
+  const Line low = kI % 2 == 0 ? low_nibbles(line) : high_nibbles(line);
+  const Line bits = load_line(qh);
+  return each_half([&](int h) {
+    const __m256i shifted = kI < 2 ? _mm256_slli_epi16(bits.half[h], kI < 2 ? 4 - 2 * kI : 0)
+                                   : _mm256_srli_epi16(bits.half[h], kI < 2 ? 0 : 2 * kI - 4);
+    return _mm256_or_si256(low.half[h], _mm256_and_si256(shifted, _mm256_set1_epi8(48)));
+  });
 }
 
 // 16 k of Q6_K: two k-groups at a time, the most that int16 holds.
 template <int kW>
-inline void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m256i scale, __m256i* sum) {
-  const __m256i mask = _mm256_set1_epi8(15);
-  const __m256i upper = _mm256_set1_epi8(48);
-  const __m256i high = load256(qh);
-  const __m256i first = load256(q);
-  const __m256i second = load256(q + 64);
-  const __m256i w[4] = {
-      _mm256_or_si256(_mm256_and_si256(first, mask), _mm256_and_si256(_mm256_slli_epi16(high, 4), upper)),
-      _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(first, 4), mask),
-                      _mm256_and_si256(_mm256_slli_epi16(high, 2), upper)),
-      _mm256_or_si256(_mm256_and_si256(second, mask), _mm256_and_si256(high, upper)),
-      _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(second, 4), mask),
-                      _mm256_and_si256(_mm256_srli_epi16(high, 2), upper))};
-#pragma GCC unroll 2
-  for (int pair = 0; pair < 2; ++pair) {
-#pragma GCC unroll 8
-    for (int j = 0; j < kW; ++j) {
-      const __m256i a = _mm256_maddubs_epi16(w[2 * pair], broadcast32(x + (2 * pair * kW + j) * 4));
-      const __m256i b = _mm256_maddubs_epi16(w[2 * pair + 1], broadcast32(x + ((2 * pair + 1) * kW + j) * 4));
-      sum[j] = _mm256_add_epi32(sum[j], _mm256_madd_epi16(_mm256_add_epi16(a, b), scale));
-    }
-  }
+inline void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, const Line& scale, Line* sum) {
+  Line acc[kW];
+  madd_group<kW, true>(six_bits<0>(q, qh), x, acc);
+  madd_group<kW, false>(six_bits<1>(q, qh), x + kW * 4, acc);
+  widen<kW>(acc, scale, sum);
+  madd_group<kW, true>(six_bits<2>(q, qh), x + 2 * kW * 4, acc);
+  madd_group<kW, false>(six_bits<3>(q, qh), x + 3 * kW * 4, acc);
+  widen<kW>(acc, scale, sum);
 }
 
 template <int kW>
-inline void half_q6_k(const uint8_t* block, int half, const TileBlock& x, float (*acc)[16]) {
+inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(GGML_TYPE_Q6_K);
-  __m256i sum[kW];
-  __m256i low[kW];
+  Line sum[kW];
+  Line low[kW];
   clear<kW>(sum);
   clear<kW>(low);
   for (int p = 0; p < 8; ++p) {  // pairs of 16-k sub-blocks
-    const __m256i sc = _mm256_cvtepi8_epi16(load128(block + kLay.sc + p * 32 + half * 16));
-    const __m256i first = _mm256_blend_epi16(sc, _mm256_slli_epi32(sc, 16), 0xAA);
-    const __m256i second = _mm256_blend_epi16(_mm256_srli_epi32(sc, 16), sc, 0xAA);
-    const uint8_t* q = block + kLay.q + p * 256 + half * 32;
-    const uint8_t* qh = block + kLay.qh + p * 128 + half * 32;
+    const uint8_t* pairs = block + kLay.sc + p * 32;
+    const Line sc = each_half([&](int h) { return _mm256_cvtepi8_epi16(load128(pairs + h * 16)); });
+    const uint8_t* q = block + kLay.q + p * 256;
+    const uint8_t* qh = block + kLay.qh + p * 128;
     const int8_t* xq = x.q + p * 32 * kW;
-    dot16_q6<kW>(q, qh, xq, first, sum);
-    dot16_q6<kW>(q + 128, qh + 64, xq + 16 * kW, second, sum);
+    dot16_q6<kW>(
+        q, qh, xq,
+        each_half([&](int h) { return _mm256_blend_epi16(sc.half[h], _mm256_slli_epi32(sc.half[h], 16), 0xAA); }), sum);
+    dot16_q6<kW>(
+        q + 128, qh + 64, xq + 16 * kW,
+        each_half([&](int h) { return _mm256_blend_epi16(_mm256_srli_epi32(sc.half[h], 16), sc.half[h], 0xAA); }), sum);
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) {
-      low[j] = _mm256_add_epi32(low[j], _mm256_madd_epi16(sc, broadcast32(x.pairs16 + (p * kW + j) * 2)));
+      const __m256i pair = broadcast32(x.pairs16 + (p * kW + j) * 2);
+      for (int h = 0; h < 2; ++h) {
+        low[j].half[h] = _mm256_add_epi32(low[j].half[h], _mm256_madd_epi16(sc.half[h], pair));
+      }
     }
   }
-  const __m256 d = load_halves(block + kLay.d + half * 16);
+  for (int h = 0; h < 2; ++h) {
+    const __m256 d = load_halves(block + kLay.d + h * 16);
 #pragma GCC unroll 8
-  for (int j = 0; j < kW; ++j) {
-    const __m256i centred = _mm256_sub_epi32(sum[j], _mm256_slli_epi32(low[j], 5));
-    float* out = acc[j] + half * 8;
-    const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(x.scale[j]));
-    _mm256_store_ps(out, _mm256_fmadd_ps(_mm256_cvtepi32_ps(centred), scale, _mm256_load_ps(out)));
+    for (int j = 0; j < kW; ++j) {
+      const __m256i centred = _mm256_sub_epi32(sum[j].half[h], _mm256_slli_epi32(low[j].half[h], 5));
+      accumulate(centred, d, x.scale[j], acc[j].half[h]);
+    }
   }
 }
 
+// One unit times a tile of kW columns; out[column][16].
 template <ggml_type kType, int kW>
-inline void half_block(const uint8_t* block, int half, const TileBlock& x, float (*acc)[16]) {
-  if constexpr (kType == GGML_TYPE_Q6_K) {
-    half_q6_k<kW>(block, half, x, acc);
-  } else if constexpr (r16::layout(kType).k == 256) {
-    half_q45_k<kType, kW>(block, half, x, acc);
-  } else {
-    half_legacy<kType, kW>(block, half, x, acc);
-  }
-}
-
-// One unit times a tile of kW columns; acc[column][16].
-template <ggml_type kType, int kW>
-inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float (*acc)[16]) {
+inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float (*out)[16]) {
   constexpr r16::Layout kLay = r16::layout(kType);
   constexpr size_t kScaleStep = kLay.k == 256 ? kW : kLay.k / 32 * kW;
-  std::memset(acc, 0, sizeof(float) * 16 * kW);
+  Sums acc[kW];
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) acc[j].half[0] = acc[j].half[1] = _mm256_setzero_ps();
   TileBlock at{x.q(t), x.scale(t), x.sum32(t), x.dsum(t), x.pairs16(t), x.pairs32(t)};
   const size_t n_blocks = x.padded_cols() / kLay.k;
   for (size_t b = 0; b < n_blocks; ++b) {
-    half_block<kType, kW>(unit + b * kLay.bytes, 0, at, acc);
-    half_block<kType, kW>(unit + b * kLay.bytes, 1, at, acc);
+    const uint8_t* block = unit + b * kLay.bytes;
+    if constexpr (kType == GGML_TYPE_Q6_K) {
+      block_q6_k<kW>(block, at, acc);
+    } else if constexpr (kLay.k == 256) {
+      block_q45_k<kType, kW>(block, at, acc);
+    } else {
+      block_legacy<kType, kW>(block, at, acc);
+    }
     at.q += kLay.k * kW;
     at.scale += kScaleStep;
     at.sum32 += kScaleStep;
     at.dsum += kScaleStep;
     at.pairs16 += kLay.k / 16 * kW;
     at.pairs32 += kLay.k / 32 * kW;
+  }
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) {
+    _mm256_store_ps(out[j], acc[j].half[0]);
+    _mm256_store_ps(out[j] + 8, acc[j].half[1]);
   }
 }
 
