@@ -28,10 +28,10 @@ part_format() {
   return "${PIPESTATUS[1]}"
 }
 
-part_tests() { build_quietly -d build && run_ctest tests build; }
+part_tests() { build_quietly -d build -- -DS3D_FUZZ=ON && run_ctest tests build; }
 
 part_asan() {
-  build_quietly -d build-asan -- -DS3D_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+  build_quietly -d build-asan -- -DS3D_FUZZ=ON -DS3D_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo \
     -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1" || return 1
   UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 \
     run_ctest asan build-asan --timeout 900
