@@ -87,7 +87,6 @@ def _pip_install(folder, engine, log):
     if engine == "native":
         if not (shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")):
             raise PeerError("llama.cpp has to be compiled for this processor and there is no C++ compiler; run scripts/setup")
-        command[4:4] = ["--config-settings=build.targets=llama"]
         environment["CMAKE_ARGS"] = " ".join(CMAKE_ARGS)
     with open(log, "wb") as out:
         status = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=environment).returncode

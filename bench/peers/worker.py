@@ -115,7 +115,7 @@ def perplexity(options):
 def tokenize(options):
     model = Model(options.model, 1, n_ctx=64, n_batch=64)
     with open(options.text, "rb") as file:
-        return {"tokens": model.tokenize(file.read())}
+        return {"tokens": model.tokenize(file.read(), add_special=True)}
 
 
 def main():
