@@ -1,0 +1,45 @@
+// Phi-3, Phi-3.5 and Phi-4 (dense): fused QKV and gate-up, LongRoPE, a sliding window on all layers.
+#include <cmath>
+
+#include "model/family.h"
+
+namespace s3d {
+namespace {
+
+constexpr std::string_view kLongFactors = "rope_factors_long.weight";
+constexpr std::string_view kShortFactors = "rope_factors_short.weight";
+constexpr std::string_view kExtra[] = {kLongFactors, kShortFactors};
+
+// LongRoPE (arXiv 2402.13753, and the models' own code): one set of divisors up to the original context, another for
+// longer ones. The magnitude depends on the trained context only, so it is the same for both.
+Status read_long_rope(const ConfigReader& reader, ModelConfig& config) {
+  S3D_ASSIGN(const std::vector<float> long_factors, reader.factors(kLongFactors, config.rope.dims / 2));
+  S3D_ASSIGN(const std::vector<float> short_factors, reader.factors(kShortFactors, config.rope.dims / 2));
+  if (long_factors.empty() != short_factors.empty()) {
+    return reader.error("only one of rope_factors_long.weight and rope_factors_short.weight is there, expected both");
+  }
+  if (long_factors.empty()) return Ok();
+  S3D_ASSIGN(const int original,
+             reader.optional_int("rope.scaling.original_context_length", config.context_length, 2, 1 << 26));
+  const int context = reader.context() > 0 ? reader.context() : config.context_length;
+  config.rope.factors = context > original ? long_factors : short_factors;
+  const double ratio = static_cast<double>(config.context_length) / original;
+  const double magnitude = ratio > 1 ? std::sqrt(1 + std::log(ratio) / std::log(static_cast<double>(original))) : 1;
+  S3D_ASSIGN(config.rope.magnitude,
+             reader.optional_real("rope.scaling.attn_factor", static_cast<float>(magnitude), 1e-3, 1e3));
+  return Ok();
+}
+
+Status configure(const ConfigReader& reader, ModelConfig& config) {
+  config.rope_style = RopeStyle::kSplitHalves;
+  S3D_TRY(read_long_rope(reader, config));
+  S3D_ASSIGN(config.sliding_window, reader.optional_int("attention.sliding_window", 0, 0, 1 << 26));
+  if (config.sliding_window > 0) config.local_layer.assign(static_cast<size_t>(config.n_layers), true);
+  return Ok();
+}
+
+}  // namespace
+
+constexpr Family kFamilyPhi3 = {"phi3", {.fused_qkv = true, .fused_gate_up = true}, kExtra, configure};
+
+}  // namespace s3d

@@ -1,0 +1,156 @@
+#include "model/weights.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/check.h"
+#include "model/family.h"
+#include "model/layout.h"
+#include "model/tensor_floats.h"
+
+namespace s3d {
+namespace {
+
+// Reads the tensors of one file, packs them, gives their pages back and reports progress. All shapes and types have
+// been checked (check_tensors).
+class Loader {
+ public:
+  Loader(const GgufFile& file, ThreadPool& pool, const LoadProgress& progress)
+      : file_(file), pool_(pool), progress_(progress) {
+    for (const Tensor& tensor : file.tensors()) total_ += tensor.bytes;
+  }
+
+  // A vector; empty if the file lacks it.
+  Status read(const std::string& name, std::vector<float>& out) {
+    const Tensor* tensor = file_.find_tensor(name);
+    if (tensor == nullptr) return Ok();
+    S3D_ASSIGN(out, read_vector(file_, *tensor, static_cast<size_t>(tensor->cols())));
+    finished(*tensor);
+    return Ok();
+  }
+
+  // A whole matrix.
+  Status pack(const std::string& name, PackedMatrix& out) {
+    S3D_ASSIGN(const Tensor* tensor, file_.tensor(name));
+    S3D_TRY(pack_rows(*tensor, 0, tensor->rows(), out));
+    finished(*tensor);
+    return Ok();
+  }
+
+  // A matrix that holds several, one after the other by rows.
+  struct Part {
+    int64_t rows;
+    PackedMatrix& out;
+  };
+  Status pack_parts(const std::string& name, std::initializer_list<Part> parts) {
+    S3D_ASSIGN(const Tensor* tensor, file_.tensor(name));
+    int64_t first = 0;
+    for (const Part& part : parts) {
+      S3D_TRY(pack_rows(*tensor, first, part.rows, part.out));
+      first += part.rows;
+    }
+    S3D_CHECK(first == tensor->rows());
+    finished(*tensor);
+    return Ok();
+  }
+
+ private:
+  Status pack_rows(const Tensor& tensor, int64_t first, int64_t rows, PackedMatrix& out) {
+    const std::byte* data = tensor.data + static_cast<size_t>(first) * ggml_row_size(tensor.type, tensor.cols());
+    auto packed =
+        PackedMatrix::pack(tensor.type, data, static_cast<size_t>(rows), static_cast<size_t>(tensor.cols()), &pool_);
+    if (!packed.ok()) return packed.error().within(fmt::format("{}: tensor \"{}\"", file_.path(), tensor.name));
+    out = std::move(*packed);
+    return Ok();
+  }
+
+  void finished(const Tensor& tensor) {
+    file_.release_pages(tensor);
+    done_ += tensor.bytes;
+    if (progress_) progress_(done_, total_);
+  }
+
+  const GgufFile& file_;
+  ThreadPool& pool_;
+  const LoadProgress& progress_;
+  size_t done_ = 0;
+  size_t total_ = 0;
+};
+
+Status load_attention(Loader& loader, const ModelConfig& config, const LayerLayout& layout, int layer,
+                      LayerWeights& out) {
+  const auto name = [layer](std::string_view part) { return layer_tensor(layer, part); };
+  S3D_TRY(loader.read(name("attn_norm.weight"), out.attn_norm));
+  if (layout.fused_qkv) {
+    S3D_TRY(loader.pack_parts(name("attn_qkv.weight"),
+                              {{config.q_dim(), out.wq}, {config.kv_dim(), out.wk}, {config.kv_dim(), out.wv}}));
+  } else {
+    S3D_TRY(loader.pack(name("attn_q.weight"), out.wq));
+    S3D_TRY(loader.pack(name("attn_k.weight"), out.wk));
+    S3D_TRY(loader.pack(name("attn_v.weight"), out.wv));
+  }
+  S3D_TRY(loader.read(name("attn_q.bias"), out.bq));
+  S3D_TRY(loader.read(name("attn_k.bias"), out.bk));
+  S3D_TRY(loader.read(name("attn_v.bias"), out.bv));
+  S3D_TRY(loader.read(name("attn_q_norm.weight"), out.q_norm));
+  S3D_TRY(loader.read(name("attn_k_norm.weight"), out.k_norm));
+  S3D_TRY(loader.pack(name("attn_output.weight"), out.wo));
+  return loader.read(name("post_attention_norm.weight"), out.attn_post_norm);
+}
+
+Status load_feed_forward(Loader& loader, const ModelConfig& config, const LayerLayout& layout, int layer,
+                         LayerWeights& out) {
+  const auto name = [layer](std::string_view part) { return layer_tensor(layer, part); };
+  S3D_TRY(loader.read(name("ffn_norm.weight"), out.ffn_norm));
+  if (layout.fused_gate_up) {
+    S3D_TRY(loader.pack_parts(name("ffn_up.weight"), {{config.d_ff, out.w_gate}, {config.d_ff, out.w_up}}));
+  } else {
+    S3D_TRY(loader.pack(name("ffn_gate.weight"), out.w_gate));
+    S3D_TRY(loader.pack(name("ffn_up.weight"), out.w_up));
+  }
+  S3D_TRY(loader.pack(name("ffn_down.weight"), out.w_down));
+  return loader.read(name("post_ffw_norm.weight"), out.ffn_post_norm);
+}
+
+}  // namespace
+
+size_t Model::packed_bytes() const {
+  size_t bytes = head.bytes();
+  for (const LayerWeights& layer : layers) {
+    for (const PackedMatrix* matrix :
+         {&layer.wq, &layer.wk, &layer.wv, &layer.wo, &layer.w_gate, &layer.w_up, &layer.w_down}) {
+      bytes += matrix->bytes();
+    }
+  }
+  return bytes;
+}
+
+void Model::embed(int32_t token, float* out) const {
+  row_to_floats(*token_embedding, token, out);
+  if (config.embedding_scale == 1) return;
+  for (int i = 0; i < config.d_model; ++i) out[i] *= config.embedding_scale;
+}
+
+Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig config, ThreadPool& pool,
+                         const LoadProgress& progress) {
+  const Family* family = find_family(config.family);
+  S3D_CHECK(family != nullptr, "a config of an unknown family");
+  S3D_TRY(check_tensors(*file, config, *family));
+  Model model{};
+  model.config = std::move(config);
+  model.token_embedding = file->find_tensor("token_embd.weight");
+  Loader loader(*file, pool, progress);
+  model.layers.resize(static_cast<size_t>(model.config.n_layers));
+  for (int layer = 0; layer < model.config.n_layers; ++layer) {
+    LayerWeights& weights = model.layers[static_cast<size_t>(layer)];
+    S3D_TRY(load_attention(loader, model.config, family->layout, layer, weights));
+    S3D_TRY(load_feed_forward(loader, model.config, family->layout, layer, weights));
+  }
+  S3D_TRY(loader.read("output_norm.weight", model.output_norm));
+  S3D_TRY(loader.pack(model.config.tied_head ? "token_embd.weight" : "output.weight", model.head));
+  model.file = std::move(file);
+  return model;
+}
+
+}  // namespace s3d
