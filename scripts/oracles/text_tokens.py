@@ -10,6 +10,7 @@ the decoded bytes of a sample of tokens, and the ids of one prompt with the BOS 
 Usage: text_tokens.py NAME=GGUF[:PRE]…   (PRE overrides tokenizer.ggml.pre)
 """
 import base64
+import functools
 import json
 import pathlib
 import sys
@@ -37,8 +38,10 @@ EXPRESSIONS = {
     "default": [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
 }
 
-# "(?i:'s)" matches U+017F, the long s, in Unicode; llama.cpp spells the expression out as [sS].
-KNOWN_DIFFERENCES = {"long_s_contraction"}
+# "(?i:'s)" matches U+017F, the long s, in Unicode; llama.cpp spells the expression out as [sS]. And llama.cpp takes
+# "</s>" for a control token that ends a generation in every vocabulary, also where it is the ordinary text of a closing
+# HTML tag.
+KNOWN_DIFFERENCES = {"long_s_contraction", "html", "special_llama"}
 
 
 def read_corpus():
@@ -97,15 +100,25 @@ class LlamaCpp:
         assert count >= 0
         return list(ids[0:count])
 
+    def encode_closing_tag(self, raw, special, token):
+        """As encode(), with "</s>" taken for a user-defined token in any case: see KNOWN_DIFFERENCES."""
+        ids = []
+        for i, part in enumerate(raw.split(b"</s>")):
+            ids += [token] if i else []
+            ids += self.encode(part, special)
+        return ids
+
     def piece(self, token):
         buffer = self.ffi.new("char[]", 1024)
         count = self.lib.llama_token_to_piece(self.vocab, token, buffer, 1024, 0, True)
         return bytes(self.ffi.buffer(buffer, count))
 
-    def ends(self):
-        return [i for i in range(self.size) if self.lib.llama_vocab_is_eog(self.vocab, i)]
+    def ends(self, types):
+        ends = [i for i in range(self.size) if self.lib.llama_vocab_is_eog(self.vocab, i)]
+        return [i for i in ends if self.piece(i) != b"</s>" or types[i] == CONTROL]  # see KNOWN_DIFFERENCES
 
 
+@functools.cache
 def contents(reader, key, default=None):
     field = reader.fields.get(key)
     return default if field is None else field.contents()
@@ -120,11 +133,8 @@ def hugging_face(reader, pre, special):
     splits = [pre_tokenizers.Split(Regex(e), "isolated") for e in EXPRESSIONS[pre]]
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(splits + [byte_level])
-    for text, kind in zip(tokens, types):
-        if kind == USER:
-            tokenizer.add_tokens([AddedToken(text, normalized=False)])
-        elif special and kind in (CONTROL, UNKNOWN):
-            tokenizer.add_special_tokens([AddedToken(text, normalized=False)])
+    kinds = (USER, CONTROL, UNKNOWN) if special else (USER,)
+    tokenizer.add_tokens([AddedToken(t, normalized=False) for t, kind in zip(tokens, types) if kind in kinds])
     return tokenizer
 
 
@@ -170,15 +180,20 @@ def write(name, path, pre):
     llama = LlamaCpp(path)
     others = {s: hugging_face(reader, pre, s) for s in (False, True)} if bpe else {}
     entries = {}
+    tokens, types = contents(reader, "tokenizer.ggml.tokens"), contents(reader, "tokenizer.ggml.token_type")
+    closing = tokens.index("</s>") if "</s>" in tokens else -1
     for key, raw in read_corpus():
         pair = []
         for special in (False, True):
-            ids = llama.encode(raw, special)
+            if closing >= 0 and types[closing] == USER:
+                ids = llama.encode_closing_tag(raw, special, closing)
+            else:
+                ids = llama.encode(raw, special)
             pair.append(compare(name, key, ids, others[special], raw) if bpe else ids)
         entries[key] = pair
     pieces = {i: base64.b64encode(llama.piece(i)).decode() for i in range(0, llama.size, max(SAMPLE_STEP, llama.size // 500))}
-    result = {"prompt": llama.encode(PROMPT.encode(), True, bos=True), "ends": llama.ends(), "pieces": pieces,
-              "entries": entries}
+    result = {"prompt": llama.encode(PROMPT.encode(), True, bos=True),
+              "ends": llama.ends(types), "pieces": pieces, "entries": entries}
     lines = ",\n".join(f" {json.dumps(k)}: {json.dumps(v, separators=(',', ':'))}" for k, v in entries.items())
     head = json.dumps({k: v for k, v in result.items() if k != "entries"}, separators=(",", ":"))[:-1]
     (DATA / f"ids-{name}.json").write_text(f"{head},\"entries\":{{\n{lines}\n}}}}\n")
