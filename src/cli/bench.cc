@@ -1,0 +1,135 @@
+// s3d bench: speeds of one model on this machine.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/bench_measure.h"
+#include "cli/interrupt.h"
+#include "cli/model_options.h"
+#include "cli/program.h"
+#include "cli/report.h"
+
+namespace s3d::cli {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  BenchPlan plan;
+  std::string format = "md";
+  bool json = false;
+};
+
+constexpr const char* kFooter =
+    R"(Prefill, decoding, passes over 1 to 16 rows and plain reading of memory are measured in turns in one
+process; the medians are printed. Before that, every row of every pass is compared with a pass of its own.
+
+Examples:
+  s3d bench -m smollm2-135m
+  s3d bench -m model.gguf -t 2 --json > bench.json
+  S3D_CPU=portable s3d bench -m model.gguf --format csv)";
+
+Status check(Options& o) {
+  if (o.json) o.format = "json";
+  if (o.format != "md" && o.format != "csv" && o.format != "json") {
+    return Error{fmt::format("--format must be md, csv or json, got '{}'", o.format)};
+  }
+  const auto range = [](const char* name, int value, int least, int most) -> Status {
+    if (value >= least && value <= most) return Ok();
+    return Error{fmt::format("{} must be from {} to {}, got {}", name, least, most, value)};
+  };
+  S3D_TRY(range("--prompt", o.plan.prompt, 1, 1 << 20));
+  S3D_TRY(range("--decode", o.plan.decode, 1, 1 << 20));
+  S3D_TRY(range("--samples", o.plan.samples, 1, 1000));
+  // Only as many positions as are needed.
+  if (o.model.engine.context == 0) o.model.engine.context = std::max({o.plan.prompt + 1, o.plan.decode + 2, 128});
+  return o.model.check();
+}
+
+Json to_json(const Engine& engine, const Options& o, const BenchResult& r) {
+  return Json{{"model", engine.file().path()},
+              {"threads", engine.threads()},
+              {"isa", engine.backend().isa()},
+              {"kv_type", o.model.kv_type},
+              {"prompt_tokens", o.plan.prompt},
+              {"samples", o.plan.samples},
+              {"prefill_tps", r.prefill_tps},
+              {"decode_tps", r.decode_tps},
+              {"read_gbps", r.read_gbps},
+              {"weight_gbps", r.weight_gbps},
+              {"pass_cost", r.pass_cost},
+              {"pass_ms", r.pass_ms},
+              {"weight_bytes", engine.backend().weight_bytes()},
+              {"peak_rss", r.peak_rss}};
+}
+
+std::string to_csv(const Engine& engine, const Options& o, const BenchResult& r) {
+  std::string head = "model,threads,isa,kv_type,prompt_tokens,prefill_tps,decode_tps,read_gbps,weight_gbps,peak_rss";
+  std::string path = engine.file().path();
+  for (size_t at = 0; (at = path.find('"', at)) != std::string::npos; at += 2) path.insert(at, "\"");
+  std::string row =
+      fmt::format("\"{}\",{},{},{},{},{:.2f},{:.2f},{:.3f},{:.3f},{}", path, engine.threads(), engine.backend().isa(),
+                  o.model.kv_type, o.plan.prompt, r.prefill_tps, r.decode_tps, r.read_gbps, r.weight_gbps, r.peak_rss);
+  for (size_t i = 0; i < r.pass_ms.size(); ++i) {
+    head += fmt::format(",pass_ms_{}", i + 1);
+    row += fmt::format(",{:.4f}", r.pass_ms[i]);
+  }
+  return head + "\n" + row + "\n";
+}
+
+std::string to_markdown(const Engine& engine, const Options& o, const BenchResult& r) {
+  std::string out = fmt::format("{} · {} threads · {} kernels · KV {}\n\n| measure | value |\n|---|---|\n",
+                                engine.file().path(), engine.threads(), engine.backend().isa(), o.model.kv_type);
+  const auto line = [&out](std::string_view name, const std::string& value) {
+    out += fmt::format("| {} | {} |\n", name, value);
+  };
+  line(fmt::format("prefill of {} tokens", o.plan.prompt), fmt::format("{:.1f} tokens/s", r.prefill_tps));
+  line("decode", fmt::format("{:.1f} tokens/s", r.decode_tps));
+  line("weights read while decoding",
+       fmt::format("{:.2f} GB/s, {:.0f} % of reading alone", r.weight_gbps, 100 * r.weight_gbps / r.read_gbps));
+  line("reading alone", fmt::format("{:.2f} GB/s", r.read_gbps));
+  line("weights of a pass", mebibytes(engine.backend().weight_bytes()));
+  line("peak memory", mebibytes(r.peak_rss));
+  out += "\n| rows of a pass | ms | cost in one-row passes |\n|---|---|---|\n";
+  for (size_t i = 0; i < r.pass_ms.size(); ++i) {
+    out += fmt::format("| {} | {:.3f} | {:.2f} |\n", i + 1, r.pass_ms[i], r.pass_cost[i]);
+  }
+  return out;
+}
+
+Result<int> run(const Options& o, Console& console) {
+  S3D_ASSIGN(Engine engine, o.model.load(console));
+  const Interrupt interrupt;
+  const bool live = console.stderr_is_terminal();
+  const auto on_round = [&](int round) {
+    if (live) console.note(fmt::format("round {} of {}", round, o.plan.samples));
+    return !Interrupt::requested();
+  };
+  const Result<BenchResult> result = run_bench(engine, o.plan, on_round);
+  if (Interrupt::requested()) return kExitInterrupted;
+  if (!result.ok()) return result.error();
+  if (o.format == "json") console.text(json_text(to_json(engine, o, *result)));
+  if (o.format == "csv") console.text(to_csv(engine, o, *result));
+  if (o.format == "md") console.text(to_markdown(engine, o, *result));
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Program& program) {
+  CLI::App* command = app.add_subcommand("bench", "Measure speed and memory")->footer(kFooter);
+  auto o = std::make_shared<Options>();
+  o->model.add_to(*command);
+  const auto number = [&](const char* name, int& value, const char* help) {
+    command->add_option(name, value, help)->type_name("N")->capture_default_str();
+  };
+  number("--prompt", o->plan.prompt, "Tokens of the prefill");
+  number("-n,--decode", o->plan.decode, "Tokens of a decode sample");
+  number("--samples", o->plan.samples, "Rounds that count");
+  command->add_option("--format", o->format, "How the result is printed")
+      ->type_name("md|csv|json")
+      ->capture_default_str();
+  command->add_flag("--json", o->json, "The same as --format json");
+  on_chosen<Options>(*command, program, o, check, run);
+}
+
+}  // namespace s3d::cli

@@ -1,0 +1,194 @@
+#include "cli/bench_measure.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "cli/bandwidth.h"
+#include "cli/report.h"
+
+namespace s3d::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// The samples of one round after the other.
+struct Samples {
+  std::vector<double> prefill_tps, decode_tps, read_gbps;
+  std::vector<std::vector<double>> pass_ms;  // [max_rows][round]
+};
+
+class Bench {
+ public:
+  Bench(Engine& engine, const BenchPlan& plan) : engine_(engine), plan_(plan), seq_(engine.kv().add_sequence()) {
+    const auto n = static_cast<size_t>(std::max(plan.prompt, plan.depth + plan.max_rows));
+    const auto vocab = static_cast<double>(engine.config().vocab_size);
+    for (size_t i = 0; i < n; ++i) {  // any tokens do: the time of a pass does not depend on them
+      tokens_.push_back(static_cast<TokenId>(keyed_uniform(/*seed=*/1, /*stream=*/0, static_cast<int>(i)) * vocab));
+    }
+    samples_.pass_ms.resize(static_cast<size_t>(plan.max_rows));
+  }
+  ~Bench() { engine_.kv().remove_sequence(seq_); }
+  Bench(const Bench&) = delete;
+  Bench& operator=(const Bench&) = delete;
+
+  Status check_answer();
+  Status round(const ReadBuffer* buffer, ThreadPool* readers);
+  void forget_samples();
+  BenchResult result() const;
+
+ private:
+  Result<Timings> generate(int prompt, int answer);
+  Status fill(int tokens);
+  Result<PassOutput> pass(int rows);
+  Status time_generation();
+  Status time_passes();
+
+  Engine& engine_;
+  const BenchPlan& plan_;
+  SeqId seq_;
+  std::vector<TokenId> tokens_;
+  Samples samples_;
+  int repeats_ = 1;  // passes per sample
+};
+
+// Generates greedily, without a stop, from an empty cache.
+Result<Timings> Bench::generate(int prompt, int answer) {
+  engine_.kv().truncate(seq_, 0);
+  const GenerateOptions options{.max_tokens = answer, .is_end = [](int32_t) { return false; }};
+  const auto tokens = std::span(tokens_).first(static_cast<size_t>(prompt));
+  S3D_ASSIGN(const Generation generation, engine_.generate(seq_, tokens, options));
+  return generation.timings;
+}
+
+Status Bench::fill(int tokens) {
+  S3D_TRY(generate(tokens, /*answer=*/0));
+  return Ok();
+}
+
+// One pass over a chain of rows after the committed ones; the rows stay pending.
+Result<PassOutput> Bench::pass(int rows) {
+  std::vector<Row> block;
+  const int begin = engine_.kv().length(seq_);
+  for (int i = 0; i < rows; ++i) {
+    block.push_back(
+        {.token = tokens_[static_cast<size_t>(begin + i)], .position = begin + i, .parent = i - 1, .seq = seq_});
+  }
+  const std::vector<Want> want(block.size(), Want::kLogits);
+  return engine_.backend().run({.rows = block, .layers = {.head = engine_.config().n_layers, .tail = 0}, .want = want},
+                               engine_.kv());
+}
+
+// Every row of a pass over n rows must have the logits, to the bit, that it has in a pass of its own.
+Status Bench::check_answer() {
+  S3D_TRY(fill(plan_.depth));
+  std::vector<float> alone;
+  for (int i = 0; i < plan_.max_rows; ++i) {
+    S3D_ASSIGN(const PassOutput out, pass(1));
+    alone.insert(alone.end(), out.logits.begin(), out.logits.end());
+    engine_.kv().commit(seq_, 1);
+  }
+  for (int rows = 1; rows <= plan_.max_rows; ++rows) {
+    engine_.kv().truncate(seq_, plan_.depth);
+    S3D_ASSIGN(const PassOutput out, pass(rows));
+    if (std::memcmp(out.logits.data(), alone.data(), out.logits.size_bytes()) != 0) {
+      return Error{
+          fmt::format("wrong answer: the logits of a pass over {} rows are not those of {} passes over one; "
+                      "nothing was timed",
+                      rows, rows)};
+    }
+  }
+  engine_.kv().truncate(seq_, plan_.depth);
+  return Ok();
+}
+
+Status Bench::time_generation() {
+  S3D_ASSIGN(const Timings prefill, generate(plan_.prompt, /*answer=*/0));
+  samples_.prefill_tps.push_back(prefill.prefill_tps());
+  S3D_ASSIGN(const Timings decode, generate(/*prompt=*/1, plan_.decode + 1));
+  samples_.decode_tps.push_back(decode.decode_tps());
+  return Ok();
+}
+
+Status Bench::time_passes() {
+  S3D_TRY(fill(plan_.depth));
+  for (int rows = 1; rows <= plan_.max_rows; ++rows) {
+    const auto start = Clock::now();
+    for (int i = 0; i < repeats_; ++i) {
+      S3D_TRY(pass(rows));
+      engine_.kv().truncate(seq_, plan_.depth);
+    }
+    const std::chrono::duration<double, std::milli> spent = Clock::now() - start;
+    samples_.pass_ms[static_cast<size_t>(rows - 1)].push_back(spent.count() / repeats_);
+  }
+  return Ok();
+}
+
+Status Bench::round(const ReadBuffer* buffer, ThreadPool* readers) {
+  if (buffer != nullptr) {
+    const Bytes bytes = buffer->bytes();
+    samples_.read_gbps.push_back(static_cast<double>(bytes.size()) / read_seconds({&bytes, 1}, *readers) / 1e9);
+  }
+  S3D_TRY(time_generation());
+  return time_passes();
+}
+
+// After the warm-up: small models get several passes in a sample, so that one lasts about 10 ms at least.
+void Bench::forget_samples() {
+  repeats_ = std::clamp(static_cast<int>(10.0 / samples_.pass_ms[0].back()) + 1, 1, 16);
+  const size_t rows = samples_.pass_ms.size();
+  samples_ = Samples{};
+  samples_.pass_ms.resize(rows);
+}
+
+BenchResult Bench::result() const {
+  BenchResult r;
+  r.prefill_tps = median(samples_.prefill_tps);
+  r.decode_tps = median(samples_.decode_tps);
+  r.read_gbps = median(samples_.read_gbps);
+  r.weight_gbps = r.decode_tps * static_cast<double>(engine_.backend().weight_bytes()) / 1e9;
+  for (const auto& samples : samples_.pass_ms) r.pass_ms.push_back(median(samples));
+  for (double ms : r.pass_ms) r.pass_cost.push_back(ms / r.pass_ms[0]);
+  return r;
+}
+
+Status check_fits(const Engine& engine, const BenchPlan& plan) {
+  const int needed = std::max({plan.prompt + 1, plan.decode + 2, plan.depth + plan.max_rows});
+  if (needed <= engine.context()) return Ok();
+  return Error{
+      fmt::format("the measurement needs {} positions and the context holds {}: choose a smaller --prompt or "
+                  "--decode, or raise --context",
+                  needed, engine.context())};
+}
+
+}  // namespace
+
+Result<BenchResult> run_bench(Engine& engine, const BenchPlan& plan, const OnRound& on_round) {
+  S3D_TRY(check_fits(engine, plan));
+  const Error stopped{"stopped before all rounds were done"};
+  Bench bench(engine, plan);
+  S3D_TRY(bench.check_answer());
+  if (!on_round(0)) return stopped;
+  S3D_TRY(bench.round(nullptr, nullptr));
+  bench.forget_samples();
+  const size_t peak_rss = peak_resident_bytes();
+  ThreadPool readers(engine.threads());
+  S3D_ASSIGN(const ReadBuffer buffer, ReadBuffer::create(plan.buffer_bytes, readers));
+  for (int i = 1; i <= plan.samples; ++i) {
+    if (!on_round(i)) return stopped;
+    S3D_TRY(bench.round(&buffer, &readers));
+  }
+  BenchResult result = bench.result();
+  result.peak_rss = peak_rss;
+  return result;
+}
+
+}  // namespace s3d::cli

@@ -1,0 +1,98 @@
+#include "cli/console.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+namespace s3d::cli {
+namespace {
+
+bool colors_wanted(ColorMode mode, int fd) {
+  if (mode != ColorMode::kAuto) return mode == ColorMode::kAlways;
+  const char* no_color = std::getenv("NO_COLOR");
+  if (no_color != nullptr && *no_color != '\0') return false;  // https://no-color.org
+  const char* term = std::getenv("TERM");
+  return isatty(fd) == 1 && term != nullptr && std::string_view(term) != "dumb";
+}
+
+const char* code(Style style) {
+  switch (style) {
+    case Style::kDim:
+      return "\x1b[2m";
+    case Style::kBold:
+      return "\x1b[1m";
+    case Style::kError:
+      return "\x1b[1;31m";
+    case Style::kUser:
+      return "\x1b[1;32m";
+    case Style::kPlain:
+      break;
+  }
+  return "";
+}
+
+}  // namespace
+
+void Console::set_color(ColorMode mode) {
+  color_out_ = colors_wanted(mode, STDOUT_FILENO);
+  color_err_ = colors_wanted(mode, STDERR_FILENO);
+}
+
+bool Console::stdout_is_terminal() const {
+  return isatty(STDOUT_FILENO) == 1;
+}
+
+bool Console::stderr_is_terminal() const {
+  return isatty(STDERR_FILENO) == 1;
+}
+
+bool Console::stdin_is_terminal() const {
+  return isatty(STDIN_FILENO) == 1;
+}
+
+std::string Console::styled(bool color, Style style, std::string_view text) {
+  if (!color || style == Style::kPlain) return std::string(text);
+  return fmt::format("{}{}\x1b[0m", code(style), text);
+}
+
+void Console::error(std::string_view message) const {
+  fmt::print(stderr, "s3d: {} {}\n", styled_err(Style::kError, "error:"), message);
+}
+
+void Console::note(std::string_view message) const {
+  if (!quiet_) fmt::print(stderr, "{}\n", styled_err(Style::kDim, message));
+}
+
+void Console::text(std::string_view text) const {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+LoadProgress Console::progress_bar() const {
+  if (quiet_ || !stderr_is_terminal()) return {};
+  using Clock = std::chrono::steady_clock;
+  struct State {
+    Clock::time_point begin = Clock::now();
+    int shown = -1;  // percent
+  };
+  return [state = std::make_shared<State>()](size_t done, size_t total) {
+    constexpr int kWidth = 30;
+    const int percent = total == 0 ? 100 : static_cast<int>(done * 100 / total);
+    const bool late = Clock::now() - state->begin > std::chrono::seconds(1);
+    if (done >= total) {
+      if (state->shown >= 0) fmt::print(stderr, "\r\x1b[K");
+      state->shown = -1;
+    } else if (late && percent != state->shown) {
+      state->shown = percent;
+      const int filled = percent * kWidth / 100;
+      fmt::print(stderr, "\rloading weights [{:#>{}}{:.>{}}] {:3} %", "", filled, "", kWidth - filled, percent);
+    }
+    std::fflush(stderr);
+  };
+}
+
+}  // namespace s3d::cli

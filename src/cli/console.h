@@ -1,0 +1,45 @@
+// What the program shows to a person: styles, notes and errors on stderr, the answer on stdout.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "model/weights.h"
+
+namespace s3d::cli {
+
+enum class ColorMode { kAuto, kNever, kAlways };
+enum class Style { kPlain, kDim, kBold, kError, kUser };
+
+// Thread rule: one thread at a time.
+class Console {
+ public:
+  // kAuto: colours on a terminal, unless NO_COLOR is set to something or TERM is "dumb".
+  void set_color(ColorMode mode);
+  void set_quiet(bool quiet) { quiet_ = quiet; }
+
+  bool stdout_is_terminal() const;
+  bool stderr_is_terminal() const;
+  bool stdin_is_terminal() const;
+
+  void error(std::string_view message) const;  // "s3d: error: …"
+  void note(std::string_view message) const;   // a line on stderr, unless quiet
+  void text(std::string_view text) const;      // a part of the answer: written to stdout and flushed
+
+  // `text` in a style, for a stream that may or may not have colours.
+  std::string styled_out(Style style, std::string_view text) const { return styled(color_out_, style, text); }
+  std::string styled_err(Style style, std::string_view text) const { return styled(color_err_, style, text); }
+
+  // A bar on stderr that appears when loading takes longer than a second, on terminals only, and goes away at the end.
+  LoadProgress progress_bar() const;
+
+ private:
+  static std::string styled(bool color, Style style, std::string_view text);
+
+  bool color_out_ = false;
+  bool color_err_ = false;
+  bool quiet_ = false;
+};
+
+}  // namespace s3d::cli

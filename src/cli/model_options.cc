@@ -1,0 +1,44 @@
+#include "cli/model_options.h"
+
+#include <fmt/format.h>
+
+namespace s3d::cli {
+
+void ModelOptions::add_model_to(CLI::App& command) {
+  command.add_option("-m,--model", engine.model, "GGUF file, or the name of a model in the cache folder")
+      ->required()
+      ->type_name("MODEL");
+}
+
+void ModelOptions::add_to(CLI::App& command) {
+  add_model_to(command);
+  command.add_option("-t,--threads", engine.threads, "Threads (default: all cores this process may use)")
+      ->type_name("N");
+  command
+      .add_option(
+          "-c,--context,--ctx-size", engine.context,
+          fmt::format("Positions of prompt and answer (default: the model's, at most {})", Engine::kDefaultContext))
+      ->type_name("N");
+  command.add_option("--kv-type", kv_type, "How keys and values are stored (default: f16)")->type_name("f16|f32|q8_0");
+  command.add_option("-b,--batch", engine.max_rows, "Rows of one prefill pass (default: 256)")->type_name("N");
+}
+
+Status ModelOptions::check() {
+  const auto at_least = [](const char* name, int value, int least) -> Status {
+    if (value >= least) return Ok();
+    return Error{fmt::format("{} must be {} or more, got {}", name, least, value)};
+  };
+  S3D_TRY(at_least("--threads", engine.threads, 0));
+  S3D_TRY(at_least("--context", engine.context, 0));
+  S3D_TRY(at_least("--batch", engine.max_rows, 1));
+  S3D_ASSIGN(engine.kv_type, parse_kv_type(kv_type));
+  return Ok();
+}
+
+Result<Engine> ModelOptions::load(const Console& console) const {
+  EngineOptions options = engine;
+  options.progress = console.progress_bar();
+  return Engine::load(options);
+}
+
+}  // namespace s3d::cli

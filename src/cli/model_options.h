@@ -1,0 +1,24 @@
+// -m, -t, -c and their like: which model, and how it is run.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "cli/console.h"
+#include "engine/engine.h"
+
+namespace s3d::cli {
+
+struct ModelOptions {
+  EngineOptions engine;
+  std::string kv_type = "f16";
+
+  void add_to(CLI::App& command);
+  void add_model_to(CLI::App& command);  // only -m
+  Status check();
+
+  // Loads it, with a progress bar.
+  Result<Engine> load(const Console& console) const;
+};
+
+}  // namespace s3d::cli

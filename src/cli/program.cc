@@ -1,0 +1,77 @@
+#include "cli/program.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <map>
+
+namespace s3d::cli {
+namespace {
+
+constexpr const char* kFooter = R"(Examples:
+  s3d generate -m model.gguf -p "Why is the sky blue?"
+  s3d chat -m smollm2-135m
+  s3d bench -m model.gguf --json
+  s3d inspect model.gguf
+  s3d completion bash > ~/.local/share/bash-completion/completions/s3d
+
+Exit codes: 0 success, 1 failure, 2 wrong command line, 130 interrupted by Ctrl-C.)";
+
+// Help and version are CLI11 "errors" too: they print and end well.
+int report_parse_end(const CLI::App& app, const CLI::ParseError& end, Program& program) {
+  if (end.get_exit_code() == 0) return app.exit(end);
+  program.console.set_color(program.color);
+  program.console.error(end.what());
+  const auto chosen = app.get_subcommands();
+  fmt::print(stderr, "Try 's3d {}--help'.\n", chosen.empty() ? "" : chosen.front()->get_name() + " ");
+  return kExitUsage;
+}
+
+}  // namespace
+
+std::unique_ptr<CLI::App> make_app(Program& program) {
+  auto app = std::make_unique<CLI::App>("Runs language models from GGUF files on the CPU.", "s3d");
+  app->set_version_flag("--version", "s3d " S3D_VERSION, "Print the version and exit");
+  app->set_help_flag("-h,--help", "Print this help and exit");
+  app->require_subcommand(1);
+  app->fallthrough();
+  app->get_formatter()->column_width(34);
+  const std::map<std::string, ColorMode> colors = {
+      {"auto", ColorMode::kAuto}, {"never", ColorMode::kNever}, {"always", ColorMode::kAlways}};
+  app->add_option("--color", program.color, "Colours (auto: on a terminal, unless NO_COLOR is set)")
+      ->transform(CLI::CheckedTransformer(colors).description(""))
+      ->type_name("auto|never|always");
+  app->add_flag("-q,--quiet", program.quiet, "Nothing on stderr but errors");
+  app->footer(kFooter);
+  add_generate(*app, program);
+  add_chat(*app, program);
+  add_bench(*app, program);
+  add_perplexity(*app, program);
+  add_tokenize(*app, program);
+  add_inspect(*app, program);
+  add_pull(*app, program);
+  add_completion(*app, program);
+  for (CLI::App* command : app->get_subcommands({})) command->fallthrough();
+  return app;
+}
+
+int run_program(int argc, char** argv) {
+  Program program;
+  const auto app = make_app(program);
+  try {
+    app->parse(argc, argv);
+  } catch (const CLI::ParseError& end) {
+    return report_parse_end(*app, end, program);
+  }
+  program.console.set_color(program.color);
+  program.console.set_quiet(program.quiet);
+  const Result<int> code = program.action(program.console);
+  if (!code.ok()) {
+    std::fflush(stdout);
+    program.console.error(code.error().message);
+    return kExitFailure;
+  }
+  return *code;
+}
+
+}  // namespace s3d::cli

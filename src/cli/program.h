@@ -1,0 +1,60 @@
+// The command line's frame: what all subcommands share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "cli/console.h"
+
+namespace s3d::cli {
+
+// Exit codes (docs/cli.md).
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailure = 1,       // something failed while running; the message says what
+  kExitUsage = 2,         // the command line is wrong; nothing was done
+  kExitInterrupted = 130  // Ctrl-C
+};
+
+// What a chosen subcommand does, once the whole command line was read and checked. An error means kExitFailure.
+using Action = std::function<Result<int>(Console&)>;
+
+struct Program {
+  Console console;
+  ColorMode color = ColorMode::kAuto;
+  bool quiet = false;
+  Action action;
+};
+
+// Adds a subcommand. `check` runs after parsing: its error is a usage error. Then `action` is what will run.
+// `options` keeps the values that both use.
+template <typename Options>
+void on_chosen(CLI::App& command, Program& program, std::shared_ptr<Options> options,
+               std::function<Status(Options&)> check, std::function<Result<int>(const Options&, Console&)> action) {
+  command.callback([&program, options, check, action] {
+    const Status checked = check(*options);
+    if (!checked.ok()) throw CLI::ValidationError(checked.error().message);
+    program.action = [options, action](Console& console) { return action(*options, console); };
+  });
+}
+
+// One for each subcommand; each declares its options and calls on_chosen().
+void add_generate(CLI::App& app, Program& program);
+void add_chat(CLI::App& app, Program& program);
+void add_bench(CLI::App& app, Program& program);
+void add_perplexity(CLI::App& app, Program& program);
+void add_tokenize(CLI::App& app, Program& program);
+void add_inspect(CLI::App& app, Program& program);
+void add_pull(CLI::App& app, Program& program);
+void add_completion(CLI::App& app, Program& program);
+
+// The whole option tree.
+std::unique_ptr<CLI::App> make_app(Program& program);
+
+// Parses, runs, reports. Returns the exit code.
+int run_program(int argc, char** argv);
+
+}  // namespace s3d::cli

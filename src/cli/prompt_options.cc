@@ -1,0 +1,57 @@
+#include "cli/prompt_options.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+namespace s3d::cli {
+
+Result<std::string> read_text_file(const std::string& path) {
+  const bool standard_input = path == "-";
+  const auto close = [standard_input](std::FILE* f) { return standard_input ? 0 : std::fclose(f); };
+  std::unique_ptr<std::FILE, decltype(close)> file(standard_input ? stdin : std::fopen(path.c_str(), "rb"), close);
+  if (!file) return Error{fmt::format("cannot open '{}': {}", path, std::strerror(errno))};
+  std::string text;
+  char buffer[1 << 16];
+  size_t n = 0;
+  while ((n = std::fread(buffer, 1, sizeof buffer, file.get())) > 0) text.append(buffer, n);
+  if (std::ferror(file.get()) != 0) return Error{fmt::format("cannot read '{}': {}", path, std::strerror(errno))};
+  return text;
+}
+
+void TextSource::add_to(CLI::App& command) {
+  auto* given = command.add_option("-p,--prompt", text, "The text")->type_name("TEXT");
+  command.add_option("-f,--file", file, "A file with the text; -: standard input, the default when it is no terminal")
+      ->type_name("FILE")
+      ->excludes(given);
+}
+
+Result<std::string> TextSource::read(const Console& console) const {
+  if (text) return *text;
+  if (!file.empty()) return read_text_file(file);
+  if (console.stdin_is_terminal()) return Error{"no prompt: give -p TEXT or -f FILE, or pipe a text in"};
+  return read_text_file("-");
+}
+
+void TemplateOptions::add_to(CLI::App& command) {
+  command.add_option("--chat-template", name, "A known chat template instead of the file's own")
+      ->type_name(fmt::format("{}", fmt::join(ChatTemplate::known_names(), "|")));
+  command.add_option("--system,--system-prompt", system, "System prompt (default: the template's own)")
+      ->type_name("TEXT");
+}
+
+Status TemplateOptions::check() const {
+  if (name.empty()) return Ok();
+  S3D_TRY(ChatTemplate::create("", name));
+  return Ok();
+}
+
+Result<ChatTemplate> TemplateOptions::create(const Tokenizer& tokenizer) const {
+  return ChatTemplate::create(tokenizer.chat_template(), name);
+}
+
+}  // namespace s3d::cli

@@ -1,0 +1,73 @@
+#include "cli/report.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+
+#include "cli/bandwidth.h"
+
+namespace s3d::cli {
+
+size_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<size_t>(usage.ru_maxrss) * 1024;  // Linux counts in KiB
+}
+
+std::string mebibytes(size_t bytes) {
+  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1U << 20U));
+}
+
+RunFigures measure_run(const Engine& engine, const Timings& timings) {
+  RunFigures figures;
+  figures.peak_rss = peak_resident_bytes();
+  figures.weight_gbps = static_cast<double>(engine.backend().weight_bytes()) * timings.decode_tps() / 1e9;
+  ThreadPool pool(engine.threads());
+  const std::vector<Bytes> parts = weight_parts(engine.model());
+  const auto bytes = static_cast<double>(engine.model().packed_bytes());
+  std::vector<double> seconds;
+  double spent = 0;
+  do {
+    seconds.push_back(read_seconds(parts, pool));
+    spent += seconds.back();
+  } while (seconds.size() < 5 && spent < 0.2);
+  std::nth_element(seconds.begin(), seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2), seconds.end());
+  figures.read_gbps = bytes / seconds[seconds.size() / 2] / 1e9;
+  return figures;
+}
+
+std::string closing_line(const Generation& generation, const RunFigures& figures) {
+  const Timings& t = generation.timings;
+  std::string line = fmt::format("prompt: {} tokens", t.prompt_tokens);
+  if (t.cached_tokens > 0) line += fmt::format(" ({} cached)", t.cached_tokens);
+  line += fmt::format(", {:.1f} tokens/s | answer: {} tokens, {:.1f} tokens/s", t.prefill_tps(),
+                      generation.tokens.size(), t.decode_tps());
+  if (figures.read_gbps > 0 && t.decoded_tokens > 0) {
+    line += fmt::format(", {:.0f} % of memory bandwidth ({:.1f} of {:.1f} GB/s)",
+                        100 * figures.weight_gbps / figures.read_gbps, figures.weight_gbps, figures.read_gbps);
+  }
+  if (figures.peak_rss > 0) line += fmt::format(" | peak memory: {}", mebibytes(figures.peak_rss));
+  return line;
+}
+
+void print_setup(const Engine& engine, const Console& console) {
+  const ModelConfig& c = engine.config();
+  console.note(fmt::format("model: {} ({}, {} layers, {} wide, {} tokens in the vocabulary)",
+                           c.name.empty() ? engine.file().path() : c.name, c.family, c.n_layers, c.d_model,
+                           c.vocab_size));
+  console.note(fmt::format("context: {} of {} positions, {} threads, kernels: {}", engine.context(), c.context_length,
+                           engine.threads(), engine.backend().isa()));
+}
+
+void print_memory(const Engine& engine, size_t peak_rss, const Console& console) {
+  const MemoryUse m = engine.memory();
+  console.note(fmt::format("memory: peak resident {}, file {}, weights {}, KV {}, scratch {}", mebibytes(peak_rss),
+                           mebibytes(m.file), mebibytes(m.weights), mebibytes(m.kv), mebibytes(m.scratch)));
+}
+
+std::string json_text(const Json& json) {
+  return json.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace s3d::cli

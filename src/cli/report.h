@@ -1,0 +1,40 @@
+// Figures about a run, for people and for scripts.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "cli/console.h"
+#include "engine/engine.h"
+
+namespace s3d::cli {
+
+using Json = nlohmann::ordered_json;
+
+// Largest resident size of this process so far, in bytes.
+size_t peak_resident_bytes();
+
+// "131.5 MiB"
+std::string mebibytes(size_t bytes);
+
+// What the closing line says beyond the generation's own timings.
+struct RunFigures {
+  double weight_gbps = 0;  // bytes of weights read per second while decoding, in 10^9
+  double read_gbps = 0;    // what reading the same weights alone reaches, by the same threads
+  size_t peak_rss = 0;
+};
+
+// Measures `read_gbps` for at most about 0.2 s, after the answer; needs no memory.
+RunFigures measure_run(const Engine& engine, const Timings& timings);
+
+// "prompt: 23 tokens, 412.1 tokens/s | answer: 128 tokens, 351.2 tokens/s, 87 % of … | peak memory: 131.5 MiB"
+std::string closing_line(const Generation& generation, const RunFigures& figures);
+
+// --verbose: model, instruction set, threads before; memory by purpose after.
+void print_setup(const Engine& engine, const Console& console);
+void print_memory(const Engine& engine, size_t peak_rss, const Console& console);
+
+// JSON text; bytes that are no UTF-8 become U+FFFD.
+std::string json_text(const Json& json);
+
+}  // namespace s3d::cli

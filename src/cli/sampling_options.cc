@@ -1,0 +1,72 @@
+#include "cli/sampling_options.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <limits>
+#include <random>
+
+namespace s3d::cli {
+
+void SamplingOptions::add_to(CLI::App& command, int default_max_tokens) {
+  SamplerSettings& s = answer.generate.sampler;
+  answer.generate.max_tokens = default_max_tokens;
+  command
+      .add_option(
+          "-n,--max-tokens,--predict", answer.generate.max_tokens,
+          fmt::format("Most tokens of the answer; -1: until the context is full (default: {})", default_max_tokens))
+      ->type_name("N");
+  command.add_option("--stop,-r,--reverse-prompt", answer.stops, "Text that ends the answer (may be given again)")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  const std::string group = "Sampling";
+  const auto number = [&](const char* names, auto& value, const char* help) {
+    command.add_option(names, value, help)->type_name("X")->group(group);
+  };
+  number("--temp,--temperature", s.temperature, "Temperature; 0: the most probable token (default: 0)");
+  number("--top-k", s.top_k, "Only the K most probable tokens; 0: off (default)");
+  number("--top-p", s.top_p, "Only the most probable tokens that make up P; 1: off (default)");
+  number("--min-p", s.min_p, "Only tokens at least P times as probable as the best; 0: off (default)");
+  number("--repeat-penalty", s.repetition_penalty, "Divides the scores of tokens seen; 1: off (default)");
+  number("--presence-penalty", s.presence_penalty, "Subtracted from the scores of tokens seen (default: 0)");
+  number("--frequency-penalty", s.frequency_penalty, "The same, for each time seen (default: 0)");
+  number("--repeat-last-n", s.penalty_last_n, "How many last tokens count as seen; -1: all (default: 64)");
+  command.add_option("--logit-bias", logit_bias, "ID+X, ID-X or ID=X: added to a token's score (may be given again)")
+      ->type_name("BIAS")
+      ->group(group)
+      ->allow_extra_args(false);
+  command.add_option("-s,--seed", seed, "Same seed, same text (default: a new one each time)")
+      ->type_name("N")
+      ->group(group);
+}
+
+Status SamplingOptions::check() {
+  SamplerSettings& s = answer.generate.sampler;
+  if (answer.generate.max_tokens < -1) {
+    return Error{
+        fmt::format("--max-tokens must be -1 (until the context is full) or more, got {}", answer.generate.max_tokens)};
+  }
+  for (const std::string& text : logit_bias) {
+    S3D_ASSIGN(auto bias, parse_logit_bias(text));
+    s.logit_bias.push_back(bias);
+  }
+  s.seed = seed ? *seed : std::random_device{}();
+  return s.check(std::numeric_limits<int>::max());  // against the real vocabulary when the model is known
+}
+
+Result<std::pair<int32_t, float>> parse_logit_bias(const std::string& text) {
+  const Error error{fmt::format("--logit-bias '{}': expected ID+X, ID-X or ID=X, as in 15043+1.5 or 15043=-inf", text)};
+  int32_t id = 0;
+  const char* end = text.data() + text.size();
+  const auto [sign, status] = std::from_chars(text.data(), end, id);
+  if (status != std::errc{} || sign == end || id < 0) return error;
+  if (*sign != '+' && *sign != '-' && *sign != '=') return error;
+  const char* begin = *sign == '-' ? sign : sign + 1;
+  char* parsed = nullptr;
+  const float value = std::strtof(begin, &parsed);
+  if (parsed == begin || parsed != end || value != value) return error;
+  return std::pair{id, value};
+}
+
+}  // namespace s3d::cli
