@@ -105,6 +105,7 @@ std::string Tokenizer::piece(TokenId id, bool show_special) const {
   if (vocab.is_control(id)) return show_special ? vocab.text(id) : std::string();
   const TokenType type = vocab.type(id);
   if (type == TokenType::kUserDefined) return vocab.text(id);
+  if (type == TokenType::kUnused) return {};  // padding of the vocabulary, stands for nothing
   return impl_->sentence_piece ? SpmModel::decode(vocab.text(id), type) : BpeModel::decode(vocab.text(id));
 }
 

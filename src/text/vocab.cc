@@ -21,8 +21,9 @@ Status assign(Result<std::optional<T>> value, std::optional<T>& out) {
 }
 
 // Texts of tokens that end an answer. Files often name only one end token (or the wrong one), so chat models'
-// well-known ones count too where the vocabulary has them as control or user-defined tokens. The same texts as
-// llama.cpp's, the fill-in-the-middle separators included: code models end a completion with them.
+// well-known ones count too where the vocabulary has them as control or user-defined tokens, the fill-in-the-middle
+// separators included: code models end a completion with them. "</s>" must be a control token: Gemma has it as the
+// closing tag of HTML.
 constexpr std::array<std::string_view, 24> kEndTexts = {
     "<|eot_id|>",    "<|im_end|>",      "<|end|>",      "<|return|>",
     "<end_of_turn>", "<|endoftext|>",   "</s>",         "<|eom_id|>",
@@ -153,7 +154,9 @@ Status Vocab::take_special_ids(const TokenizerMetadata& metadata) {
   }
   for (const std::string_view text : kEndTexts) {
     const TokenId id = find(text);
-    if (id >= 0 && (type(id) == TokenType::kControl || type(id) == TokenType::kUserDefined)) ends_.push_back(id);
+    if (id < 0) continue;
+    const bool user_defined = type(id) == TokenType::kUserDefined && text != "</s>";
+    if (type(id) == TokenType::kControl || user_defined) ends_.push_back(id);
   }
   std::sort(ends_.begin(), ends_.end());
   ends_.erase(std::unique(ends_.begin(), ends_.end()), ends_.end());
