@@ -7,6 +7,7 @@
 
 #include "kernels/float_ops.h"
 #include "kernels/kernels.h"
+#include "kernels/test_sets.h"
 
 namespace s3d {
 namespace {
@@ -130,7 +131,7 @@ TEST_P(AttentionTest, MatchesDoublePrecision) {
 
 TEST_P(AttentionTest, InstructionSetsAgree) {
   Floats first;
-  for (const Kernels* kernels : available_kernels()) {
+  for (const Kernels* kernels : sets_for_tests()) {
     const FloatKernels& k = *kernels->floats;
     const Slots slots(k, GetParam().type, GetParam().head_dim, identity_, keys_, values_);
     const Floats out = attend(k, make_task(slots, kHeads, {chain_row(GetParam().length)}), segments());
@@ -143,7 +144,7 @@ TEST_P(AttentionTest, InstructionSetsAgree) {
 TEST_P(AttentionTest, SharingATaskChangesNothing) {
   const auto [type, head_dim, length, window] = GetParam();
   const size_t dims = static_cast<size_t>(head_dim);
-  for (const Kernels* kernels : available_kernels()) {
+  for (const Kernels* kernels : sets_for_tests()) {
     const FloatKernels& k = *kernels->floats;
     const Slots slots(k, type, head_dim, identity_, keys_, values_);
     const int n_rows = std::min(AttentionTask::kMaxQueries, length);
@@ -170,7 +171,7 @@ TEST_P(AttentionTest, SharingATaskChangesNothing) {
 TEST_P(AttentionTest, PathsGiveTheBitsOfAChain) {
   const auto [type, head_dim, length, window] = GetParam();
   const size_t dims = static_cast<size_t>(head_dim);
-  for (const Kernels* kernels : available_kernels()) {
+  for (const Kernels* kernels : sets_for_tests()) {
     const FloatKernels& k = *kernels->floats;
     const Slots chain(k, type, head_dim, identity_, keys_, values_);
     for (const int on_path : {1, 5, 40}) {

@@ -5,7 +5,7 @@
 // value -128 * sum(x) takes back. Other offsets go into the start value too. Integer scales by vpmulld: exact for any
 // input (the int16-pair form of docs/kernels.md is 5 % faster but needs a bound on the dot products).
 
-namespace s3d::avx512 {
+namespace s3d::S3D_ISA_NS {
 
 inline __m512i load512(const uint8_t* p) {
   return _mm512_loadu_si512(p);
@@ -16,7 +16,7 @@ inline __m512i broadcast32(const void* p) {
   return _mm512_set1_epi32(bits);
 }
 inline __m512 load_halves(const uint8_t* p) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return load_f16(reinterpret_cast<const uint16_t*>(p)).v;
 }
 
 // Activations of one tile from block `b` on.
@@ -208,4 +208,4 @@ inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float
   for (int j = 0; j < kW; ++j) _mm512_store_ps(out[j], acc[j]);
 }
 
-}  // namespace s3d::avx512
+}  // namespace s3d::S3D_ISA_NS

@@ -16,6 +16,8 @@
 #include <simde/x86/avx512.h>
 #include <simde/x86/f16c.h>
 #include <simde/x86/fma.h>
+
+#include "kernels/simde/missing.h"
 #elif defined(S3D_ISA_AVX512) || defined(S3D_ISA_AVX2)
 #include <immintrin.h>
 #else
