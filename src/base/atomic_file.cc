@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,6 +14,15 @@ namespace {
 Error failure(const std::string& path, const char* what, int code) {
   const char* hint = code == ENOSPC || code == EDQUOT ? "; free some space and try again" : "";
   return Error{fmt::format("cannot {} {}: {}{}", what, path, std::strerror(code), hint)};
+}
+
+// A new file of a name that no other call and no other program uses. (mkstemp would make it unreadable for others.)
+int create_beside(const std::string& path, std::string& temporary) {
+  for (int attempt = 0;; ++attempt) {
+    temporary = fmt::format("{}.tmp-{}-{}", path, ::getpid(), attempt);
+    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd >= 0 || errno != EEXIST) return fd;
+  }
 }
 
 // Writes all bytes and waits for the disk. Returns 0 or an errno value.
@@ -43,14 +51,10 @@ void sync_folder(const std::string& path) {
 }  // namespace
 
 Status write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {
-  std::string temporary = path + ".tmp-XXXXXX";
-  const int fd = ::mkostemp(temporary.data(), O_CLOEXEC);
+  std::string temporary;
+  const int fd = create_beside(path, temporary);
   if (fd < 0) return failure(path, "create a temporary file beside", errno);
   int code = write_all(fd, bytes);
-  // mkostemp makes files that only their owner can read; others may read what this program writes, as usual.
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
-  if (code == 0 && ::fchmod(fd, 0666 & ~mask) != 0) code = errno;
   if (::close(fd) != 0 && code == 0) code = errno;
   if (code == 0 && ::rename(temporary.c_str(), path.c_str()) != 0) code = errno;
   if (code != 0) {

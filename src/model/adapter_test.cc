@@ -1,0 +1,296 @@
+#include "model/adapter.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "file/gguf_test_writer.h"
+#include "model/tensor_floats.h"
+
+namespace s3d {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+namespace names = adapter_names;
+
+constexpr uint64_t kFingerprint = 0x0123456789abcdef;
+
+ModelConfig base_config() {
+  ModelConfig base{};
+  base.family = "llama";
+  base.n_layers = 5;
+  base.d_model = 64;
+  base.n_heads = 4;
+  base.n_kv_heads = 2;
+  base.head_dim = 32;
+  base.d_ff = 96;
+  base.vocab_size = 100;
+  return base;
+}
+
+// An adapter with every part, rank 32 everywhere, plan 1 + 2 of 5, three masks, ten draft tokens.
+struct Parts {
+  AdapterConfig config;
+  std::vector<AdapterTensor> tensors;
+  std::vector<int32_t> draft_ids;
+
+  AdapterTensor& tensor(std::string_view name) {
+    for (AdapterTensor& tensor : tensors) {
+      if (tensor.name == name) return tensor;
+    }
+    ADD_FAILURE() << "no tensor " << name;
+    return tensors[0];
+  }
+  void add(std::string_view name, std::vector<int64_t> shape) {
+    size_t size = 1;
+    for (const int64_t extent : shape) size *= static_cast<size_t>(extent);
+    std::vector<float> values(size);
+    for (size_t i = 0; i < size; ++i) {
+      values[i] = static_cast<float>(std::sin(static_cast<double>(i + 7 * tensors.size())));
+    }
+    tensors.push_back({std::string(name), std::move(shape), std::move(values)});
+  }
+};
+
+Parts whole_adapter() {
+  const ModelConfig base = base_config();
+  Parts parts;
+  parts.config.base_fingerprint = kFingerprint;
+  parts.config.base_name = "Test base";
+  parts.config.head = 1;
+  parts.config.tail = 2;
+  parts.config.masks = 3;
+  parts.config.state_on_first_row = true;
+  parts.add(names::kMasks, {64, 3});
+  for (const int layer : {0, 3, 4}) {
+    for (int t = 0; t < kLoraTargets; ++t) {
+      const MatrixShape shape = lora_target_shape(base, static_cast<LoraTarget>(t));
+      parts.add(names::lora(layer, static_cast<LoraTarget>(t), 'a'), {shape.cols, 32});
+      parts.add(names::lora(layer, static_cast<LoraTarget>(t), 'b'), {32, shape.rows});
+    }
+  }
+  parts.add(names::kBridgeDown, {64, 32});
+  parts.add(names::kBridgeUp, {32, 64});
+  parts.add(names::kStateDown, {64, 32});
+  parts.add(names::kStateUp, {32, 64});
+  parts.add(names::kMarkovP, {64, 32});
+  parts.add(names::kMarkovW2, {32, 10});
+  parts.add(names::kConfidenceW, {64 + 32});
+  parts.add(names::kConfidenceB, {1});
+  parts.draft_ids = {9, 3, 99, 0, 1, 2, 50, 51, 52, 53};
+  return parts;
+}
+
+std::shared_ptr<const GgufFile> file_of(std::vector<std::byte> image) {
+  auto file = GgufFile::from_bytes(std::move(image), "test.gguf");
+  if (!file.ok()) {
+    ADD_FAILURE() << file.error().message;
+    return nullptr;
+  }
+  return std::make_shared<GgufFile>(std::move(*file));
+}
+
+Result<Adapter> open(const Parts& parts, ggml_type type = GGML_TYPE_F32) {
+  S3D_ASSIGN(auto image, adapter_image(parts.config, parts.tensors, parts.draft_ids, type));
+  return open_adapter(file_of(std::move(image)), base_config(), kFingerprint);
+}
+
+std::vector<float> floats(const Tensor& tensor) {
+  std::vector<float> out(static_cast<size_t>(tensor.rows() * tensor.cols()));
+  for (int64_t r = 0; r < tensor.rows(); ++r) row_to_floats(tensor, r, out.data() + r * tensor.cols());
+  return out;
+}
+
+TEST(Adapter, RoundTripInEveryType) {
+  const Parts parts = whole_adapter();
+  for (const auto& [type, tolerance] : {std::pair{GGML_TYPE_F32, 0.0}, {GGML_TYPE_F16, 5e-4}, {GGML_TYPE_Q8_0, 5e-3}}) {
+    const auto adapter = open(parts, type);
+    ASSERT_TRUE(adapter.ok()) << adapter.error().message;
+    for (const AdapterTensor& expected : parts.tensors) {
+      if (expected.shape.size() == 1) continue;
+      const Tensor* found = adapter->file->find_tensor(expected.name);
+      ASSERT_NE(found, nullptr) << expected.name;
+      EXPECT_EQ(found->type, type) << expected.name;
+      EXPECT_EQ(found->shape, expected.shape) << expected.name;
+      const std::vector<float> values = floats(*found);
+      for (size_t i = 0; i < values.size(); ++i) ASSERT_NEAR(values[i], expected.values[i], tolerance) << expected.name;
+    }
+    EXPECT_EQ(adapter->draft_ids, parts.draft_ids);
+  }
+}
+
+TEST(Adapter, PartsAreFound) {
+  Parts parts = whole_adapter();
+  const auto adapter = open(parts);
+  ASSERT_TRUE(adapter.ok()) << adapter.error().message;
+  const AdapterConfig& config = adapter->config;
+  EXPECT_EQ(config.base_fingerprint, kFingerprint);
+  EXPECT_EQ(config.base_name, "Test base");
+  EXPECT_EQ(config.head, 1);
+  EXPECT_EQ(config.tail, 2);
+  EXPECT_EQ(config.masks, 3);
+  EXPECT_EQ(config.lora_rank, 32);
+  EXPECT_EQ(config.bridge_rank, 32);
+  EXPECT_EQ(config.markov_rank, 32);
+  EXPECT_EQ(config.state_rank, 32);
+  EXPECT_TRUE(config.state_on_first_row);
+  EXPECT_EQ(config.draft_vocab, 10);
+  EXPECT_TRUE(config.confidence);
+  ASSERT_EQ(adapter->lora.size(), 3U);
+  EXPECT_EQ(adapter->layer(0, 5), 0);
+  EXPECT_EQ(adapter->layer(1, 5), 3);
+  EXPECT_EQ(adapter->layer(2, 5), 4);
+  EXPECT_EQ(adapter->lora[1][0].a->name, "blk.3.attn_q.lora_a");
+  EXPECT_EQ(adapter->lora[2][6].b->name, "blk.4.ffn_down.lora_b");
+  EXPECT_EQ(adapter->masks->rows(), 3);
+  EXPECT_EQ(adapter->markov_w2->rows(), 10);
+  EXPECT_EQ(adapter->confidence_w, parts.tensor(names::kConfidenceW).values);
+  EXPECT_EQ(adapter->confidence_b, parts.tensor(names::kConfidenceB).values[0]);
+}
+
+TEST(Adapter, EveryPartMayBeAbsent) {
+  Parts parts;
+  parts.config = {.base_fingerprint = kFingerprint, .head = 2, .tail = 0, .masks = 0};
+  const auto adapter = open(parts);
+  ASSERT_TRUE(adapter.ok()) << adapter.error().message;
+  EXPECT_EQ(adapter->masks, nullptr);
+  EXPECT_EQ(adapter->config.lora_rank, 0);
+  EXPECT_EQ(adapter->config.draft_vocab, 0);
+  ASSERT_EQ(adapter->lora.size(), 2U);
+  EXPECT_FALSE(adapter->lora[0][0]);
+  EXPECT_EQ(adapter->bytes(), 0U);
+}
+
+TEST(Adapter, WithoutDraftVocabularyTheHeadIsTheWholeOne) {
+  Parts parts = whole_adapter();
+  parts.draft_ids.clear();
+  const auto refused = open(parts);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message, AllOf(HasSubstr("markov.w2"), HasSubstr("expected [32, 100]")));
+}
+
+TEST(Adapter, RowsThatAreNoMultipleOf32AreStoredAsF16) {
+  Parts parts = whole_adapter();
+  std::erase_if(parts.tensors, [](const AdapterTensor& tensor) { return tensor.name.starts_with("bridge."); });
+  parts.add(names::kBridgeDown, {64, 3});
+  parts.add(names::kBridgeUp, {3, 64});
+  const auto adapter = open(parts, GGML_TYPE_Q8_0);
+  ASSERT_TRUE(adapter.ok()) << adapter.error().message;
+  EXPECT_EQ(adapter->bridge.a->type, GGML_TYPE_Q8_0);
+  EXPECT_EQ(adapter->bridge.b->type, GGML_TYPE_F16);
+}
+
+// One thing wrong each, and what the message must hold.
+struct Damage {
+  const char* what;
+  std::function<void(Parts&)> apply;
+  const char* message;
+};
+
+TEST(Adapter, DamageIsRefusedWithItsName) {
+  const auto drop = [](Parts& parts, std::string_view name) {
+    std::erase_if(parts.tensors, [&](const AdapterTensor& tensor) { return tensor.name == name; });
+  };
+  const Damage damages[] = {
+      {"other base", [](Parts& p) { p.config.base_fingerprint = 5; }, "made for another model, \"Test base\""},
+      {"too many layers", [](Parts& p) { p.config.tail = 5; }, "1 + 5 layers, the base has only 5"},
+      {"no layers", [](Parts& p) { p.config.head = p.config.tail = 0; }, "keeps no layer"},
+      {"layer not kept", [](Parts& p) { p.config.tail = 1; }, "blk.3.attn_q.lora_a"},
+      {"masks do not agree", [](Parts& p) { p.config.masks = 2; }, "mask_embd\" has 3 rows"},
+      {"too many masks", [](Parts& p) { p.config.masks = 16; }, "expected 0 to 15"},
+      {"half a pair", [&](Parts& p) { drop(p, "blk.0.attn_k.lora_b"); }, "blk.0.attn_k.lora_b\" is missing"},
+      {"half a Markov head", [&](Parts& p) { drop(p, names::kMarkovP); }, "markov.p\" is missing"},
+      {"half a confidence head", [&](Parts& p) { drop(p, names::kConfidenceB); }, "without \"confidence.b\""},
+      {"unknown tensor",
+       [](Parts& p) {
+         p.add("blk.0.attn_x.lora_a", {4, 4});
+       },
+       "blk.0.attn_x.lora_a"},
+      {"padded layer number",
+       [](Parts& p) {
+         p.add("blk.00.attn_q.lora_a", {64, 32});
+       },
+       "blk.00.attn_q.lora_a"},
+      {"another rank",
+       [](Parts& p) {
+         p.tensor("blk.3.attn_q.lora_a").shape = {32, 64};
+       },
+       "no common rank (others have 32)"},
+      {"wrong width",
+       [](Parts& p) {
+         p.tensor(names::kMasks).shape = {32, 6};
+       },
+       "mask_embd"},
+      {"wrong confidence",
+       [](Parts& p) {
+         p.tensor(names::kConfidenceW).shape = {48, 2};
+       },
+       "confidence.w"},
+      {"not finite", [](Parts& p) { p.tensor(names::kStateUp).values[40] = std::numeric_limits<float>::quiet_NaN(); },
+       "state.up\" holds a value that is not finite, in row 1"},
+      {"id outside", [](Parts& p) { p.draft_ids[4] = 100; }, "token 100 outside the base's vocabulary of 100"},
+      {"negative id", [](Parts& p) { p.draft_ids[4] = -1; }, "token -1 outside"},
+      {"id twice", [](Parts& p) { p.draft_ids[4] = 3; }, "token 3 twice"},
+      {"fewer ids", [](Parts& p) { p.draft_ids.pop_back(); }, "markov.w2"},
+  };
+  for (const Damage& damage : damages) {
+    Parts parts = whole_adapter();
+    damage.apply(parts);
+    const auto adapter = open(parts);
+    ASSERT_FALSE(adapter.ok()) << damage.what;
+    EXPECT_THAT(adapter.error().message, HasSubstr(damage.message)) << damage.what;
+  }
+}
+
+TEST(Adapter, AnotherVersionOrFileIsRefused) {
+  GgufTestWriter newer;
+  newer.key_string("general.architecture", "s3d-adapter");
+  newer.key_u32("s3d.version", 2);
+  auto config = read_adapter_config(*file_of(newer.image()));
+  ASSERT_FALSE(config.ok());
+  EXPECT_THAT(config.error().message, AllOf(HasSubstr("version 2"), HasSubstr("a newer s3d")));
+
+  GgufTestWriter model;
+  model.key_string("general.architecture", "llama");
+  config = read_adapter_config(*file_of(model.image()));
+  ASSERT_FALSE(config.ok());
+  EXPECT_THAT(config.error().message, HasSubstr("is not an adapter"));
+}
+
+TEST(Adapter, MetadataOfAnotherTypeIsRefused) {
+  GgufTestWriter writer;
+  writer.key_string("general.architecture", "s3d-adapter");
+  writer.key_u32("s3d.version", 1);
+  writer.key_string("s3d.base.fingerprint", "not a number !!!");
+  const auto config = read_adapter_config(*file_of(writer.image()));
+  ASSERT_FALSE(config.ok());
+  EXPECT_THAT(config.error().message, HasSubstr("16 hexadecimal digits"));
+}
+
+TEST(Adapter, EveryTruncationIsRefused) {
+  const Parts parts = whole_adapter();
+  const auto image = adapter_image(parts.config, parts.tensors, parts.draft_ids, GGML_TYPE_Q8_0);
+  ASSERT_TRUE(image.ok());
+  const size_t padding = 32;  // the end of the last tensor is padded, and the padding may be missing
+  for (size_t size = 0; size + padding < image->size(); size += 1 + size / 16) {
+    std::vector<std::byte> part(image->begin(), image->begin() + static_cast<std::ptrdiff_t>(size));
+    const auto file = GgufFile::from_bytes(std::move(part), "part.gguf");
+    EXPECT_FALSE(file.ok()) << size << " of " << image->size() << " bytes";
+  }
+}
+
+TEST(Adapter, WriterRefusesWhatCannotBeStored) {
+  Parts parts = whole_adapter();
+  EXPECT_FALSE(adapter_image(parts.config, parts.tensors, {}, GGML_TYPE_Q4_0).ok());
+  parts.tensors[0].values.pop_back();
+  const auto image = adapter_image(parts.config, parts.tensors, {}, GGML_TYPE_F32);
+  ASSERT_FALSE(image.ok());
+  EXPECT_THAT(image.error().message, HasSubstr("mask_embd"));
+}
+
+}  // namespace
+}  // namespace s3d

@@ -1,0 +1,120 @@
+// Writing adapters: the other half of adapter.h.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <gguf.h>
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <numeric>
+
+#include "model/adapter.h"
+#include "model/fingerprint.h"
+
+namespace s3d {
+namespace {
+
+namespace names = adapter_names;
+
+struct FreeGguf {
+  void operator()(gguf_context* context) const { gguf_free(context); }
+};
+struct FreeGgml {
+  void operator()(ggml_context* context) const { ggml_free(context); }
+};
+using GgufPtr = std::unique_ptr<gguf_context, FreeGguf>;
+using GgmlPtr = std::unique_ptr<ggml_context, FreeGgml>;
+
+void set_metadata(gguf_context* file, const AdapterConfig& config) {
+  gguf_set_val_str(file, "general.architecture", std::string(names::kArchitecture).c_str());
+  gguf_set_val_str(file, "general.type", "adapter");
+  gguf_set_val_u32(file, "s3d.version", names::kVersion);
+  gguf_set_val_str(file, "s3d.base.fingerprint", fingerprint_text(config.base_fingerprint).c_str());
+  if (!config.base_name.empty()) gguf_set_val_str(file, "s3d.base.name", config.base_name.c_str());
+  gguf_set_val_u32(file, "s3d.plan.head", static_cast<uint32_t>(config.head));
+  gguf_set_val_u32(file, "s3d.plan.tail", static_cast<uint32_t>(config.tail));
+  gguf_set_val_u32(file, "s3d.plan.masks", static_cast<uint32_t>(config.masks));
+  if (config.state_on_first_row) gguf_set_val_bool(file, "s3d.state.first_row", true);
+}
+
+// Small vectors stay floats; so does nothing else.
+ggml_type stored_type(const AdapterTensor& tensor, ggml_type wanted) {
+  if (tensor.shape.size() < 2) return GGML_TYPE_F32;
+  if (tensor.shape[0] % ggml_blck_size(wanted) != 0) return GGML_TYPE_F16;
+  return wanted;
+}
+
+// The encoded bytes of one tensor, and its entry in the file's list.
+struct Entry {
+  ggml_tensor* info;
+  std::vector<std::byte> bytes;
+};
+
+class Image {
+ public:
+  explicit Image(size_t n_tensors)
+      : file_(gguf_init_empty()),
+        infos_(ggml_init({ggml_tensor_overhead() * (n_tensors + 1), nullptr, /*no_alloc=*/true})) {}
+
+  gguf_context* file() { return file_.get(); }
+
+  void add(const std::string& name, ggml_type type, const std::vector<int64_t>& shape, std::vector<std::byte> bytes) {
+    ggml_tensor* info = ggml_new_tensor(infos_.get(), type, static_cast<int>(shape.size()), shape.data());
+    ggml_set_name(info, name.c_str());
+    gguf_add_tensor(file_.get(), info);
+    entries_.push_back({info, std::move(bytes)});
+  }
+
+  std::vector<std::byte> bytes() const {
+    std::vector<std::byte> out(gguf_get_meta_size(file_.get()));
+    gguf_get_meta_data(file_.get(), out.data());
+    const size_t alignment = gguf_get_alignment(file_.get());
+    for (const Entry& entry : entries_) {
+      out.insert(out.end(), entry.bytes.begin(), entry.bytes.end());
+      out.resize((out.size() + alignment - 1) / alignment * alignment);
+    }
+    return out;
+  }
+
+ private:
+  GgufPtr file_;
+  GgmlPtr infos_;
+  std::vector<Entry> entries_;
+};
+
+Result<std::vector<std::byte>> encode(const AdapterTensor& tensor, ggml_type type) {
+  const int64_t size = std::accumulate(tensor.shape.begin(), tensor.shape.end(), int64_t{1}, std::multiplies<>());
+  if (tensor.shape.empty() || tensor.shape.size() > 2 || size < 1 ||
+      static_cast<size_t>(size) != tensor.values.size()) {
+    return Error{fmt::format("tensor \"{}\": {} values do not fill the shape [{}]", tensor.name, tensor.values.size(),
+                             fmt::join(tensor.shape, ", "))};
+  }
+  const int64_t cols = tensor.shape[0], rows = size / cols;
+  std::vector<std::byte> bytes(static_cast<size_t>(rows) * ggml_row_size(type, cols));
+  ggml_quantize_chunk(type, tensor.values.data(), bytes.data(), 0, rows, cols, nullptr);
+  return bytes;
+}
+
+}  // namespace
+
+Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const std::vector<AdapterTensor>& tensors,
+                                             const std::vector<int32_t>& draft_ids, ggml_type type) {
+  if (type != GGML_TYPE_F32 && type != GGML_TYPE_F16 && type != GGML_TYPE_Q8_0) {
+    return Error{fmt::format("an adapter is stored as f32, f16 or q8_0, not as {}", ggml_type_name(type))};
+  }
+  Image image(tensors.size() + 1);
+  set_metadata(image.file(), config);
+  for (const AdapterTensor& tensor : tensors) {
+    const ggml_type stored = stored_type(tensor, type);
+    S3D_ASSIGN(std::vector<std::byte> bytes, encode(tensor, stored));
+    image.add(tensor.name, stored, tensor.shape, std::move(bytes));
+  }
+  if (!draft_ids.empty()) {
+    std::vector<std::byte> bytes(draft_ids.size() * sizeof(int32_t));
+    std::memcpy(bytes.data(), draft_ids.data(), bytes.size());
+    image.add(std::string(names::kDraftIds), GGML_TYPE_I32, {static_cast<int64_t>(draft_ids.size())}, std::move(bytes));
+  }
+  return image.bytes();
+}
+
+}  // namespace s3d
