@@ -67,14 +67,8 @@ double cgroup_cores() {
 
 }  // namespace
 
-void Team::barrier() {
-  if (size_ == 1) return;
-  const unsigned phase = phase_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 < size_) {
-    wait_until_changed(phase_, phase);
-    return;
-  }
-  // The last one in: the others touch neither counter until they see the new phase.
+void Team::release(unsigned phase) {
+  // The others touch neither counter until they see the new phase.
   arrived_.store(0, std::memory_order_relaxed);
   next_.store(0, std::memory_order_relaxed);
   // Sequentially consistent: notify_all() next reads whether anybody sleeps, and must not do so before this is seen.
@@ -82,8 +76,8 @@ void Team::barrier() {
   phase_.notify_all();
 }
 
-void Team::finish_chunks() {
-  barrier();  // every barrier rewinds the chunk counter
+void Team::wait(unsigned phase) {
+  wait_until_changed(phase_, phase);
 }
 
 struct ThreadPool::Impl {

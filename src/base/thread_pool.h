@@ -16,29 +16,56 @@ class Team {
   int size() const { return size_; }
 
   // Returns when every thread of the team has arrived. Writes before it are visible after it.
-  void barrier();
+  void barrier() {
+    barrier([] {});
+  }
+
+  // The same, and the thread that arrives last calls `last` before any returns: for a step too short to share.
+  template <typename Last>
+  void barrier(Last&& last) {
+    if (size_ == 1) {
+      last();
+      return;
+    }
+    const unsigned phase = phase_.load(std::memory_order_relaxed);
+    if (arrive()) {
+      last();
+      release(phase);
+    } else {
+      wait(phase);
+    }
+  }
 
   // Splits [0, count) into chunks of `grain`, handed out in order to whoever is free, and calls body(begin, end).
   // Every thread of the team must call it with the same arguments; ends with a barrier. Which thread runs a chunk is
   // not fixed, so a result must not depend on it.
   template <typename Body>
   void for_chunks(size_t count, size_t grain, Body&& body) {
+    for_chunks(count, grain, body, [] {});
+  }
+
+  // The same, ending with barrier(last).
+  template <typename Body, typename Last>
+  void for_chunks(size_t count, size_t grain, Body&& body, Last&& last) {
     const size_t step = grain == 0 ? 1 : grain;
     if (size_ == 1) {
       if (count > 0) body(size_t{0}, count);
+      last();
       return;
     }
     for (size_t begin = claim(step); begin < count; begin = claim(step)) {
       body(begin, begin + step < count ? begin + step : count);
     }
-    finish_chunks();
+    barrier(last);
   }
 
  private:
   friend class ThreadPool;
   explicit Team(int size) : size_(size) {}
   size_t claim(size_t step) { return next_.fetch_add(step, std::memory_order_relaxed); }
-  void finish_chunks();  // barrier that also rewinds next_
+  bool arrive() { return arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_; }  // true for the last
+  void release(unsigned phase);  // rewinds the chunk counter and lets the others go on
+  void wait(unsigned phase);
 
   int size_;
   alignas(64) std::atomic<size_t> next_{0};
