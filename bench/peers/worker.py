@@ -9,7 +9,6 @@ import argparse
 import json
 import math
 import statistics
-import sys
 import time
 
 import numpy as np
@@ -60,14 +59,15 @@ def time_pass(model, depth, rows, passes):
 
 
 def bench(options):
-    model = Model(options.model, options.threads, n_ctx=options.depth + options.prompt + options.decode + 64, n_batch=512)
+    model = Model(options.model, options.threads, n_ctx=options.prompt + options.decode + 128, n_batch=512)
     prompt = some_tokens(model, options.prompt, 1)
     time_prefill(model, prompt[:64])
     prefill = time_prefill(model, prompt)
     model.clear()
-    if options.depth:
-        model.decode(some_tokens(model, options.depth, 4), 0, "last")
-    decode = time_decode(model, options.depth, options.decode)
+    model.decode(prompt[:1], 0)
+    decode = time_decode(model, 1, options.decode)
+    model.clear()
+    model.decode(prompt[:options.depth], 0, "last")
     by_rows = [[] for _ in range(options.rows)]
     for _ in range(2):
         for rows in range(1, options.rows + 1):
@@ -80,6 +80,7 @@ def bench(options):
         "pass_cost": [s / seconds[0] for s in seconds],
         "threads": options.threads,
         "depth": options.depth,
+        "prompt_tokens": options.prompt,
         "system_info": model.system_info(),
     }
 
@@ -93,7 +94,7 @@ def negative_log_likelihood(logits, target):
 
 def perplexity(options):
     with open(options.tokens) as file:
-        tokens = [int(word) for word in file.read().replace(",", " ").replace("[", " ").replace("]", " ").split()]
+        tokens = [int(word) for word in file.read().split()]
     window = options.window
     model = Model(options.model, options.threads, n_ctx=window, n_batch=window)
     half, total, count = window // 2, 0.0, 0
@@ -103,13 +104,12 @@ def perplexity(options):
         model.clear()
         model.decode(rows, 0, half)
         for row in range(half, window - 1):
-            total += negative_log_likelihood(np.ctypeslib.as_array(model.logits_row(row), (model.n_vocab,)), chunk[row + 1])
+            logits = np.ctypeslib.as_array(model.logits_row(row), (model.n_vocab,))
+            total += negative_log_likelihood(logits, chunk[row + 1])
             count += 1
-        print(f"\r{start // window + 1} of {len(tokens) // window} windows: {math.exp(total / count):.4f} ", end="", file=sys.stderr)
-    print(file=sys.stderr)
     if count == 0:
         raise SystemExit(f"perplexity: {len(tokens)} tokens are less than one window of {window}")
-    return {"perplexity": math.exp(total / count), "scored": count, "tokens": len(tokens), "window": window}
+    return {"perplexity": math.exp(total / count), "scored_tokens": count, "tokens": len(tokens), "window": window}
 
 
 def tokenize(options):
@@ -123,7 +123,7 @@ def main():
     parser.add_argument("what", choices=["bench", "perplexity", "tokenize"])
     parser.add_argument("model")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--depth", type=int, default=0)
+    parser.add_argument("--depth", type=int, default=64, help="positions before a pass over several rows")
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--decode", type=int, default=32)
     parser.add_argument("--rows", type=int, default=8)
