@@ -2,8 +2,10 @@
 #define S3D_ISA_AVX2
 #define S3D_ISA_NS avx2
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "kernels/isa_sets.h"
@@ -24,6 +26,7 @@
 
 namespace s3d {
 
-const Kernels kAvx2Kernels{Isa::kAvx2, "avx2", 5, &avx2::store_activation, &avx2::matmul, &avx2::kFloatKernels};
+const Kernels kAvx2Kernels{Isa::kAvx2,          "avx2", avx2::kWidestTile, &avx2::store_activation, &avx2::matmul,
+                           &avx2::kFloatKernels};
 
 }  // namespace s3d

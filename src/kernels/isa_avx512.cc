@@ -2,8 +2,10 @@
 #define S3D_ISA_AVX512
 #define S3D_ISA_NS avx512
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "kernels/isa_sets.h"
@@ -24,7 +26,7 @@
 
 namespace s3d {
 
-const Kernels kAvx512Kernels{Isa::kAvx512,          "avx512", 8, &avx512::store_activation, &avx512::matmul,
-                             &avx512::kFloatKernels};
+const Kernels kAvx512Kernels{
+    Isa::kAvx512, "avx512", avx512::kWidestTile, &avx512::store_activation, &avx512::matmul, &avx512::kFloatKernels};
 
 }  // namespace s3d

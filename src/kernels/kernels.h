@@ -81,7 +81,7 @@ class Activations {
 struct Kernels {
   Isa isa;
   std::string_view name;  // "portable", "avx2", "avx512"
-  int tile;               // rows of a matmul tile that this set likes best, <= Activations::kMaxTile
+  int tile;               // the widest matmul tile of this set, <= Activations::kMaxTile
 
   // Stores row `row` of `x` ([cols] floats at `src`) in the format of `x`.
   void (*store_activation)(const float* src, Activations& x, size_t row);

@@ -12,6 +12,9 @@
 
 namespace s3d::avx2 {
 
+// Sixteen registers: sums of wider tiles go to memory and gain nothing.
+inline constexpr int kWidestTile = 5;
+
 inline __m256i load256(const uint8_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }

@@ -7,6 +7,9 @@
 
 namespace s3d::S3D_ISA_NS {
 
+// Thirty-two registers hold the dots and sums of eight columns.
+inline constexpr int kWidestTile = 8;
+
 inline __m512i load512(const uint8_t* p) {
   return _mm512_loadu_si512(p);
 }

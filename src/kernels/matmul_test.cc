@@ -144,7 +144,7 @@ TEST_P(MatmulTest, EveryInstructionSetGivesTheSameBits) {
     const PackedMatrix packed = pack(w);
     const std::vector<float> expected = multiply(kPortableKernels, packed, x, n, 1);
     for (const Kernels* k : sets_for_tests()) {
-      for (int tile = 1; tile <= Activations::kMaxTile; ++tile) {
+      for (int tile = 1; tile <= k->tile; ++tile) {
         const std::vector<float> y = multiply(*k, packed, x, n, tile);
         EXPECT_EQ(0, std::memcmp(y.data(), expected.data(), y.size() * sizeof(float))) << k->name << " tile " << tile;
       }

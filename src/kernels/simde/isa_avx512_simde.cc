@@ -4,8 +4,10 @@
 #define S3D_ISA_AVX512
 #define S3D_ISA_NS avx512_simde
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "kernels/kernels.h"
@@ -28,7 +30,7 @@ namespace s3d {
 
 const Kernels kAvx512SimdeKernels{Isa::kAvx512,
                                   "avx512-simde",
-                                  8,
+                                  avx512_simde::kWidestTile,
                                   &avx512_simde::store_activation,
                                   &avx512_simde::matmul,
                                   &avx512_simde::kFloatKernels};
