@@ -16,10 +16,9 @@ namespace {
 // been checked (check_tensors).
 class Loader {
  public:
-  Loader(const GgufFile& file, ThreadPool& pool, const LoadProgress& progress)
-      : file_(file), pool_(pool), progress_(progress) {
-    for (const Tensor& tensor : file.tensors()) total_ += tensor.bytes;
-  }
+  // `total`: bytes of the tensors that will be read.
+  Loader(const GgufFile& file, ThreadPool& pool, const LoadProgress& progress, size_t total)
+      : file_(file), pool_(pool), progress_(progress), total_(total) {}
 
   // A vector; empty if the file lacks it.
   Status read(const std::string& name, std::vector<float>& out) {
@@ -75,8 +74,20 @@ class Loader {
   ThreadPool& pool_;
   const LoadProgress& progress_;
   size_t done_ = 0;
-  size_t total_ = 0;
+  size_t total_;
 };
+
+// Bytes of the tensors that loading reads: all but the embedding table of a model with a head of its own (its rows
+// are read on demand) and the small tensors that are part of the config.
+size_t bytes_to_read(const GgufFile& file, const ModelConfig& config, const Family& family) {
+  size_t bytes = 0;
+  for (const TensorSpec& spec : model_specs(config, family)) {
+    const Tensor* tensor = file.find_tensor(spec.name);
+    const bool on_demand = spec.name == "token_embd.weight" && !config.tied_head;
+    if (tensor != nullptr && !on_demand) bytes += tensor->bytes;
+  }
+  return bytes;
+}
 
 Status load_attention(Loader& loader, const ModelConfig& config, const LayerLayout& layout, int layer,
                       LayerWeights& out) {
@@ -140,7 +151,7 @@ Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig confi
   Model model{};
   model.config = std::move(config);
   model.token_embedding = file->find_tensor("token_embd.weight");
-  Loader loader(*file, pool, progress);
+  Loader loader(*file, pool, progress, bytes_to_read(*file, model.config, *family));
   model.layers.resize(static_cast<size_t>(model.config.n_layers));
   for (int layer = 0; layer < model.config.n_layers; ++layer) {
     LayerWeights& weights = model.layers[static_cast<size_t>(layer)];

@@ -1,0 +1,282 @@
+#include "model/config.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <limits>
+#include <string>
+
+#include "model/test_model_file.h"
+
+namespace s3d {
+namespace {
+
+ModelConfig config_of(const TestModelFile& file, int context = 0) {
+  auto config = read_model_config(file.open(), context);
+  EXPECT_TRUE(config.ok()) << config.error().message;
+  return std::move(config).value();
+}
+
+// The error of reading the config; it must name the file and hold `part`.
+void expect_error(const TestModelFile& file, const std::string& part) {
+  const auto config = read_model_config(file.open());
+  ASSERT_FALSE(config.ok()) << part;
+  EXPECT_EQ(config.error().message.find("test.gguf: "), 0u) << config.error().message;
+  EXPECT_NE(config.error().message.find(part), std::string::npos) << config.error().message;
+}
+
+TEST(ModelConfig, LlamaSizesAndDefaults) {
+  const ModelConfig config = config_of(TestModelFile("llama"));
+  EXPECT_EQ(config.family, "llama");
+  EXPECT_EQ(config.name, "test model");
+  EXPECT_EQ(config.n_layers, 2);
+  EXPECT_EQ(config.d_model, 24);
+  EXPECT_EQ(config.n_heads, 4);
+  EXPECT_EQ(config.n_kv_heads, 2);
+  EXPECT_EQ(config.head_dim, 8);
+  EXPECT_EQ(config.q_dim(), 32);
+  EXPECT_EQ(config.kv_dim(), 16);
+  EXPECT_EQ(config.d_ff, 40);
+  EXPECT_EQ(config.vocab_size, 20);
+  EXPECT_EQ(config.context_length, 128);
+  EXPECT_FLOAT_EQ(config.norm_eps, 1e-5f);
+  EXPECT_EQ(config.rope_style, RopeStyle::kInterleaved);
+  EXPECT_EQ(config.rope.dims, 8);
+  EXPECT_EQ(config.rope.base, 10000);
+  EXPECT_EQ(config.rope.scale, 1);
+  EXPECT_TRUE(config.rope.factors.empty());
+  EXPECT_EQ(config.activation, Activation::kSilu);
+  EXPECT_FLOAT_EQ(config.attention_scale, 1 / std::sqrt(8.0f));
+  EXPECT_EQ(config.embedding_scale, 1);
+  EXPECT_FALSE(config.tied_head);
+  EXPECT_FALSE(config.is_local(1));
+}
+
+TEST(ModelConfig, HeadSizeDefaultsToShareOfWidth) {
+  const TestModelSizes sizes{.d = 32, .heads = 4, .head_dim = 8};
+  TestModelFile file("llama", sizes);
+  file.without("attention.key_length").without("attention.value_length").without("attention.head_count_kv");
+  const ModelConfig config = config_of(file);
+  EXPECT_EQ(config.head_dim, 8);
+  EXPECT_EQ(config.n_kv_heads, 4);
+}
+
+TEST(ModelConfig, LlamaRopeKeysAndFactors) {
+  TestModelFile file("llama");
+  file.with([](GgufTestWriter& writer) {
+    writer.key_u32("llama.rope.dimension_count", 6);
+    writer.key_f32("llama.rope.freq_base", 500000);
+    writer.key_string("llama.rope.scaling.type", "linear");
+    writer.key_f32("llama.rope.scaling.factor", 4);
+    writer.tensor_f32("rope_freqs.weight", {3}, {1, 2, 8});
+  });
+  const ModelConfig config = config_of(file);
+  EXPECT_EQ(config.rope.dims, 6);
+  EXPECT_EQ(config.rope.base, 500000);
+  EXPECT_EQ(config.rope.scale, 0.25f);
+  EXPECT_EQ(config.rope.factors, (std::vector<float>{1, 2, 8}));
+  EXPECT_EQ(config.rope_local.factors, config.rope.factors);
+}
+
+TEST(ModelConfig, OldLinearScalingKey) {
+  TestModelFile file("llama");
+  file.with([](GgufTestWriter& writer) { writer.key_f32("llama.rope.scale_linear", 2); });
+  EXPECT_EQ(config_of(file).rope.scale, 0.5f);
+}
+
+TEST(ModelConfig, Qwen) {
+  const ModelConfig qwen2 = config_of(TestModelFile("qwen2"));
+  EXPECT_EQ(qwen2.rope_style, RopeStyle::kSplitHalves);
+  EXPECT_FALSE(qwen2.post_norms);
+  const ModelConfig qwen3 = config_of(TestModelFile("qwen3"));
+  EXPECT_EQ(qwen3.rope_style, RopeStyle::kSplitHalves);
+  EXPECT_EQ(qwen3.head_dim, 8);
+}
+
+TEST(ModelConfig, HeadIsTiedWithoutOutputWeight) {
+  TestModelFile file("qwen2");
+  file.hook([](std::string& name, auto&) { return name != "output.weight"; });
+  EXPECT_TRUE(config_of(file).tied_head);
+}
+
+void add_long_rope(GgufTestWriter& writer) {
+  writer.key_u32("phi3.rope.scaling.original_context_length", 32);
+  writer.key_u32("phi3.attention.sliding_window", 10);
+  writer.tensor_f32("rope_factors_long.weight", {4}, {5, 6, 7, 8});
+  writer.tensor_f32("rope_factors_short.weight", {4}, {1, 2, 3, 4});
+}
+
+TEST(ModelConfig, Phi3ChoosesFactorsByContext) {
+  TestModelFile file("phi3");
+  file.with(add_long_rope);
+  const std::vector<float> long_factors = {5, 6, 7, 8};
+  const std::vector<float> short_factors = {1, 2, 3, 4};
+  EXPECT_EQ(config_of(file).rope.factors, long_factors);  // the trained context is 128
+  EXPECT_EQ(config_of(file, 33).rope.factors, long_factors);
+  EXPECT_EQ(config_of(file, 32).rope.factors, short_factors);
+  EXPECT_EQ(config_of(file, 32).rope_local.factors, short_factors);
+}
+
+TEST(ModelConfig, Phi3MagnitudeAndWindow) {
+  TestModelFile file("phi3");
+  file.with(add_long_rope);
+  const ModelConfig config = config_of(file, 16);
+  const double expected = std::sqrt(1 + std::log(128.0 / 32) / std::log(32.0));
+  EXPECT_FLOAT_EQ(config.rope.magnitude, static_cast<float>(expected));
+  EXPECT_FLOAT_EQ(config.rope_local.magnitude, static_cast<float>(expected));
+  EXPECT_EQ(config.sliding_window, 10);
+  EXPECT_TRUE(config.is_local(0));
+  EXPECT_TRUE(config.is_local(1));
+  file.with([](GgufTestWriter& writer) { writer.key_f32("phi3.rope.scaling.attn_factor", 1.25f); });
+  EXPECT_EQ(config_of(file).rope.magnitude, 1.25f);
+}
+
+TEST(ModelConfig, Phi3WithoutLongRope) {
+  const ModelConfig config = config_of(TestModelFile("phi3"));
+  EXPECT_EQ(config.rope.magnitude, 1);
+  EXPECT_TRUE(config.rope.factors.empty());
+  EXPECT_EQ(config.sliding_window, 0);
+  EXPECT_FALSE(config.is_local(0));
+  TestModelFile half("phi3");
+  half.with([](GgufTestWriter& writer) { writer.tensor_f32("rope_factors_long.weight", {4}, {1, 1, 1, 1}); });
+  expect_error(half, "expected both");
+}
+
+TEST(ModelConfig, Gemma3) {
+  TestModelFile file("gemma3", {.layers = 8});
+  file.with([](GgufTestWriter& writer) {
+    writer.key_u32("gemma3.attention.sliding_window", 16);
+    writer.key_f32("gemma3.rope.freq_base", 1e6f);
+    writer.key_string("gemma3.rope.scaling.type", "linear");
+    writer.key_f32("gemma3.rope.scaling.factor", 8);
+  });
+  const ModelConfig config = config_of(file);
+  EXPECT_EQ(config.activation, Activation::kGeluTanh);
+  EXPECT_FLOAT_EQ(config.embedding_scale, std::sqrt(24.0f));
+  EXPECT_TRUE(config.post_norms);
+  EXPECT_TRUE(config.tied_head);
+  EXPECT_EQ(config.rope.base, 1e6f);
+  EXPECT_EQ(config.rope.scale, 0.125f);
+  EXPECT_EQ(config.rope_local.base, 10000);
+  EXPECT_EQ(config.rope_local.scale, 1);
+  EXPECT_EQ(config.sliding_window, 16);
+  EXPECT_EQ(config.local_layer, (std::vector<bool>{true, true, true, true, true, false, true, true}));
+  EXPECT_FLOAT_EQ(config.attention_scale, 1 / std::sqrt(8.0f));
+}
+
+TEST(ModelConfig, Gemma3Of27BHasItsOwnAttentionScale) {
+  const ModelConfig config = config_of(TestModelFile("gemma3", {.layers = 62, .vocab = 4}));
+  EXPECT_FLOAT_EQ(config.attention_scale, 1 / std::sqrt(24.0f / 4));
+}
+
+TEST(ModelConfig, UnknownFamilyListsTheKnownOnes) {
+  expect_error(TestModelFile("mamba"), "\"mamba\" is not supported; known families: llama, qwen2, qwen3, phi3, gemma3");
+  GgufTestWriter writer;
+  const auto config = read_model_config(*GgufFile::from_bytes(writer.image(), "x.gguf"));
+  ASSERT_FALSE(config.ok());
+  EXPECT_NE(config.error().message.find("general.architecture"), std::string::npos);
+}
+
+TEST(ModelConfig, MissingKeysAreNamed) {
+  for (const char* key : {"block_count", "context_length", "embedding_length", "feed_forward_length",
+                          "attention.head_count", "attention.layer_norm_rms_epsilon"}) {
+    TestModelFile file("llama");
+    file.without(key);
+    expect_error(file, std::string("\"llama.") + key + "\" is missing");
+  }
+}
+
+TEST(ModelConfig, AbsurdNumbersAreRefused) {
+  for (const char* key :
+       {"block_count", "context_length", "embedding_length", "feed_forward_length", "attention.head_count",
+        "attention.head_count_kv", "attention.key_length", "attention.value_length"}) {
+    for (const uint64_t value : {uint64_t{0}, uint64_t{1} << 31, uint64_t{1} << 63, ~uint64_t{0}}) {
+      TestModelFile file("llama");
+      file.without(key).with([&](GgufTestWriter& w) { w.key_u64(std::string("llama.") + key, value); });
+      expect_error(file, std::string("\"llama.") + key);
+    }
+  }
+}
+
+TEST(ModelConfig, BadRealsAreRefused) {
+  for (const float value : {-1.0f, 2.0f, std::numeric_limits<float>::quiet_NaN()}) {
+    TestModelFile file("llama");
+    file.without("attention.layer_norm_rms_epsilon").with([&](GgufTestWriter& w) {
+      w.key_f32("llama.attention.layer_norm_rms_epsilon", value);
+    });
+    expect_error(file, "layer_norm_rms_epsilon");
+  }
+  TestModelFile base("llama");
+  base.with([](GgufTestWriter& w) { w.key_f32("llama.rope.freq_base", 0); });
+  expect_error(base, "rope.freq_base");
+}
+
+TEST(ModelConfig, UnsupportedVariantsAreRefused) {
+  TestModelFile experts("llama");
+  experts.with([](GgufTestWriter& w) { w.key_u32("llama.expert_count", 8); });
+  expect_error(experts, "mixture of 8 experts");
+  TestModelFile yarn("qwen2");
+  yarn.with([](GgufTestWriter& w) { w.key_string("qwen2.rope.scaling.type", "yarn"); });
+  expect_error(yarn, "\"yarn\" is not supported");
+  TestModelFile values("qwen3");
+  values.without("attention.value_length").with([](GgufTestWriter& w) {
+    w.key_u32("qwen3.attention.value_length", 4);
+  });
+  expect_error(values, "different sizes");
+  TestModelFile groups("llama");
+  groups.without("attention.head_count_kv").with([](GgufTestWriter& w) {
+    w.key_u32("llama.attention.head_count_kv", 3);
+  });
+  expect_error(groups, "4 heads cannot share 3");
+  TestModelFile odd("llama");
+  odd.with([](GgufTestWriter& w) { w.key_u32("llama.rope.dimension_count", 7); });
+  expect_error(odd, "even number");
+}
+
+TEST(ModelConfig, BadTensorsAreRefused) {
+  TestModelFile none("llama");
+  none.hook([](std::string& name, auto&) { return name != "token_embd.weight"; });
+  expect_error(none, "\"token_embd.weight\" is missing");
+  TestModelFile width("llama");
+  width.hook([](std::string& name, auto& shape) {
+    if (name == "token_embd.weight") shape[0] = 23;
+    return true;
+  });
+  expect_error(width, "rows of 23 values");
+  TestModelFile length("llama");
+  length.with([](GgufTestWriter& w) { w.tensor_f32("rope_freqs.weight", {3}, {1, 2, 3}); });
+  expect_error(length, "expected [4]");
+  TestModelFile zero("llama");
+  zero.with([](GgufTestWriter& w) { w.tensor_f32("rope_freqs.weight", {4}, {1, 2, 0, 1}); });
+  expect_error(zero, "expected positive numbers");
+}
+
+TEST(ModelConfig, RealSmolLm2) {
+  const char* cache = std::getenv("S3D_CACHE");
+  const char* xdg = std::getenv("XDG_CACHE_HOME");
+  const char* home = std::getenv("HOME");
+  const std::string folder =
+      cache ? cache : (xdg ? std::string(xdg) : std::string(home ? home : "") + "/.cache") + "/s3d";
+  const std::string path = folder + "/models/smollm2-135m.gguf";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
+  const auto file = GgufFile::open(path);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  EXPECT_EQ(file->tensors().size(), 272u);
+  const auto config = read_model_config(*file);
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_EQ(config->n_layers, 30);
+  EXPECT_EQ(config->d_model, 576);
+  EXPECT_EQ(config->n_heads, 9);
+  EXPECT_EQ(config->n_kv_heads, 3);
+  EXPECT_EQ(config->d_ff, 1536);
+  EXPECT_EQ(config->vocab_size, 49152);
+  EXPECT_EQ(config->context_length, 8192);
+  EXPECT_EQ(config->rope.base, 100000);
+  EXPECT_EQ(config->rope.dims, 64);
+  EXPECT_TRUE(config->tied_head);
+}
+
+}  // namespace
+}  // namespace s3d
