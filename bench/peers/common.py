@@ -19,9 +19,10 @@ def find_s3d(given):
 def run_json(command, stderr=subprocess.PIPE):
     """Runs `command` and returns the JSON object that it prints; PeerError says what went wrong."""
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=stderr, text=True)
     except OSError as error:
-        raise PeerError(f"cannot run {command[0]}: {error.strerror}; build it with scripts/build or name it with --s3d") from error
+        hint = "build it with scripts/build or name it with --s3d"
+        raise PeerError(f"cannot run {command[0]}: {error.strerror}; {hint}") from error
     if done.returncode != 0:
         raise PeerError(f"{' '.join(command)} failed with exit code {done.returncode}:\n{(done.stderr or '')[-2000:]}")
     try:

@@ -86,10 +86,10 @@ def _pip_install(folder, engine, log):
     environment = dict(os.environ, PIP_DISABLE_PIP_VERSION_CHECK="1")
     if engine == "native":
         if not (shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")):
-            raise PeerError("llama.cpp has to be compiled for this processor and there is no C++ compiler; run scripts/setup")
+            raise PeerError("llama.cpp has to be compiled and there is no C++ compiler; run scripts/setup")
         environment["CMAKE_ARGS"] = " ".join(CMAKE_ARGS)
     with open(log, "wb") as out:
-        status = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=environment).returncode
+        status = subprocess.run(command, check=False, stdout=out, stderr=subprocess.STDOUT, env=environment).returncode
     if status != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise PeerError(f"pip could not install {pinned(engine)} (exit code {status}); the end of {log}:\n{tail}")
@@ -106,8 +106,8 @@ def ensure(engine):
         fcntl.flock(lock, fcntl.LOCK_EX)  # two callers at once: the second waits, then finds it done
         if done.exists():
             return python
-        print(f"peers: installing {pinned(engine)} into {folder}" + (", compiling for minutes" if engine == "native" else ""),
-              file=sys.stderr)
+        how = "compiling, which takes minutes," if engine == "native" else "unpacking"
+        print(f"peers: {how} {pinned(engine)} into {folder}", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
         venv.create(folder, with_pip=True)
         _pip_install(folder, engine, folder.parent / f"{folder.name}.log")

@@ -112,7 +112,7 @@ def _load_library():
 
         path = native._lib._name  # the library it loaded; a second handle keeps its prototypes apart from ours
         return ct.CDLL(path), native.llama_model_params, native.llama_context_params, native.llama_batch
-    raise RuntimeError("neither xllamacpp nor llama-cpp-python is installed in this Python; run bench/peers/run --setup")
+    raise RuntimeError("this Python has neither xllamacpp nor llama-cpp-python; run bench/peers/run --setup")
 
 
 class _Api:
@@ -154,10 +154,10 @@ class _Api:
 
     def check_layout(self):
         """Fails when the library's structures are not the ones declared here, as a changed version's would be."""
-        defaults = self.llama_context_default_params()
-        found = (defaults.n_ctx, defaults.n_batch, defaults.n_ubatch, defaults.yarn_beta_fast, defaults.type_k, defaults.type_v)
-        if found[:3] + found[4:] != (512, 2048, 512, 1, 1) or found[3] not in (-1.0, 32.0):
-            raise RuntimeError(f"llama.cpp's default parameters read back as {found}: the library is not the pinned version")
+        params = self.llama_context_default_params()
+        found = (params.n_ctx, params.n_batch, params.n_ubatch, params.type_k, params.type_v)
+        if found != (512, 2048, 512, 1, 1):
+            raise RuntimeError(f"llama.cpp's defaults read back as {found}: the library is not the pinned version")
 
     def __getattr__(self, name):
         return getattr(self.lib, name)

@@ -1,14 +1,15 @@
 """The part of the peers' tools that runs inside llama.cpp's own virtual environment; prints one JSON object.
 
-    worker.py bench MODEL [--threads N] [--depth N] [--prompt N] [--decode N] [--rows N] [--passes N]
-    worker.py perplexity MODEL --tokens FILE [--threads N] [--window N]
-    worker.py tokenize MODEL --text FILE
+worker.py bench MODEL [--threads N] [--depth N] [--prompt N] [--decode N] [--rows N] [--passes N]
+worker.py perplexity MODEL --tokens FILE [--threads N] [--window N]
+worker.py tokenize MODEL --text FILE
 """
 
 import argparse
 import json
 import math
 import statistics
+import sys
 import time
 
 import numpy as np
@@ -67,7 +68,7 @@ def bench(options):
     model.decode(prompt[:1], 0)
     decode = time_decode(model, 1, options.decode)
     model.clear()
-    model.decode(prompt[:options.depth], 0, "last")
+    model.decode(prompt[: options.depth], 0, "last")
     by_rows = [[] for _ in range(options.rows)]
     for _ in range(2):
         for rows in range(1, options.rows + 1):
@@ -99,7 +100,7 @@ def perplexity(options):
     model = Model(options.model, options.threads, n_ctx=window, n_batch=window)
     half, total, count = window // 2, 0.0, 0
     for start in range(0, len(tokens) - window + 1, window):
-        chunk = tokens[start:start + window]
+        chunk = tokens[start : start + window]
         rows = [model.bos()] + chunk[1:] if model.add_bos() else chunk
         model.clear()
         model.decode(rows, 0, half)
@@ -132,7 +133,11 @@ def main():
     parser.add_argument("--tokens")
     parser.add_argument("--text")
     options = parser.parse_args()
-    print(json.dumps({"bench": bench, "perplexity": perplexity, "tokenize": tokenize}[options.what](options)))
+    action = {"bench": bench, "perplexity": perplexity, "tokenize": tokenize}[options.what]
+    try:
+        print(json.dumps(action(options)))
+    except (OSError, RuntimeError, ValueError) as error:
+        sys.exit(f"{error}")
 
 
 if __name__ == "__main__":
