@@ -85,6 +85,7 @@ std::vector<std::string> jinja_texts(std::string_view jinja) {
 
 bool jinja_has_sequence(std::string_view jinja, std::initializer_list<std::string_view> parts) {
   for (size_t start = 0; start < jinja.size(); ++start) {
+    if (is_blank(jinja[start])) continue;
     size_t at = start;
     for (const std::string_view part : parts) {
       at = match_part(jinja, skip_blanks(jinja, at), part);

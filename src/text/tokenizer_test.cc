@@ -1,0 +1,153 @@
+#include "text/tokenizer.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "text/text_test_util.h"
+
+namespace s3d {
+namespace {
+
+using Ids = std::vector<TokenId>;
+
+Tokenizer make(TokenizerMetadata metadata) {
+  auto tokenizer = Tokenizer::create(std::move(metadata));
+  S3D_CHECK(tokenizer.ok(), tokenizer.error().message);
+  return std::move(*tokenizer);
+}
+
+// Expects an error whose message contains `part` after `change` was made to a good vocabulary.
+void expect_error(TokenizerMetadata metadata, const std::function<void(TokenizerMetadata&)>& change,
+                  const std::string& part) {
+  change(metadata);
+  const auto tokenizer = Tokenizer::create(std::move(metadata));
+  ASSERT_FALSE(tokenizer.ok()) << part;
+  EXPECT_NE(tokenizer.error().message.find(part), std::string::npos) << tokenizer.error().message;
+}
+
+TEST(Tokenizer, JoinsBytePairsByRank) {
+  const Tokenizer t = make(tiny_bpe());
+  EXPECT_EQ(t.encode("abcab", false, false), (Ids{257, 256}));
+  EXPECT_EQ(t.encode("bcabx", false, false), (Ids{'b', 'c', 256, 'x'}));
+  EXPECT_EQ(t.encode("", false, false), Ids{});
+  EXPECT_EQ(t.decode({257, 256}), "abcab");
+}
+
+TEST(Tokenizer, JoinsPiecesByScore) {
+  const Tokenizer t = make(tiny_spm());
+  EXPECT_EQ(t.encode("ab", false, false), (Ids{263}));              // with the blank before it
+  EXPECT_EQ(t.encode("aaaa", false, false), (Ids{259, 265}));       // aa, aa, then aaaa
+  EXPECT_EQ(t.encode("\xC3", false, false), (Ids{259, 0xC3 + 3}));  // a broken byte as a byte token
+  EXPECT_EQ(t.encode("é", true, false), (Ids{1, 259, 0xC3 + 3, 0xA9 + 3}));
+  EXPECT_EQ(t.decode(t.encode("ab é", true, false)), "ab é");
+  EXPECT_EQ(t.decode({1, 263}, true), "<s>ab");
+}
+
+TEST(Tokenizer, SpacePrefixFollowsSpecialTokens) {
+  const Tokenizer t = make(tiny_spm());
+  EXPECT_EQ(t.encode("ab</s>ab", false, true), (Ids{263, 2, 263}));
+  TokenizerMetadata metadata = tiny_spm();
+  metadata.add_space_prefix = false;
+  EXPECT_EQ(make(metadata).encode("ab</s>ab", false, true), (Ids{262, 2, 262}));
+}
+
+TEST(Tokenizer, SpecialTokensLongestFirst) {
+  const Tokenizer t = make(tiny_bpe());
+  EXPECT_EQ(t.encode("ab<|end|><|end|><|end|>", false, true), (Ids{256, 259, 258}));
+  EXPECT_EQ(t.encode("<user>ab", false, false), (Ids{260, 256}));  // user-defined: always
+  EXPECT_GT(t.encode("<|end|>", false, false).size(), 1U);         // control: only when asked for
+  EXPECT_EQ(t.piece(258), "");
+  EXPECT_EQ(t.piece(258, true), "<|end|>");
+  EXPECT_EQ(t.piece(260), "<user>");
+  EXPECT_EQ(t.piece(-1), "");
+  EXPECT_EQ(t.piece(1 << 20), "");
+  EXPECT_TRUE(t.is_end(258));
+  EXPECT_TRUE(t.is_control(259));
+  EXPECT_FALSE(t.is_control(260));
+  EXPECT_FALSE(t.is_end(260));
+}
+
+TEST(Tokenizer, BeginAndEndOfTextAsTheFileAsks) {
+  TokenizerMetadata metadata = tiny_bpe();
+  EXPECT_EQ(make(metadata).encode("ab", true, false), (Ids{256}));
+  metadata.add_bos = true;
+  metadata.add_eos = true;
+  EXPECT_EQ(make(metadata).encode("ab", true, false), (Ids{258, 256, 258}));
+  EXPECT_EQ(make(metadata).encode("ab", false, false), (Ids{256}));
+  metadata = tiny_bpe();
+  metadata.pre = "llama-bpe";  // Llama 3 adds it unless the file says otherwise
+  EXPECT_EQ(make(metadata).encode("ab", true, false), (Ids{258, 256}));
+  EXPECT_EQ(make(tiny_spm()).encode("", true, false), (Ids{1}));
+}
+
+TEST(Tokenizer, BrokenUtf8BecomesReplacementCharacters) {
+  const Tokenizer t = make(tiny_bpe());
+  EXPECT_EQ(t.decode(t.encode("a\xFF\xE2\x82z", false, false)), "a\uFFFD\uFFFD\uFFFDz");
+}
+
+TEST(Tokenizer, AMebibyteOfOneCharacterIsEncoded) {
+  const std::string text(1 << 20, 'a');
+  TokenizerMetadata bpe = tiny_bpe();
+  bpe.tokens.insert(bpe.tokens.end(), {"aa", "aaaa"});
+  bpe.types.insert(bpe.types.end(), {1, 1});
+  bpe.merges.insert(bpe.merges.end(), {"a a", "aa aa"});
+  EXPECT_EQ(make(bpe).encode(text, false, false).size(), text.size() / 4);
+  EXPECT_EQ(make(tiny_spm()).encode(text, false, false).size(), text.size() / 4 + 1);
+  EXPECT_EQ(make(tiny_bpe()).encode(std::string(1 << 20, ' '), false, false).size(), text.size());
+}
+
+TEST(Tokenizer, UnknownKindsAreErrorsByName) {
+  expect_error(
+      tiny_bpe(), [](auto& m) { m.model = "wordpiece"; }, "'wordpiece'");
+  expect_error(
+      tiny_bpe(), [](auto& m) { m.pre = "tekken"; }, "'tekken'");
+}
+
+TEST(Tokenizer, InconsistentVocabulariesAreErrors) {
+  expect_error(
+      tiny_bpe(), [](auto& m) { m.tokens.clear(); }, "tokenizer.ggml.tokens");
+  expect_error(
+      tiny_bpe(), [](auto& m) { m.types.pop_back(); }, "token_type: expected one entry");
+  expect_error(
+      tiny_bpe(), [](auto& m) { m.types[3] = 7; }, "token 3, found 7");
+  expect_error(
+      tiny_bpe(), [](auto& m) { m.tokens[5] = m.tokens[4]; }, "ids 4 and 5 have the same text");
+  expect_error(
+      tiny_bpe(), [](auto& m) { m.eos = 261; }, "eos_token_id: expected the id of one of the 261 tokens");
+  expect_error(
+      tiny_bpe(), [](auto& m) { m.bos = -2; }, "found -2");
+  expect_error(
+      tiny_bpe(), [](auto& m) { m.bos.reset(), m.add_bos = true; }, "no bos_token_id");
+  expect_error(
+      tiny_bpe(), [](auto& m) { m.merges.clear(); }, "merges");
+  expect_error(
+      tiny_bpe(), [](auto& m) { m.merges[1] = "abc"; }, "merge 1 'abc' has no blank");
+  expect_error(
+      tiny_bpe(), [](auto& m) { m.merges[0] = "a x"; }, "merge 0 'a x' names a token");
+  expect_error(
+      tiny_bpe(), [](auto& m) { m.merges[0] = ""; }, "merge 0");
+  expect_error(
+      tiny_spm(), [](auto& m) { m.scores.pop_back(); }, "scores: expected one entry");
+  expect_error(
+      tiny_spm(), [](auto& m) { m.scores[1] = std::numeric_limits<double>::quiet_NaN(); }, "found NaN");
+  expect_error(
+      tiny_spm(), [](auto& m) { m.types[260] = 6; }, "byte token 260");
+}
+
+TEST(Tokenizer, MissingIdsAreTolerated) {
+  TokenizerMetadata metadata = tiny_bpe();
+  metadata.bos = 0xFFFFFFFF;
+  metadata.types.clear();
+  const Tokenizer t = make(metadata);
+  EXPECT_EQ(t.bos(), -1);
+  EXPECT_EQ(t.eos(), 258);
+  EXPECT_EQ(t.find("abc"), 257);
+  EXPECT_EQ(t.find("nothing"), -1);
+}
+
+}  // namespace
+}  // namespace s3d
