@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "kernels/packed_matrix.h"
 #include "model/tensor_floats.h"
 
 namespace s3d {
@@ -50,6 +51,23 @@ void softmax(Vector& x) {
   double sum = 0;
   for (double& value : x) sum += value = std::exp(value - max);
   for (double& value : x) value /= sum;
+}
+
+// Replaces x by q * scale with q = x * (127 / max|x|) rounded to an integer, ties to even, and scale = max|x| / 127,
+// the latter as a half float if the cache stores it so.
+void round_to_int8(double* x, size_t n, bool half_scale) {
+  float max = 0;
+  for (size_t k = 0; k < n; ++k) max = std::max(max, std::abs(static_cast<float>(x[k])));
+  const float inverse = max > 0 ? 127.0F / max : 0.0F;
+  const float scale = half_scale ? ggml_fp16_to_fp32(ggml_fp32_to_fp16(max / 127.0F)) : max / 127.0F;
+  for (size_t k = 0; k < n; ++k) x[k] = std::nearbyint(static_cast<float>(x[k]) * inverse) * scale;
+}
+
+// Rounds the rows of `x`, [n, cols], in blocks of at most `block` values.
+void round_rows_to_int8(Vector& x, size_t cols, size_t block, bool half_scale) {
+  for (size_t row = 0; row < x.size(); row += cols) {
+    for (size_t k = 0; k < cols; k += block) round_to_int8(&x[row + k], std::min(block, cols - k), half_scale);
+  }
 }
 
 // Turns the pairs of one head by the angles of `position` (RopeConfig says the formula).
@@ -191,7 +209,8 @@ class ReferenceBackend::Loader {
   const GgufFile& file_;
 };
 
-Result<ReferenceBackend> ReferenceBackend::load(std::shared_ptr<const GgufFile> file, ModelConfig config) {
+Result<ReferenceBackend> ReferenceBackend::load(std::shared_ptr<const GgufFile> file, ModelConfig config,
+                                                ReferenceRounding rounding) {
   const Loader loader(*file);
   ReferenceBackend model;
   const char* head = config.tied_head ? "token_embd.weight" : "output.weight";
@@ -206,13 +225,18 @@ Result<ReferenceBackend> ReferenceBackend::load(std::shared_ptr<const GgufFile> 
   }
   model.file_ = std::move(file);
   model.config_ = std::move(config);
+  model.rounding_ = rounding;
   return model;
 }
 
 // y[i, r] = w[r] . x[i] for rows x [n, cols]; returns [n, w.rows].
-Vector ReferenceBackend::multiply(const Matrix& w, const Vector& x, ThreadPool& pool) {
+Vector ReferenceBackend::multiply(const Matrix& w, Vector x, ThreadPool& pool) const {
   constexpr size_t kChunk = 8;  // weight rows that are decoded together and meet each row of x while it is in cache
   const auto cols = static_cast<size_t>(w.tensor->cols()), out = static_cast<size_t>(w.rows), n = x.size() / cols;
+  const ActFormat format = act_format(w.tensor->type);
+  if (rounding_.activations && format != ActFormat::kF32) {
+    round_rows_to_int8(x, cols, format == ActFormat::kQ8_256 ? 256 : 32, /*half_scale=*/false);
+  }
   Vector y(n * out);
   pool.run([&](int, Team& team) {
     std::vector<float> decoded(cols);
@@ -270,6 +294,15 @@ void ReferenceBackend::rotate(Vector& heads, const std::vector<int32_t>& positio
   }
 }
 
+// Keys or values as the cache gives them back; `heads`: [n, kv_heads, head_dim].
+void ReferenceBackend::round_stored(Vector& heads) const {
+  if (rounding_.kv == KvType::kF16) {
+    for (double& x : heads) x = ggml_fp16_to_fp32(ggml_fp32_to_fp16(static_cast<float>(x)));
+  } else if (rounding_.kv == KvType::kQ8_0) {
+    round_rows_to_int8(heads, static_cast<size_t>(config_.head_dim), 32, /*half_scale=*/true);
+  }
+}
+
 // softmax(q k^T * scale) v of row i over the rows it sees; q and out: [n, heads, head_dim], k and v: [n, kv_heads,
 // head_dim].
 void ReferenceBackend::attend_row(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer,
@@ -318,6 +351,8 @@ Vector ReferenceBackend::self_attention(const Vector& x, const Forest& forest, i
   k = norm(k, w.k_norm);
   rotate(q, forest.positions, layer);
   rotate(k, forest.positions, layer);
+  round_stored(k);
+  round_stored(v);
   return multiply(w.wo, attend(q, k, v, forest, layer, pool), pool);
 }
 

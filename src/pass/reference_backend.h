@@ -21,13 +21,21 @@ struct ReferenceOutput {
   std::vector<double> hidden;  // [n_wanted, d_model], before the output norm
 };
 
+// What the fast backends round on purpose. A reference that rounds the same is apart from them by the order and
+// precision of their sums alone, which shows a wrong kernel that 8-bit noise would hide.
+struct ReferenceRounding {
+  bool activations = false;  // to int8 before a product with quantized weights (kernels: ActFormat)
+  KvType kv = KvType::kF32;  // keys and values, as the cache stores them; kF32: not rounded
+};
+
 // Not a Backend: it keeps no KV cache, so a pass is given all rows from the first token on, and computes them all.
-// Nothing but the weights is ever rounded: activations, keys, values and sums are doubles.
+// Activations, keys, values and sums are doubles, and nothing is rounded but what ReferenceRounding says.
 // Thread rule: const after load(); any number of run() calls at once, each with its own pool.
 class ReferenceBackend {
  public:
   // Errors: a tensor that is missing, or has another shape than the config says, or a type ggml cannot dequantize.
-  static Result<ReferenceBackend> load(std::shared_ptr<const GgufFile> file, ModelConfig config);
+  static Result<ReferenceBackend> load(std::shared_ptr<const GgufFile> file, ModelConfig config,
+                                       ReferenceRounding rounding = {});
 
   // Runs `rows`, which hold whole sequences: a row with parent -1 begins one, and a row sees itself and its ancestors,
   // whatever their number, each at its own position (chains, trees and several sequences alike; Row::seq is not used).
@@ -59,7 +67,8 @@ class ReferenceBackend {
   class Loader;
 
   ReferenceBackend() = default;
-  static Vector multiply(const Matrix& w, const Vector& x, ThreadPool& pool);
+  Vector multiply(const Matrix& w, Vector x, ThreadPool& pool) const;
+  void round_stored(Vector& heads) const;
   Vector embed(std::span<const Row> rows) const;
   Vector norm(const Vector& x, const Vector& weight) const;
   void rotate(Vector& heads, const std::vector<int32_t>& positions, int layer) const;
@@ -73,6 +82,7 @@ class ReferenceBackend {
 
   std::shared_ptr<const GgufFile> file_;
   ModelConfig config_;
+  ReferenceRounding rounding_;
   Matrix embedding_, head_;
   Vector output_norm_;
   std::vector<Layer> layers_;
