@@ -66,11 +66,13 @@ void take_q45_k(const uint8_t* src, bool has_fifth, Parts& p) {
   take_k_scales(src + 4, p);
   const uint8_t* qh = src + 16;
   const uint8_t* qs = has_fifth ? qh + 32 : qh;
-  for (unsigned k = 0; k < 256; ++k) {
-    const unsigned byte = qs[k / 64 * 32 + k % 32];
-    const unsigned nibble = k % 64 < 32 ? byte & 15U : byte >> 4;
-    const unsigned fifth = has_fifth ? (qh[k % 32] >> (k / 32) & 1U) : 0U;
-    p.q[k] = static_cast<uint8_t>(nibble | fifth << 4);
+  for (unsigned run = 0; run < 8; ++run) {  // of 32 values
+    for (unsigned i = 0; i < 32; ++i) {
+      const unsigned byte = qs[run / 2 * 32 + i];
+      const unsigned nibble = run % 2 == 0 ? byte & 15U : byte >> 4;
+      const unsigned fifth = has_fifth ? (qh[i] >> run & 1U) : 0U;
+      p.q[run * 32 + i] = static_cast<uint8_t>(nibble | fifth << 4);
+    }
   }
 }
 
@@ -80,12 +82,14 @@ void take_q6_k(const uint8_t* src, Parts& p) {
   const uint8_t* qh = src + 128;
   std::memcpy(p.sc.data(), src + 192, 16);
   p.d = read_half(src + 208);
-  for (unsigned k = 0; k < 256; ++k) {
-    const unsigned half = k / 128, run = k % 128 / 32, i = k % 32;
-    const unsigned byte = ql[half * 64 + run % 2 * 32 + i];
-    const unsigned low = run < 2 ? byte & 15U : byte >> 4;
-    const unsigned high = qh[half * 32 + i] >> (2 * run) & 3U;
-    p.q[k] = static_cast<uint8_t>(low | high << 4);
+  for (unsigned run = 0; run < 8; ++run) {  // of 32 values, four in each half
+    const unsigned half = run / 4, in_half = run % 4;
+    for (unsigned i = 0; i < 32; ++i) {
+      const unsigned byte = ql[half * 64 + in_half % 2 * 32 + i];
+      const unsigned low = in_half < 2 ? byte & 15U : byte >> 4;
+      const unsigned high = qh[half * 32 + i] >> (2 * in_half) & 3U;
+      p.q[run * 32 + i] = static_cast<uint8_t>(low | high << 4);
+    }
   }
 }
 
@@ -139,16 +143,24 @@ Place high_place(ggml_type type, size_t row, size_t k) {
   return {group / 4 * kLine + in_line, static_cast<unsigned>(2 * (group % 4))};
 }
 
+// Four values of one k-group at a time: they are neighbours in a line.
 void put_values(ggml_type type, const Parts& p, size_t row, size_t k0, size_t count, uint8_t* block) {
   const Layout lay = layout(type);
-  const unsigned mask = low_bits(type) == 8 ? 255U : 15U;
-  const bool high = high_bits(type) != 0;
-  for (size_t i = 0; i < count; ++i) {
+  const uint32_t low_mask = low_bits(type) == 8 ? 0xffffffffU : 0x0f0f0f0fU;
+  const auto put = [](uint8_t* at, uint32_t bits) {
+    uint32_t old;
+    std::memcpy(&old, at, sizeof old);
+    old |= bits;
+    std::memcpy(at, &old, sizeof old);
+  };
+  for (size_t i = 0; i < count; i += 4) {
+    uint32_t four;
+    std::memcpy(&four, &p.q[i], sizeof four);
     const Place low = low_place(type, row, k0 + i);
-    block[lay.q + low.byte] |= static_cast<uint8_t>((p.q[i] & mask) << low.shift);
-    if (high) {
+    put(block + lay.q + low.byte, (four & low_mask) << low.shift);
+    if (high_bits(type) != 0) {
       const Place up = high_place(type, row, k0 + i);
-      block[lay.qh + up.byte] |= static_cast<uint8_t>((p.q[i] >> 4) << up.shift);
+      put(block + lay.qh + up.byte, (four >> 4 & 0x0f0f0f0fU) << up.shift);
     }
   }
 }
