@@ -16,6 +16,9 @@ set_target_properties(libs3d PROPERTIES OUTPUT_NAME s3d EXPORT_NAME s3d LINKER_L
 target_compile_features(libs3d PUBLIC cxx_std_20)
 target_include_directories(libs3d PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/s3d>)
+if(NOT S3D_SANITIZE)
+  target_link_options(libs3d PRIVATE $<$<PLATFORM_ID:Linux>:-Wl,--no-undefined>)
+endif()
 target_link_libraries(libs3d PUBLIC ggml::ggml-base PRIVATE fmt::fmt Threads::Threads PkgConfig::PCRE2)
 
 install(TARGETS libs3d EXPORT s3dTargets
