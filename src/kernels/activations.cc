@@ -40,4 +40,9 @@ size_t Activations::tile_of(size_t row) const {
   return t;
 }
 
+size_t Activations::bytes() const {
+  return q_.capacity() + (f_.capacity() + scale_.capacity() + dsum_.capacity()) * sizeof(float) +
+         sum32_.capacity() * sizeof(int32_t) + (pairs16_.capacity() + pairs32_.capacity()) * sizeof(int16_t);
+}
+
 }  // namespace s3d

@@ -55,6 +55,7 @@ class Activations {
   const int16_t* pairs16(size_t t) const { return at(pairs16_, t, 16); }
   const int16_t* pairs32(size_t t) const { return at(pairs32_, t, 32); }
   size_t block() const { return format_ == ActFormat::kQ8_256 ? 256 : 32; }
+  size_t bytes() const;  // of memory held
 
  private:
   // Start of tile t in a buffer that has one value per `per` columns.

@@ -1,0 +1,138 @@
+#include "pass/block_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace s3d {
+namespace {
+
+Status check_block(const Block& block, const ModelConfig& config, int max_rows) {
+  const size_t n = block.rows.size();
+  if (n == 0) return Error{"a block without rows: expected at least 1"};
+  if (n > static_cast<size_t>(max_rows)) {
+    return Error{fmt::format("a block of {} rows: at most {} fit one pass; run it in parts", n, max_rows)};
+  }
+  if (!block.want.empty() && block.want.size() != n) {
+    return Error{
+        fmt::format("a block of {} rows with {} wants: expected one for each row, or none", n, block.want.size())};
+  }
+  const auto [head, tail] = block.layers;
+  if (head < 0 || tail < 0 || head + tail > config.n_layers) {
+    return Error{fmt::format("layers: the first {} and the last {} of {}", head, tail, config.n_layers)};
+  }
+  if (block.adapter) return Error{"the block asks for the adapter, but no adapter is loaded"};
+  return Ok();
+}
+
+Status check_row(const Block& block, size_t i, const ModelConfig& config, const KvCache& kv) {
+  const Row& row = block.rows[i];
+  const auto fail = [&](std::string what) { return Error{fmt::format("row {} of the block: {}", i, what)}; };
+  if (row.token < 0) return fail(fmt::format("token {} is a mask, but no adapter is loaded", row.token));
+  if (row.token >= config.vocab_size) {
+    return fail(fmt::format("token {} is outside the vocabulary of {}", row.token, config.vocab_size));
+  }
+  if (!kv.has_sequence(row.seq)) return fail(fmt::format("there is no sequence {}", row.seq));
+  int expected = kv.length(row.seq);
+  if (row.parent != -1) {
+    if (row.parent < 0 || static_cast<size_t>(row.parent) >= i) {
+      return fail(fmt::format("parent {}; expected -1 or a row before it", row.parent));
+    }
+    const Row& parent = block.rows[static_cast<size_t>(row.parent)];
+    if (parent.seq != row.seq) return fail(fmt::format("its parent, row {}, is of another sequence", row.parent));
+    expected = parent.position + 1;
+  }
+  if (row.position != expected) return fail(fmt::format("position {}; expected {}", row.position, expected));
+  if (row.position >= config.context_length) {
+    return fail(fmt::format("position {} is beyond the model's context of {}; start a new sequence or shorten it",
+                            row.position, config.context_length));
+  }
+  return Ok();
+}
+
+int sequence_index(BlockPlan& plan, SeqId id) {
+  for (size_t i = 0; i < plan.sequences.size(); ++i) {
+    if (plan.sequences[i].id == id) return static_cast<int>(i);
+  }
+  plan.sequences.push_back({.id = id, .rows = {}, .pages = {}});
+  return static_cast<int>(plan.sequences.size() - 1);
+}
+
+// Slots of the row's position and of its ancestors', from the first that is not in its own place.
+void find_path(const Row& row, PlannedRow& planned, BlockPlan& plan) {
+  planned.path_begin = plan.paths.size();
+  if (row.parent == -1) {
+    planned.contiguous = row.position;
+  } else {
+    const PlannedRow& parent = plan.rows[static_cast<size_t>(row.parent)];
+    planned.contiguous = parent.contiguous;
+    for (int p = parent.contiguous; p <= parent.position; ++p) {
+      plan.paths.push_back(plan.paths[parent.path_begin + static_cast<size_t>(p - parent.contiguous)]);
+    }
+  }
+  if (planned.contiguous == row.position && planned.slot == row.position) {
+    ++planned.contiguous;
+  } else {
+    plan.paths.push_back(planned.slot);
+  }
+}
+
+void place_rows(const Block& block, const KvCache& kv, BlockPlan& plan) {
+  for (size_t i = 0; i < block.rows.size(); ++i) {
+    const Row& row = block.rows[i];
+    const int s = sequence_index(plan, row.seq);
+    PlannedSequence& sequence = plan.sequences[static_cast<size_t>(s)];
+    const int slot = kv.length(row.seq) + static_cast<int>(sequence.rows.size());
+    sequence.rows.push_back(static_cast<int>(i));
+    PlannedRow planned{.sequence = s, .position = row.position, .slot = slot, .contiguous = 0, .path_begin = 0};
+    find_path(row, planned, plan);
+    plan.rows.push_back(planned);
+  }
+}
+
+Status reserve_slots(BlockPlan& plan, KvCache& kv) {
+  for (PlannedSequence& sequence : plan.sequences) {
+    if (Status reserved = kv.reserve(sequence.id, static_cast<int>(sequence.rows.size())); !reserved.ok()) {
+      drop_pending(plan, kv);
+      return reserved;
+    }
+    for (int i = 0; i < kv.pages(sequence.id); ++i) sequence.pages.push_back(kv.page(sequence.id, i));
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Status plan_block(const Block& block, const ModelConfig& config, int max_rows, KvCache& kv, BlockPlan& plan) {
+  plan.rows.clear();
+  plan.sequences.clear();
+  plan.paths.clear();
+  plan.wanted.clear();
+  plan.layers.clear();
+  S3D_TRY(check_block(block, config, max_rows));
+  for (size_t i = 0; i < block.rows.size(); ++i) S3D_TRY(check_row(block, i, config, kv));
+  place_rows(block, kv, plan);
+  for (int i = 0; i < block.layers.head; ++i) plan.layers.push_back(i);
+  for (int i = config.n_layers - block.layers.tail; i < config.n_layers; ++i) plan.layers.push_back(i);
+  for (size_t i = 0; i < block.want.size(); ++i) {
+    if (block.want[i] == Want::kLogits) plan.wanted.push_back(static_cast<int>(i));
+  }
+  if (block.want.empty()) plan.wanted.push_back(static_cast<int>(block.rows.size()) - 1);
+  return reserve_slots(plan, kv);
+}
+
+void drop_pending(const BlockPlan& plan, KvCache& kv) {
+  for (const PlannedSequence& sequence : plan.sequences) kv.truncate(sequence.id, kv.length(sequence.id));
+}
+
+void make_tiles(const BlockPlan& plan, int most, std::vector<RowTile>& tiles) {
+  tiles.clear();
+  for (size_t s = 0; s < plan.sequences.size(); ++s) {
+    const int n = static_cast<int>(plan.sequences[s].rows.size());
+    for (int first = 0; first < n; first += most) {
+      tiles.push_back({static_cast<int>(s), first, std::min(most, n - first)});
+    }
+  }
+}
+
+}  // namespace s3d
