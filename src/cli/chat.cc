@@ -1,0 +1,62 @@
+// s3d chat: a dialogue.
+#include "cli/chat_session.h"
+#include "cli/model_options.h"
+#include "cli/program.h"
+#include "cli/prompt_options.h"
+#include "cli/report.h"
+#include "cli/sampling_options.h"
+
+namespace s3d::cli {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  TemplateOptions chat_template;
+  SamplingOptions sampling;
+  bool no_history = false;
+  bool verbose = false;
+};
+
+constexpr const char* kFooter =
+    R"(/help in the dialogue lists its commands. Ctrl-C stops an answer, Ctrl-D leaves. Lines are kept in
+$XDG_STATE_HOME/s3d/chat_history (else ~/.local/state). Without a terminal, every line of stdin is a question.
+
+Examples:
+  s3d chat -m smollm2-135m
+  s3d chat -m model.gguf --system "Answer in one sentence." --temp 0.7
+  printf 'Hello\nAnd again?\n' | s3d chat -m model.gguf)";
+
+Status check(Options& o) {
+  S3D_TRY(o.model.check());
+  S3D_TRY(o.chat_template.check());
+  return o.sampling.check();
+}
+
+Result<int> run(const Options& o, Console& console) {
+  S3D_ASSIGN(Engine engine, o.model.load(console));
+  S3D_ASSIGN(ChatTemplate chat_template, o.chat_template.create(engine.tokenizer()));
+  if (o.verbose) print_setup(engine, console);
+  ChatSettings settings{.answer = o.sampling.answer,
+                        .system = o.chat_template.system,
+                        .interactive = console.stdin_is_terminal() && console.stdout_is_terminal(),
+                        .verbose = o.verbose,
+                        .history_path = o.no_history ? "" : chat_history_path()};
+  ChatSession session(engine, std::move(chat_template), std::move(settings), console);
+  S3D_TRY(session.run());
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_chat(CLI::App& app, Program& program) {
+  CLI::App* command = app.add_subcommand("chat", "A dialogue with a model")->footer(kFooter);
+  auto o = std::make_shared<Options>();
+  o->model.add_to(*command);
+  o->chat_template.add_to(*command);
+  o->sampling.add_to(*command, /*default_max_tokens=*/1024);
+  command->add_flag("--no-history", o->no_history, "Keep no file of the lines typed");
+  command->add_flag("-v,--verbose", o->verbose, "Figures after every answer");
+  on_chosen<Options>(*command, program, o, check, run);
+}
+
+}  // namespace s3d::cli

@@ -1,0 +1,138 @@
+#include "cli/chat_session.h"
+
+#include <fmt/format.h>
+
+#include "cli/interrupt.h"
+#include "cli/report.h"
+
+namespace s3d::cli {
+namespace {
+
+constexpr const char* kHelp = R"(/help           this list
+/reset          forget the conversation
+/system [TEXT]  a new system prompt, and forget the conversation; without TEXT: the template's own
+/retry          another answer to the last question
+/undo           drop the last question and its answer
+/stats          positions in use, figures of the last answer
+/quit           leave (also Ctrl-D)
+Ctrl-C stops an answer. A line that ends with \ goes on in the next one.)";
+
+std::string trimmed(const std::string& text) {
+  const size_t begin = text.find_first_not_of(" \t");
+  if (begin == std::string::npos) return "";
+  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+}  // namespace
+
+ChatSession::ChatSession(Engine& engine, ChatTemplate chat_template, ChatSettings settings, const Console& console)
+    : engine_(engine),
+      conversation_(engine, std::move(chat_template), settings.system),
+      settings_(std::move(settings)),
+      console_(console),
+      editor_(settings_.interactive, settings_.history_path) {
+  settings_.answer.generate.cancelled = Interrupt::requested;
+}
+
+Status ChatSession::run() {
+  const Interrupt interrupt;
+  if (settings_.interactive) console_.note("Ctrl-C stops an answer, /help lists the commands, Ctrl-D leaves.");
+  while (true) {
+    const ReadLine read = read_message();
+    if (read.outcome == ReadOutcome::kEnd) break;
+    if (read.outcome == ReadOutcome::kInterrupted) {
+      console_.note("Ctrl-D or /quit leaves.");
+      continue;
+    }
+    if (!handle(read.text)) break;
+  }
+  return Ok();
+}
+
+ReadLine ChatSession::read_message() {
+  const bool styled = !console_.styled_out(Style::kUser, "").empty();
+  ReadLine message{ReadOutcome::kLine, {}};
+  for (const char* prompt = "> "; true; prompt = ". ") {
+    ReadLine part = editor_.read(prompt, styled);
+    const bool ended_inside = part.outcome == ReadOutcome::kEnd && !message.text.empty();
+    if (ended_inside) return message;
+    if (part.outcome != ReadOutcome::kLine) return part;
+    const bool goes_on = !part.text.empty() && part.text.back() == '\\';
+    if (goes_on) part.text.back() = '\n';
+    message.text += part.text;
+    if (!goes_on) return message;
+  }
+}
+
+// False: leave.
+bool ChatSession::handle(const std::string& line) {
+  const std::string text = trimmed(line);
+  if (text.empty()) return true;
+  if (text.front() != '/') {
+    ask(text);
+    return true;
+  }
+  const size_t space = text.find_first_of(" \t\n");
+  return command(text.substr(0, space), space == std::string::npos ? "" : trimmed(text.substr(space + 1)));
+}
+
+bool ChatSession::command(std::string_view name, const std::string& rest) {
+  if (name == "/quit" || name == "/exit") return false;
+  if (name == "/help") {
+    console_.note(kHelp);
+  } else if (name == "/reset") {
+    conversation_.reset(conversation_.system());
+    console_.note("The conversation is forgotten.");
+  } else if (name == "/system") {
+    conversation_.reset(rest);
+    console_.note(rest.empty() ? "The template's own system prompt from now on." : "New system prompt set.");
+  } else if (name == "/retry") {
+    retry();
+  } else if (name == "/undo") {
+    console_.note(conversation_.undo() ? "The last question is dropped." : "There is nothing to drop.");
+  } else if (name == "/stats") {
+    show_statistics();
+  } else {
+    console_.note(fmt::format("{} is no command; /help lists them.", name));
+  }
+  return true;
+}
+
+// Every answer draws from a stream of its own, so that /retry differs, and the same seed still gives the same session.
+void ChatSession::ask(const std::string& text) {
+  Interrupt::clear();
+  last_question_ = text;
+  const auto answer = conversation_.ask(text, settings_.answer, [this](std::string_view part) { console_.text(part); });
+  ++settings_.answer.generate.stream;
+  if (!answer.ok()) {
+    console_.error(answer.error().message);
+    if (conversation_.messages().size() > 1) console_.note("/undo or /reset makes room.");
+    return;
+  }
+  console_.text("\n");
+  const Generation& g = answer->generation;
+  if (g.reason == FinishReason::kCancelled) console_.note("[stopped]");
+  if (g.reason == FinishReason::kLength) console_.note("[cut at --max-tokens]");
+  if (g.reason == FinishReason::kContext) console_.note("[the context is full: /undo or /reset makes room]");
+  RunFigures figures;
+  figures.peak_rss = peak_resident_bytes();
+  last_line_ = closing_line(g, figures);
+  if (settings_.verbose) console_.note(last_line_);
+}
+
+void ChatSession::retry() {
+  if (last_question_.empty()) {
+    console_.note("There is no question yet.");
+    return;
+  }
+  conversation_.undo();
+  ask(std::string(last_question_));
+}
+
+void ChatSession::show_statistics() const {
+  console_.note(fmt::format("positions: {} of {}", conversation_.tokens(), engine_.context()));
+  if (!last_line_.empty()) console_.note(last_line_);
+  print_memory(engine_, peak_resident_bytes(), console_);
+}
+
+}  // namespace s3d::cli

@@ -1,0 +1,46 @@
+// The dialogue of `s3d chat`: lines in, answers and the effects of commands out.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "cli/console.h"
+#include "cli/line_editor.h"
+#include "engine/conversation.h"
+
+namespace s3d::cli {
+
+struct ChatSettings {
+  AnswerOptions answer;
+  std::string system;
+  bool interactive = false;
+  bool verbose = false;
+  std::string history_path;
+};
+
+// Thread rule: one thread.
+class ChatSession {
+ public:
+  ChatSession(Engine& engine, ChatTemplate chat_template, ChatSettings settings, const Console& console);
+
+  // Until /quit or the end of input.
+  Status run();
+
+ private:
+  ReadLine read_message();
+  bool handle(const std::string& line);
+  bool command(std::string_view name, const std::string& rest);
+  void ask(const std::string& text);
+  void retry();
+  void show_statistics() const;
+
+  Engine& engine_;
+  Conversation conversation_;
+  ChatSettings settings_;
+  const Console& console_;
+  LineEditor editor_;
+  std::string last_question_;
+  std::string last_line_;  // figures of the last answer
+};
+
+}  // namespace s3d::cli

@@ -1,0 +1,123 @@
+// s3d inspect: what is in a GGUF file.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+
+#include "cli/program.h"
+#include "cli/report.h"
+#include "engine/model_path.h"
+#include "kernels/packed_matrix.h"
+#include "model/config.h"
+#include "model/fingerprint.h"
+
+namespace s3d::cli {
+namespace {
+
+struct Options {
+  std::string model;
+  bool tensors = false;
+  bool checksums = false;
+  bool json = false;
+};
+
+constexpr const char* kFooter = R"(Examples:
+  s3d inspect smollm2-135m
+  s3d inspect model.gguf --tensors
+  s3d inspect model.gguf --checksums --json | jq '.tensors[0]')";
+
+struct TypeTotal {
+  size_t tensors = 0;
+  size_t bytes = 0;
+};
+
+std::map<std::string, TypeTotal> totals_by_type(const GgufFile& file) {
+  std::map<std::string, TypeTotal> totals;
+  for (const Tensor& t : file.tensors()) {
+    TypeTotal& total = totals[ggml_type_name(t.type)];
+    ++total.tensors;
+    total.bytes += t.bytes;
+  }
+  return totals;
+}
+
+Json to_json(const GgufFile& file, const Options& o) {
+  constexpr size_t kMostChars = 4096;
+  Json out{{"file", file.path()},
+           {"gguf_version", file.version()},
+           {"parts", file.parts()},
+           {"bytes", file.file_bytes()},
+           {"fingerprint", fingerprint_text(base_fingerprint(file))}};
+  for (const std::string& key : file.keys()) out["metadata"][key] = file.value_text(key, kMostChars);
+  for (const auto& [type, total] : totals_by_type(file)) {
+    out["types"][type] = {{"tensors", total.tensors}, {"bytes", total.bytes}};
+  }
+  out["tensors"] = Json::array();
+  for (const Tensor& t : file.tensors()) {
+    Json entry{{"name", t.name}, {"type", ggml_type_name(t.type)}, {"shape", t.shape}, {"bytes", t.bytes}};
+    if (o.checksums) entry["xxh3"] = tensor_checksum(file, t);
+    out["tensors"].push_back(std::move(entry));
+  }
+  return out;
+}
+
+void print_model(const GgufFile& file, const Console& console) {
+  const auto config = read_model_config(file);
+  if (!config.ok()) {
+    console.text(fmt::format("not runnable: {}\n", config.error().message));
+    return;
+  }
+  console.text(fmt::format("model        {} ({}), {} layers, {} wide, {} + {} heads of {}, feed-forward {}\n",
+                           config->name.empty() ? "unnamed" : config->name, config->family, config->n_layers,
+                           config->d_model, config->n_heads, config->n_kv_heads, config->head_dim, config->d_ff));
+  console.text(
+      fmt::format("context      {} positions, vocabulary {} tokens\n", config->context_length, config->vocab_size));
+}
+
+void print_text(const GgufFile& file, const Options& o, const Console& console) {
+  console.text(fmt::format("file         {} (GGUF version {}, {} part{}, {})\n", file.path(), file.version(),
+                           file.parts(), file.parts() == 1 ? "" : "s", mebibytes(file.file_bytes())));
+  console.text(fmt::format("fingerprint  {}\n", fingerprint_text(base_fingerprint(file))));
+  print_model(file, console);
+  console.text(fmt::format("\n{}\n", console.styled_out(Style::kBold, "metadata")));
+  for (const std::string& key : file.keys()) console.text(fmt::format("  {} = {}\n", key, file.value_text(key)));
+  console.text(fmt::format("\n{}\n", console.styled_out(Style::kBold, "tensors")));
+  for (const auto& [type, total] : totals_by_type(file)) {
+    console.text(fmt::format("  {:>5} of type {:<6} {:>12}\n", total.tensors, type, mebibytes(total.bytes)));
+  }
+  if (!o.tensors && !o.checksums) return;
+  for (const Tensor& t : file.tensors()) {
+    const std::string checksum = o.checksums ? "  " + tensor_checksum(file, t) : "";
+    console.text(fmt::format("  {:<40} {:<6} {:>20} {:>12}{}\n", t.name, ggml_type_name(t.type),
+                             fmt::format("[{}]", fmt::join(t.shape, ", ")), t.bytes, checksum));
+  }
+}
+
+Result<int> run(const Options& o, Console& console) {
+  S3D_ASSIGN(const std::string path, find_model(o.model));
+  S3D_ASSIGN(const GgufFile file, GgufFile::open(path));
+  if (o.json) {
+    console.text(json_text(to_json(file, o)));
+  } else {
+    print_text(file, o, console);
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, Program& program) {
+  CLI::App* command = app.add_subcommand("inspect", "What is in a GGUF file")->footer(kFooter);
+  auto o = std::make_shared<Options>();
+  command->add_option("model,-m,--model", o->model, "GGUF file, or the name of a model in the cache folder")
+      ->required()
+      ->type_name("MODEL");
+  command->add_flag("--tensors", o->tensors, "List every tensor: name, type, shape, bytes");
+  command->add_flag("--checksums", o->checksums, "The same, with the XXH3-64 of its bytes (reads the whole file)");
+  command->add_flag("--json", o->json, "One JSON object");
+  on_chosen<Options>(
+      *command, program, o, [](Options&) { return Ok(); }, run);
+}
+
+}  // namespace s3d::cli

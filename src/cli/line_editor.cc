@@ -1,0 +1,119 @@
+#include "cli/line_editor.h"
+
+#include <histedit.h>
+#include <sys/stat.h>
+
+#include <clocale>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+
+namespace s3d::cli {
+namespace fs = std::filesystem;
+
+struct LineEditor::Impl {
+  EditLine* editor = nullptr;
+  History* history = nullptr;
+  std::string history_path;
+  std::string prompt;
+  bool interrupted = false;
+
+  explicit Impl(std::string path);
+  ~Impl();
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  static Impl* of(EditLine* editor) {
+    void* self = nullptr;
+    el_get(editor, EL_CLIENTDATA, &self);
+    return static_cast<Impl*>(self);
+  }
+  static char* prompt_of(EditLine* editor) { return of(editor)->prompt.data(); }
+  static unsigned char on_interrupt(EditLine* editor, int) {
+    of(editor)->interrupted = true;
+    return CC_NEWLINE;
+  }
+  void load_history();
+  void remember(const char* line);
+};
+
+LineEditor::Impl::Impl(std::string path) : history_path(std::move(path)) {
+  // Only what is a letter, so that numbers keep their dots. A locale that knows no UTF-8 would break typed umlauts.
+  std::setlocale(LC_CTYPE, "");
+  if (MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
+  editor = el_init("s3d", stdin, stdout, stderr);
+  el_set(editor, EL_CLIENTDATA, this);
+  el_set(editor, EL_PROMPT_ESC, prompt_of, '\1');
+  el_set(editor, EL_EDITOR, "emacs");
+  // Ctrl-C is a key while a line is edited, so that no signal has to interrupt a read.
+  el_set(editor, EL_SETTY, "-d", "intr=", nullptr);
+  el_set(editor, EL_ADDFN, "s3d-interrupt", "Drop the line", on_interrupt);
+  el_set(editor, EL_BIND, "^C", "s3d-interrupt", nullptr);
+  el_set(editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
+  load_history();
+}
+
+LineEditor::Impl::~Impl() {
+  if (history != nullptr) history_end(history);
+  el_end(editor);
+}
+
+void LineEditor::Impl::load_history() {
+  constexpr int kMostLines = 1000;
+  HistEvent event{};
+  history = history_init();
+  if (history == nullptr) return;
+  ::history(history, &event, H_SETSIZE, kMostLines);
+  ::history(history, &event, H_SETUNIQUE, 1);
+  el_set(editor, EL_HIST, ::history, history);
+  if (history_path.empty()) return;
+  std::error_code ignored;
+  fs::create_directories(fs::path(history_path).parent_path(), ignored);
+  ::history(history, &event, H_LOAD, history_path.c_str());
+}
+
+// Saved after every line: a program that is killed loses none. What people type is for their eyes only.
+void LineEditor::Impl::remember(const char* line) {
+  if (history == nullptr) return;
+  HistEvent event{};
+  ::history(history, &event, H_ENTER, line);
+  if (history_path.empty()) return;
+  const mode_t before = umask(0077);
+  ::history(history, &event, H_SAVE, history_path.c_str());
+  umask(before);
+}
+
+LineEditor::LineEditor(bool interactive, std::string history_path) {
+  if (interactive) impl_ = std::make_unique<Impl>(std::move(history_path));
+}
+
+LineEditor::~LineEditor() = default;
+
+ReadLine LineEditor::read(const std::string& prompt, bool styled) {
+  std::string line;
+  if (impl_ == nullptr) {
+    if (!std::getline(std::cin, line)) return {ReadOutcome::kEnd, {}};
+    return {ReadOutcome::kLine, line};
+  }
+  impl_->prompt = styled ? "\1\x1b[1;32m\1" + prompt + "\1\x1b[0m\1" : prompt;
+  impl_->interrupted = false;
+  int count = 0;
+  const char* text = el_gets(impl_->editor, &count);
+  if (impl_->interrupted) return {ReadOutcome::kInterrupted, {}};
+  if (text == nullptr || count <= 0) return {ReadOutcome::kEnd, {}};
+  line.assign(text, static_cast<size_t>(count));
+  if (line.find_first_not_of(" \t\r\n") != std::string::npos) impl_->remember(line.c_str());
+  while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
+  return {ReadOutcome::kLine, line};
+}
+
+std::string chat_history_path() {
+  const char* state = std::getenv("XDG_STATE_HOME");
+  const char* home = std::getenv("HOME");
+  if (state != nullptr && fs::path(state).is_absolute()) return (fs::path(state) / "s3d" / "chat_history").string();
+  if (home == nullptr) return "";
+  return (fs::path(home) / ".local" / "state" / "s3d" / "chat_history").string();
+}
+
+}  // namespace s3d::cli

@@ -1,0 +1,82 @@
+// s3d tokenize: text as token ids.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "cli/model_options.h"
+#include "cli/program.h"
+#include "cli/prompt_options.h"
+#include "cli/report.h"
+#include "engine/model_path.h"
+
+namespace s3d::cli {
+namespace {
+
+struct Options {
+  ModelOptions model;
+  TextSource text;
+  bool ids = false;
+  bool no_bos = false;
+  bool no_special = false;
+  bool json = false;
+};
+
+constexpr const char* kFooter = R"(Only the tokenizer is read from the file, not the weights.
+
+Examples:
+  s3d tokenize -m smollm2-135m -p "Hello, world"
+  s3d tokenize -m model.gguf -f text.txt --ids | wc -w)";
+
+// A piece between quotes, with line ends and other control characters visible.
+std::string visible(std::string_view piece) {
+  std::string out;
+  for (const char c : piece) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\n') {
+      out += "\\n";
+    } else if (byte < 0x20 || byte == 0x7F) {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return "'" + out + "'";
+}
+
+Result<int> run(const Options& o, Console& console) {
+  S3D_ASSIGN(const std::string text, o.text.read(console));
+  S3D_ASSIGN(const std::string path, find_model(o.model.engine.model));
+  S3D_ASSIGN(const GgufFile file, GgufFile::open(path));
+  S3D_ASSIGN(const Tokenizer tokenizer, Tokenizer::load(file));
+  const std::vector<TokenId> ids = tokenizer.encode(text, !o.no_bos, !o.no_special);
+  std::vector<std::string> pieces;
+  for (TokenId id : ids) pieces.push_back(tokenizer.piece(id, /*show_special=*/true));
+  if (o.json) {
+    console.text(json_text({{"tokens", ids}, {"pieces", pieces}, {"count", ids.size()}}));
+  } else if (o.ids) {
+    console.text(fmt::format("{}\n", fmt::join(ids, " ")));
+  } else {
+    std::string lines;
+    for (size_t i = 0; i < ids.size(); ++i) lines += fmt::format("{:>7} {}\n", ids[i], visible(pieces[i]));
+    console.text(lines);
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_tokenize(CLI::App& app, Program& program) {
+  CLI::App* command = app.add_subcommand("tokenize", "Text as token ids")->footer(kFooter);
+  auto o = std::make_shared<Options>();
+  o->model.add_model_to(*command);
+  o->text.add_to(*command);
+  command->add_flag("--ids", o->ids, "Only the ids, on one line");
+  command->add_flag("--no-bos", o->no_bos, "No token for the beginning of a text");
+  command->add_flag("--no-special", o->no_special, "Special tokens written in the text are plain text");
+  command->add_flag("--json", o->json, "One JSON object");
+  on_chosen<Options>(
+      *command, program, o, [](Options&) { return Ok(); }, run);
+}
+
+}  // namespace s3d::cli
