@@ -58,7 +58,7 @@ class GgufTestWriter {
               const std::vector<std::byte>& bytes) {
     data.resize((data.size() + alignment - 1) / alignment * alignment);
     tensor_entry(name, type, shape, data.size());
-    data.insert(data.end(), bytes.begin(), bytes.end());
+    append(data, bytes.data(), bytes.size());
   }
   void tensor_f32(std::string_view name, const std::vector<uint64_t>& shape, const std::vector<float>& values) {
     std::vector<std::byte> bytes(values.size() * sizeof(float));
@@ -82,22 +82,20 @@ class GgufTestWriter {
     put(out, version);
     put(out, n_tensors);
     put(out, n_keys);
-    out.insert(out.end(), metadata.begin(), metadata.end());
-    out.insert(out.end(), infos.begin(), infos.end());
+    append(out, metadata.data(), metadata.size());
+    append(out, infos.data(), infos.size());
     if (n_tensors > 0) out.resize((out.size() + alignment - 1) / alignment * alignment);
-    out.insert(out.end(), data.begin(), data.end());
+    append(out, data.data(), data.size());
     return out;
   }
 
   template <typename T>
   static void put(std::vector<std::byte>& out, T value) {
-    const auto* bytes = reinterpret_cast<const std::byte*>(&value);
-    out.insert(out.end(), bytes, bytes + sizeof(T));
+    append(out, &value, sizeof(T));
   }
   static void put_string(std::vector<std::byte>& out, std::string_view text) {
     put(out, static_cast<uint64_t>(text.size()));
-    const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
-    out.insert(out.end(), bytes, bytes + text.size());
+    append(out, text.data(), text.size());
   }
 
   // Free to change.
@@ -111,6 +109,13 @@ class GgufTestWriter {
   std::vector<std::byte> data;
 
  private:
+  // (vector::insert would do, but g++ 12 warns of an overflow in it that is not there.)
+  static void append(std::vector<std::byte>& out, const void* bytes, size_t size) {
+    const size_t at = out.size();
+    out.resize(at + size);
+    if (size > 0) std::memcpy(out.data() + at, bytes, size);
+  }
+
   template <typename T>
   void key_scalar(std::string_view k, uint32_t type, T value) {
     begin_key(k, type);
