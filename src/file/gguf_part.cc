@@ -127,7 +127,7 @@ Result<std::vector<GgufPart>> open_parts(const std::string& path) {
   const int64_t named_no = info.no;
   for (info.no = 0; info.no < info.count; ++info.no) {
     if (info.no == named_no) {
-      parts.push_back(std::move(named));
+      parts.push_back(std::move(named));  // NOLINT(bugprone-use-after-move): once, info.no takes each value once
       continue;
     }
     const std::string part_path = fmt::format("{}-{:05}-of-{:05}.gguf", prefix, info.no + 1, info.count);
