@@ -69,6 +69,8 @@ Json to_json(const Engine& engine, const Options& o, const Answer& answer, const
               {"seed", o.sampling.answer.generate.sampler.seed},
               {"threads", engine.threads()},
               {"isa", engine.backend().isa()},
+              {"file_bytes", engine.memory().file},
+              {"kv_bytes", engine.memory().kv},
               {"peak_rss", figures.peak_rss}};
 }
 

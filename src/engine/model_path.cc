@@ -41,9 +41,10 @@ Result<std::string> find_model(const std::string& name_or_path) {
   if (name_or_path.empty()) return Error{"no model named: give the path of a GGUF file or the name of a cached model"};
   std::error_code error;
   if (fs::exists(name_or_path, error)) return name_or_path;
-  const bool is_name = name_or_path.find('/') == std::string::npos;
-  const std::string cached = (fs::path(cache_folder()) / "models" / (name_or_path + ".gguf")).string();
-  if (is_name && fs::exists(cached, error)) return cached;
+  for (const char* ending : {".gguf", ""}) {
+    const fs::path cached = fs::path(cache_folder()) / "models" / (name_or_path + ending);
+    if (fs::is_regular_file(cached, error)) return cached.string();
+  }
   const std::vector<std::string> known = cached_models();
   const std::string have = known.empty() ? "the cache folder holds no model yet"
                                          : fmt::format("the cache folder holds: {}", fmt::join(known, ", "));

@@ -15,7 +15,8 @@ std::string cache_folder();
 // Names of the models in `<cache folder>/models` (files NAME.gguf, without the ending), sorted.
 std::vector<std::string> cached_models();
 
-// The file for what a person wrote: an existing file's path as it is, else `<cache folder>/models/NAME.gguf`.
+// The file for what a person wrote: an existing file's path as it is, else `<cache folder>/models/NAME.gguf` or, as a
+// hub's files lie there, `<cache folder>/models/USER/REPO/FILE`.
 // Error: neither exists; lists the models that do.
 Result<std::string> find_model(const std::string& name_or_path);
 

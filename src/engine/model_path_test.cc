@@ -1,7 +1,6 @@
 #include "engine/model_path.h"
 
 #include <gtest/gtest.h>
-
 #include <unistd.h>
 
 #include <cstdlib>

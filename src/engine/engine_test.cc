@@ -1,0 +1,124 @@
+#include "engine/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "engine/conversation.h"
+
+namespace s3d {
+namespace {
+
+// A random model of 106 tokens with a tokenizer, two layers and 512 positions.
+std::string tiny_path() {
+  return S3D_SOURCE_DIR "/tests/data/models/llama-f32.gguf";
+}
+
+Engine load(int context = 0) {
+  return Engine::load({.model = tiny_path(), .threads = 2, .context = context}).value();
+}
+
+AnswerOptions answer_options(int max_tokens) {
+  return {.generate = {.max_tokens = max_tokens, .is_end = [](int32_t) { return false; }}, .stops = {}};
+}
+
+TEST(EngineTest, TheTextIsThatOfTheTokens) {
+  Engine engine = load();
+  const std::vector<TokenId> prompt = engine.encode("the in an").value();
+  std::string shown;
+  const Answer a =
+      engine
+          .answer(engine.kv().add_sequence(), prompt, answer_options(24), [&](std::string_view part) { shown += part; })
+          .value();
+  EXPECT_EQ(a.generation.tokens.size(), 24U);
+  EXPECT_EQ(a.text, shown);
+  EXPECT_EQ(engine.context(), 512);
+  EXPECT_EQ(engine.threads(), 2);
+  EXPECT_GT(engine.memory().weights, 0U);
+}
+
+TEST(EngineTest, AStopStringEndsTheAnswerBeforeIt) {
+  Engine engine = load();
+  const std::vector<TokenId> prompt = engine.encode("the in an").value();
+  const Answer whole = engine.answer(engine.kv().add_sequence(), prompt, answer_options(24)).value();
+  ASSERT_GT(whole.text.size(), 8U);
+  AnswerOptions options = answer_options(24);
+  options.stops = {whole.text.substr(5, 3)};
+  const Answer cut = engine.answer(engine.kv().add_sequence(), prompt, options).value();
+  EXPECT_EQ(cut.text, whole.text.substr(0, whole.text.find(options.stops[0])));
+  EXPECT_EQ(cut.generation.reason, FinishReason::kStop);
+  EXPECT_LT(cut.generation.tokens.size(), 24U);
+}
+
+TEST(EngineTest, ThreadsAndChunksDoNotChangeTheAnswer) {
+  std::vector<std::vector<int32_t>> answers;
+  for (const auto& [threads, rows] : {std::pair{1, 256}, {2, 256}, {3, 5}}) {
+    Engine engine = Engine::load({.model = tiny_path(), .threads = threads, .max_rows = rows}).value();
+    const std::vector<TokenId> prompt = engine.encode("the quick brown fox, the lazy dog").value();
+    AnswerOptions options = answer_options(20);
+    options.generate.sampler = {.temperature = 1, .seed = 3};
+    answers.push_back(engine.answer(engine.kv().add_sequence(), prompt, options).value().generation.tokens);
+  }
+  EXPECT_EQ(answers[0], answers[1]);
+  EXPECT_EQ(answers[0], answers[2]);
+}
+
+TEST(EngineTest, ErrorsSayWhatIsWrong) {
+  const auto message = [](const EngineOptions& options) { return Engine::load(options).error().message; };
+  EXPECT_NE(message({.model = "/no/such/file.gguf"}).find("/no/such/file.gguf"), std::string::npos);
+  EXPECT_NE(message({.model = tiny_path(), .threads = -1}).find("threads"), std::string::npos);
+  EXPECT_NE(message({.model = tiny_path(), .context = 513}).find("512"), std::string::npos);
+  EXPECT_NE(message({.model = tiny_path(), .context = -1}).find("context"), std::string::npos);
+  EXPECT_NE(message({.model = tiny_path(), .sequences = 0}).find("sequences"), std::string::npos);
+  EXPECT_NE(message({.model = tiny_path(), .max_rows = 0}).find("rows"), std::string::npos);
+  EXPECT_FALSE(load().encode("").ok());
+}
+
+class ConversationTest : public testing::Test {
+ protected:
+  static ChatTemplate chat_template() { return ChatTemplate::create("", "chatml").value(); }
+};
+
+TEST_F(ConversationTest, ALaterTurnRunsOnlyWhatIsNewAndAnswersTheSame) {
+  Engine engine = load();
+  Conversation conversation(engine, chat_template(), "");
+  const Answer first = conversation.ask("one", answer_options(6)).value();
+  const Answer second = conversation.ask("two", answer_options(6)).value();
+  EXPECT_GT(second.generation.timings.cached_tokens, 0);
+
+  Engine fresh = load();
+  const auto prompt = fresh.encode_chat(chat_template(), {{"user", "one"}, {"assistant", first.text}, {"user", "two"}});
+  const Answer whole = fresh.answer(fresh.kv().add_sequence(), *prompt, answer_options(6)).value();
+  EXPECT_EQ(whole.generation.timings.cached_tokens, 0);
+  EXPECT_EQ(second.generation.tokens, whole.generation.tokens);
+}
+
+TEST_F(ConversationTest, UndoAndResetForget) {
+  Engine engine = load();
+  Conversation conversation(engine, chat_template(), "s");
+  EXPECT_FALSE(conversation.undo());
+  const Answer first = conversation.ask("one", answer_options(5)).value();
+  EXPECT_TRUE(conversation.undo());
+  EXPECT_EQ(conversation.messages().size(), 1U);
+  EXPECT_EQ(conversation.ask("one", answer_options(5)).value().generation.tokens, first.generation.tokens);
+  conversation.reset("");
+  EXPECT_TRUE(conversation.messages().empty());
+  EXPECT_EQ(conversation.system(), "");
+}
+
+TEST_F(ConversationTest, WhatFailsOrIsCancelledLeavesNoTrace) {
+  Engine engine = load(/*context=*/64);
+  Conversation conversation(engine, chat_template(), "");
+  EXPECT_FALSE(conversation.ask(std::string(200, 'x'), answer_options(5)).ok());
+  EXPECT_TRUE(conversation.messages().empty());
+  AnswerOptions cancelled = answer_options(5);
+  cancelled.generate.cancelled = [] { return true; };
+  EXPECT_EQ(conversation.ask("one", cancelled).value().generation.reason, FinishReason::kCancelled);
+  EXPECT_TRUE(conversation.messages().empty());
+  EXPECT_TRUE(conversation.ask("one", answer_options(5)).ok());
+  EXPECT_EQ(conversation.messages().size(), 2U);
+}
+
+}  // namespace
+}  // namespace s3d

@@ -1,0 +1,112 @@
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "program_runner.h"
+
+namespace s3d::test {
+namespace {
+namespace fs = std::filesystem;
+
+const std::vector<std::string> kChat = {"chat", "-m", tiny_model(), "--chat-template", "chatml", "-n", "8"};
+
+TEST(CliChatTest, EveryLineOfAPipeIsAQuestionOrACommand) {
+  auto arguments = kChat;
+  arguments.emplace_back("--verbose");
+  const Outcome o = run_s3d(arguments, "one\n\n/help\ntwo\n/stats\n/nonsense\n/quit\nnever asked\n");
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("/reset"), std::string::npos);
+  EXPECT_NE(o.err.find("cached"), std::string::npos) << "the second turn reuses the first one's keys and values";
+  EXPECT_NE(o.err.find("positions: "), std::string::npos);
+  EXPECT_NE(o.err.find("/nonsense is no command"), std::string::npos);
+  EXPECT_GE(std::count(o.out.begin(), o.out.end(), '\n'), 2);
+}
+
+TEST(CliChatTest, ResetForgetsAndTheSeedRepeats) {
+  auto arguments = kChat;
+  arguments.insert(arguments.end(), {"--temp", "1", "--seed", "4"});
+  const Outcome a = run_s3d(arguments, "one\n/reset\n/system x\n/system\n/undo\n/retry\n");
+  const Outcome b = run_s3d(arguments, "one\n/reset\n/system x\n/system\n/undo\n/retry\n");
+  EXPECT_EQ(a.code, 0) << a.err;
+  EXPECT_EQ(a.out, b.out);
+  EXPECT_NE(a.err.find("nothing to drop"), std::string::npos) << a.err;
+}
+
+TEST(CliChatTest, AFullContextIsAnErrorThatLeavesTheDialogueAlive) {
+  auto arguments = kChat;
+  arguments.insert(arguments.end(), {"-c", "64"});
+  const Outcome o = run_s3d(arguments, std::string(300, 'x') + "\none\n");
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("the context holds 64"), std::string::npos) << o.err;
+  EXPECT_FALSE(o.out.empty());
+}
+
+class CliChatTerminalTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    state_ = fs::path(testing::TempDir()) / ("s3d_chat_" + std::to_string(getpid()));
+    environment_ = {{"XDG_STATE_HOME", state_.string()}, {"TERM", "xterm"}, {"NO_COLOR", "1"}, {"LC_ALL", "C.UTF-8"}};
+  }
+  void TearDown() override { fs::remove_all(state_); }
+
+  std::string history() const {
+    std::stringstream text;
+    text << std::ifstream(state_ / "s3d" / "chat_history").rdbuf();
+    return text.str();
+  }
+
+  fs::path state_;
+  Environment environment_;
+};
+
+TEST_F(CliChatTerminalTest, CtrlCDropsALineAndCtrlDLeaves) {
+  Terminal chat(kChat, environment_);
+  ASSERT_TRUE(chat.wait_for("> ")) << chat.screen();
+  chat.type("half a line\x03");
+  ASSERT_TRUE(chat.wait_for("Ctrl-D or /quit leaves")) << chat.screen();
+  ASSERT_TRUE(chat.wait_for("> "));
+  chat.type("/stats\n");
+  ASSERT_TRUE(chat.wait_for("positions: 0 of")) << chat.screen();
+  ASSERT_TRUE(chat.wait_for("> "));
+  chat.type("\x04");
+  EXPECT_EQ(chat.finish(), 0) << chat.screen();
+  EXPECT_NE(history().find("/stats"), std::string::npos);
+  EXPECT_EQ(history().find("half"), std::string::npos);
+}
+
+TEST_F(CliChatTerminalTest, CtrlCStopsTheAnswerAndNotTheProgram) {
+  auto arguments = kChat;
+  // Without an end token, and with a context that takes a while to fill.
+  arguments.insert(arguments.end(), {"-n", "-1", "--logit-bias", "1=-inf", "-c", "512", "--no-history"});
+  arguments.erase(arguments.begin() + 5, arguments.begin() + 7);
+  Terminal chat(arguments, environment_);
+  ASSERT_TRUE(chat.wait_for("> ")) << chat.screen();
+  chat.type("go\n");
+  ASSERT_TRUE(chat.wait_for("go")) << chat.screen();
+  chat.type("\x03");
+  ASSERT_TRUE(chat.wait_for("> ")) << chat.screen();  // stopped, or already at the end of the context
+  chat.type("/quit\n");
+  EXPECT_EQ(chat.finish(), 0) << chat.screen();
+  EXPECT_EQ(history(), "");
+}
+
+TEST_F(CliChatTerminalTest, TheHistoryOutlivesTheProgram) {
+  {
+    Terminal chat(kChat, environment_);
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type("/undo\n/quit\n");
+    EXPECT_EQ(chat.finish(), 0);
+  }
+  Terminal chat(kChat, environment_);
+  ASSERT_TRUE(chat.wait_for("> "));
+  chat.type("\x1b[A\x1b[A\n");  // twice up
+  ASSERT_TRUE(chat.wait_for("There is nothing to drop")) << chat.screen();
+  chat.type("/quit\n");
+  EXPECT_EQ(chat.finish(), 0);
+}
+
+}  // namespace
+}  // namespace s3d::test

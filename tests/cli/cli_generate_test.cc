@@ -1,0 +1,124 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "program_runner.h"
+
+namespace s3d::test {
+namespace {
+
+std::vector<std::string> generate(const std::vector<std::string>& more) {
+  std::vector<std::string> all = {"generate", "-m", tiny_model(), "-p", "the in an"};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+TEST(CliGenerateTest, JsonHasItsStableKeys) {
+  const Outcome o = run_s3d(generate({"-n", "12", "--json"}));
+  ASSERT_EQ(o.code, 0) << o.err;
+  const auto j = o.json();
+  EXPECT_TRUE(j["text"].is_string());
+  EXPECT_LE(j["tokens"].size(), 12U);
+  EXPECT_GT(j["prompt_tokens"], 0);
+  EXPECT_GT(j["prefill_tps"], 0.0);
+  EXPECT_GE(j["decode_tps"], 0.0);
+  EXPECT_GT(j["peak_rss"], 0);
+  EXPECT_TRUE(j["finish_reason"] == "length" || j["finish_reason"] == "stop") << j["finish_reason"];
+}
+
+TEST(CliGenerateTest, LiveTextIsTheTextOfJson) {
+  const Outcome live = run_s3d(generate({"-n", "12"}));
+  ASSERT_EQ(live.code, 0) << live.err;
+  std::string text = run_s3d(generate({"-n", "12", "--json"})).json()["text"];
+  if (text.empty() || text.back() != '\n') text += "\n";
+  EXPECT_EQ(live.out, text);
+  for (const char* part : {"prompt: ", "answer: ", "tokens/s", "memory bandwidth", "peak memory"}) {
+    EXPECT_NE(live.err.find(part), std::string::npos) << part << "\n" << live.err;
+  }
+  EXPECT_EQ(run_s3d(generate({"-n", "12", "--quiet"})).err, "");
+}
+
+TEST(CliGenerateTest, ThePromptComesFromWhereItIsSaid) {
+  const auto tokens = [](const std::vector<std::string>& arguments, const std::string& input) {
+    const Outcome o = run_s3d(arguments, input);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return o.json()["prompt_tokens"].get<int>();
+  };
+  const std::vector<std::string> base = {"generate", "-m", tiny_model(), "-n", "1", "--json"};
+  auto with_file = base;
+  with_file.insert(with_file.end(), {"-f", "-"});
+  EXPECT_EQ(tokens(base, "the in an"), tokens(generate({"-n", "1", "--json"}), ""));
+  EXPECT_EQ(tokens(with_file, "the in an"), tokens(base, "the in an"));
+}
+
+TEST(CliGenerateTest, ASeedRepeatsAndAnotherDoesNot) {
+  const auto tokens = [](const std::string& seed, const std::string& threads) {
+    return run_s3d(generate({"-n", "24", "--temp", "1", "--seed", seed, "-t", threads, "--json"})).json()["tokens"];
+  };
+  EXPECT_EQ(tokens("1", "1"), tokens("1", "2"));
+  EXPECT_NE(tokens("1", "1"), tokens("2", "1"));
+}
+
+TEST(CliGenerateTest, SettingsReachTheSampler) {
+  const auto first = [](const std::vector<std::string>& more) {
+    auto arguments = generate({"-n", "1", "--json"});
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const Outcome o = run_s3d(arguments);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return o.json()["tokens"];
+  };
+  EXPECT_EQ(first({"--logit-bias", "50+1000"}), nlohmann::json({50}));
+  const int best = first({})[0];
+  EXPECT_NE(first({"--logit-bias", std::to_string(best) + "=-inf"})[0], best);
+  EXPECT_EQ(first({"--temp", "2", "--top-k", "1"})[0], best);
+}
+
+TEST(CliGenerateTest, StopsWhereItShould) {
+  const std::string text = run_s3d(generate({"-n", "30", "--json"})).json()["text"];
+  ASSERT_GT(text.size(), 10U);
+  const std::string stop = text.substr(4, 3);
+  const auto j = run_s3d(generate({"-n", "30", "--json", "--stop", "never there", "--stop", stop})).json();
+  EXPECT_EQ(j["text"], text.substr(0, text.find(stop)));
+  EXPECT_EQ(j["finish_reason"], "stop");
+  EXPECT_EQ(run_s3d(generate({"-n", "-1", "-c", "20", "--json", "--logit-bias", "1=-inf"})).json()["finish_reason"],
+            "context");
+}
+
+TEST(CliGenerateTest, EveryKvTypeWorks) {
+  for (const char* type : {"f16", "f32", "q8_0"}) {
+    EXPECT_EQ(run_s3d(generate({"-n", "4", "--kv-type", type})).code, 0) << type;
+  }
+}
+
+TEST(CliGenerateTest, ATemplateCanBeNamed) {
+  const Outcome plain = run_s3d(generate({"-n", "1", "--json"}));
+  const Outcome dressed =
+      run_s3d(generate({"-n", "1", "--json", "--chat-template", "chatml", "--system", "Be brief."}));
+  ASSERT_EQ(dressed.code, 0) << dressed.err;
+  EXPECT_GT(dressed.json()["prompt_tokens"], plain.json()["prompt_tokens"]);
+}
+
+TEST(CliGenerateTest, VerboseTellsTheMemoryByPurpose) {
+  const Outcome o = run_s3d(generate({"-n", "2", "--verbose"}));
+  for (const char* part : {"peak resident", "weights", "KV", "scratch", "kernels", "seed"}) {
+    EXPECT_NE(o.err.find(part), std::string::npos) << part << "\n" << o.err;
+  }
+}
+
+// On a real model: a sentence, and the promise on memory (docs/cli.md).
+TEST(CliGenerateTest, ARealModelAnswersWithinItsMemory) {
+  const std::string model = cached_model("smollm2-135m");
+  if (model.empty()) GTEST_SKIP() << "smollm2-135m is not in the cache: scripts/fetch-model smollm2-135m";
+  const Outcome o = run_s3d(
+      {"generate", "-m", "smollm2-135m", "-p", "What is the capital of France?", "-n", "24", "-c", "512", "--json"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  const auto j = o.json();
+  EXPECT_NE(j["text"].get<std::string>().find("Paris"), std::string::npos) << j["text"];
+#if !defined(__SANITIZE_ADDRESS__)  // which needs memory of its own
+  const size_t most = j["file_bytes"].get<size_t>() + j["kv_bytes"].get<size_t>() + (size_t{64} << 20U);
+  EXPECT_LE(j["peak_rss"].get<size_t>(), most);
+#endif
+}
+
+}  // namespace
+}  // namespace s3d::test

@@ -1,0 +1,85 @@
+// bench, perplexity, tokenize, inspect.
+#include <gtest/gtest.h>
+
+#include "program_runner.h"
+
+namespace s3d::test {
+namespace {
+
+TEST(CliBenchTest, JsonHasItsStableKeys) {
+  const Outcome o = run_s3d({"bench", "-m", tiny_model(), "-t", "2", "--prompt", "64", "--samples", "3", "--json"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  const auto j = o.json();
+  EXPECT_EQ(j["model"], tiny_model());
+  EXPECT_EQ(j["threads"], 2);
+  EXPECT_TRUE(j["isa"].is_string());
+  for (const char* key : {"prefill_tps", "decode_tps", "read_gbps", "weight_gbps"}) EXPECT_GT(j[key], 0.0) << key;
+  ASSERT_EQ(j["pass_cost"].size(), 16U);
+  EXPECT_EQ(j["pass_cost"][0], 1.0);
+  EXPECT_GT(j["peak_rss"], 0);
+}
+
+TEST(CliBenchTest, TheOtherFormats) {
+  const std::vector<std::string> base = {"bench", "-m", tiny_model(), "--prompt", "16", "--samples", "1", "--format"};
+  auto md = base, csv = base;
+  md.emplace_back("md");
+  csv.emplace_back("csv");
+  const std::string table = run_s3d(md).out;
+  EXPECT_NE(table.find("| decode |"), std::string::npos) << table;
+  EXPECT_NE(table.find("| 16 |"), std::string::npos) << table;
+  const std::string rows = run_s3d(csv).out;
+  const auto commas = [](std::string_view line) { return std::count(line.begin(), line.end(), ','); };
+  const size_t end = rows.find('\n');
+  ASSERT_NE(end, std::string::npos);
+  EXPECT_EQ(commas(rows.substr(0, end)), commas(rows.substr(end + 1))) << rows;
+}
+
+TEST(CliPerplexityTest, ARandomModelIsAboutAsGoodAsChance) {
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += "the hen in an inn on the " + std::to_string(i * i) + " ";
+  const Outcome o = run_s3d({"perplexity", "-m", tiny_model(), "-", "-c", "128", "--json"}, text);
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_GT(o.json()["perplexity"], 20.0);
+  EXPECT_LT(o.json()["perplexity"], 2000.0);
+  EXPECT_GT(o.json()["windows"], 2);
+  const Outcome lines = run_s3d({"perplexity", "-m", tiny_model(), "-", "-c", "128"}, text);
+  EXPECT_EQ(lines.out.rfind("perplexity ", 0), 0U) << lines.out;
+}
+
+TEST(CliPerplexityTest, TakesTokenIds) {
+  std::string ids;
+  for (int i = 0; i < 600; ++i) ids += std::to_string(i % 100) + ", ";
+  EXPECT_EQ(run_s3d({"perplexity", "-m", tiny_model(), "-", "--ids"}, ids).code, 0);
+  const Outcome bad = run_s3d({"perplexity", "-m", tiny_model(), "-", "--ids"}, "1 2 106");
+  EXPECT_EQ(bad.code, 1);
+  EXPECT_NE(bad.err.find("106"), std::string::npos) << bad.err;
+}
+
+TEST(CliTokenizeTest, AllForms) {
+  const auto j = run_s3d({"tokenize", "-m", tiny_model(), "-p", "the on", "--json"}).json();
+  EXPECT_EQ(j["count"], j["tokens"].size());
+  EXPECT_EQ(j["pieces"].size(), j["tokens"].size());
+  std::string joined;
+  for (const auto& piece : j["pieces"]) joined += piece.get<std::string>();
+  EXPECT_EQ(joined, "the on");
+  std::string ids;
+  for (const auto& id : j["tokens"]) ids += (ids.empty() ? "" : " ") + id.dump();
+  EXPECT_EQ(run_s3d({"tokenize", "-m", tiny_model(), "-p", "the on", "--ids"}).out, ids + "\n");
+  EXPECT_NE(run_s3d({"tokenize", "-m", tiny_model()}, "the on").out.find("'the'"), std::string::npos);
+}
+
+TEST(CliInspectTest, TextAndJson) {
+  const Outcome text = run_s3d({"inspect", tiny_model(), "--tensors"});
+  ASSERT_EQ(text.code, 0) << text.err;
+  for (const char* part : {"fingerprint", "general.architecture = llama", "blk.1.ffn_down.weight", "[160, 96]"}) {
+    EXPECT_NE(text.out.find(part), std::string::npos) << part << "\n" << text.out;
+  }
+  const auto j = run_s3d({"inspect", "-m", tiny_model(), "--json", "--checksums"}).json();
+  EXPECT_EQ(j["fingerprint"].get<std::string>().size(), 16U);
+  EXPECT_EQ(j["tensors"].size(), 22U);
+  EXPECT_EQ(j["tensors"][0]["xxh3"].get<std::string>().size(), 16U);
+  EXPECT_EQ(j["types"]["f32"]["tensors"], 22);
+}
+
+}  // namespace
+}  // namespace s3d::test

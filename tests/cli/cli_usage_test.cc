@@ -1,0 +1,137 @@
+// Wrong command lines and wrong files: exit code 2 or 1, a message that says what to do, nothing on stdout.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "program_runner.h"
+
+namespace s3d::test {
+namespace {
+namespace fs = std::filesystem;
+
+void expect_error(const std::vector<std::string>& arguments, int code, const std::string& part,
+                  const std::string& input = "x") {
+  const Outcome o = run_s3d(arguments, input);
+  std::string line = "s3d";
+  for (const std::string& a : arguments) line += " " + a;
+  EXPECT_EQ(o.code, code) << line << "\n" << o.err;
+  EXPECT_EQ(o.err.rfind("s3d: error: ", 0), 0U) << line << "\n" << o.err;
+  EXPECT_NE(o.err.find(part), std::string::npos) << line << "\nwanted: " << part << "\n" << o.err;
+  EXPECT_EQ(o.out, "") << line;
+}
+
+TEST(CliUsageTest, HelpAndVersion) {
+  const Outcome help = run_s3d({"--help"});
+  EXPECT_EQ(help.code, 0);
+  EXPECT_EQ(help.err, "");
+  for (const char* part : {"generate", "chat", "bench", "perplexity", "tokenize", "inspect", "pull", "completion",
+                           "Examples:", "Exit codes:"}) {
+    EXPECT_NE(help.out.find(part), std::string::npos) << part;
+  }
+  for (const char* command : {"generate", "chat", "bench", "perplexity", "tokenize", "inspect", "pull", "completion"}) {
+    const Outcome o = run_s3d({command, "--help"});
+    EXPECT_EQ(o.code, 0) << command;
+    EXPECT_NE(o.out.find("Examples:"), std::string::npos) << command;
+  }
+  EXPECT_EQ(run_s3d({"--version"}).out.rfind("s3d ", 0), 0U);
+}
+
+TEST(CliUsageTest, WrongCommandLinesAreUsageErrors) {
+  expect_error({}, 2, "subcommand");
+  expect_error({"frobnicate"}, 2, "frobnicate");
+  expect_error({"generate"}, 2, "--model");
+  const std::string m = tiny_model();
+  expect_error({"generate", "-m", m, "--no-such-flag"}, 2, "--no-such-flag");
+  expect_error({"generate", "-m", m, "-n", "many"}, 2, "many");
+  expect_error({"generate", "-m", m, "-n", "-2"}, 2, "-2");
+  expect_error({"generate", "-m", m, "-p", "x", "-f", "y"}, 2, "exclude");
+  expect_error({"generate", "-m", m, "--temp", "-1"}, 2, "temperature must be 0 (greedy) or more, got -1");
+  expect_error({"generate", "-m", m, "--temp", "nan"}, 2, "temperature");
+  expect_error({"generate", "-m", m, "--top-p", "1.5"}, 2, "top-p must be above 0");
+  expect_error({"generate", "-m", m, "--top-k", "-1"}, 2, "top-k");
+  expect_error({"generate", "-m", m, "--min-p", "2"}, 2, "min-p");
+  expect_error({"generate", "-m", m, "--repeat-penalty", "0"}, 2, "repetition penalty");
+  expect_error({"generate", "-m", m, "--repeat-last-n", "-2"}, 2, "repeat-last-n");
+  expect_error({"generate", "-m", m, "--logit-bias", "x"}, 2, "ID+X");
+  expect_error({"generate", "-m", m, "--kv-type", "q4"}, 2, "q4");
+  expect_error({"generate", "-m", m, "-t", "-1"}, 2, "--threads");
+  expect_error({"generate", "-m", m, "-c", "-5"}, 2, "--context");
+  expect_error({"generate", "-m", m, "--chat-template", "alpaca"}, 2, "alpaca");
+  expect_error({"generate", "-m", m, "--raw", "--system", "s"}, 2, "--raw");
+  expect_error({"generate", "-m", m, "--color", "pink"}, 2, "pink");
+  expect_error({"bench", "-m", m, "--format", "xml"}, 2, "xml");
+  expect_error({"bench", "-m", m, "--samples", "0"}, 2, "--samples");
+  expect_error({"perplexity", "-m", m}, 2, "file");
+  expect_error({"pull", "nonsense"}, 2, "nonsense");
+  expect_error({"completion", "tcsh"}, 2, "bash, zsh and fish");
+}
+
+TEST(CliUsageTest, WhatFailsWhileRunningIsAFailure) {
+  const std::string m = tiny_model();
+  expect_error({"generate", "-m", "/no/such.gguf", "-p", "x"}, 1, "/no/such.gguf");
+  expect_error({"generate", "-m", "no-such-name", "-p", "x"}, 1, "no-such-name");
+  expect_error({"generate", "-m", m, "-f", "/no/such.txt"}, 1, "/no/such.txt");
+  expect_error({"generate", "-m", m, "--raw"}, 1, "prompt is empty", "");
+  expect_error({"generate", "-m", m, "-p", "x", "-c", "100000"}, 1, "512");
+  expect_error({"generate", "-m", m, "-c", "16", "-p", std::string(100, 'x')}, 1, "the context holds 16");
+  expect_error({"generate", "-m", m, "-p", "x", "--logit-bias", "106=1"}, 1, "vocabulary of 106");
+  expect_error({"generate", "-m", m, "-p", "x", "--system", "s"}, 1, "--chat-template");
+  expect_error({"chat", "-m", m}, 1, "--chat-template");
+  expect_error({"bench", "-m", m, "--prompt", "600"}, 1, "512");
+  expect_error({"perplexity", "-m", m, "/no/such.txt"}, 1, "/no/such.txt");
+  expect_error({"perplexity", "-m", m, "-"}, 1, "-", "short");
+  expect_error({"inspect", "/no/such.gguf"}, 1, "/no/such.gguf");
+  expect_error({"tokenize", "-m", "/no/such.gguf", "-p", "x"}, 1, "/no/such.gguf");
+}
+
+TEST(CliUsageTest, BrokenFilesAreRefused) {
+  const fs::path folder = fs::path(testing::TempDir()) / ("s3d_cli_" + std::to_string(getpid()));
+  fs::create_directories(folder);
+  const std::string bad = (folder / "bad.gguf").string();
+  std::ofstream(bad) << "";
+  expect_error({"generate", "-m", bad, "-p", "x"}, 1, "bad.gguf");
+  std::ofstream(bad) << "This is no model at all, only some text that is long enough.";
+  expect_error({"generate", "-m", bad, "-p", "x"}, 1, "bad.gguf");
+  expect_error({"inspect", bad}, 1, "bad.gguf");
+  fs::copy_file(tiny_model(), bad, fs::copy_options::overwrite_existing);
+  fs::resize_file(bad, fs::file_size(bad) - 1000);
+  expect_error({"generate", "-m", bad, "-p", "x"}, 1, "bad.gguf");
+  expect_error({"generate", "-m", folder.string(), "-p", "x"}, 1, folder.string());
+  fs::remove_all(folder);
+}
+
+TEST(CliUsageTest, ColoursOnlyWhereAskedFor) {
+  const std::string escape = "\x1b[";
+  EXPECT_EQ(run_s3d({"inspect", tiny_model()}).out.find(escape), std::string::npos);
+  EXPECT_NE(run_s3d({"--color", "always", "inspect", tiny_model()}).out.find(escape), std::string::npos);
+  EXPECT_NE(run_s3d({"inspect", tiny_model(), "--color", "always"}).out.find(escape), std::string::npos);
+}
+
+TEST(CliUsageTest, UnknownInstructionSetIsRefused) {
+  const Outcome o = run_s3d({"generate", "-m", tiny_model(), "-p", "x"}, "", {{"S3D_CPU", "mmx"}});
+  EXPECT_EQ(o.code, 1);
+  EXPECT_NE(o.err.find("mmx"), std::string::npos) << o.err;
+}
+
+TEST(CliUsageTest, CompletionScriptsAreValidBash) {
+  const Outcome script = run_s3d({"completion", "bash"});
+  ASSERT_EQ(script.code, 0);
+  const std::string check = script.out +
+                            "\nCOMP_WORDS=(s3d generate --kv-type ''); COMP_CWORD=3; _s3d; echo ${COMPREPLY[@]}"
+                            "\nCOMP_WORDS=(s3d gen); COMP_CWORD=1; _s3d; echo ${COMPREPLY[@]}\n";
+  const fs::path path = fs::path(testing::TempDir()) / ("s3d_completion_" + std::to_string(getpid()) + ".bash");
+  std::ofstream(path) << check;
+  FILE* shell = popen(("bash " + path.string()).c_str(), "r");
+  ASSERT_NE(shell, nullptr);
+  std::string out(4096, '\0');
+  out.resize(fread(out.data(), 1, out.size(), shell));
+  EXPECT_EQ(pclose(shell), 0);
+  EXPECT_EQ(out, "f16 f32 q8_0\ngenerate\n");
+  fs::remove(path);
+}
+
+}  // namespace
+}  // namespace s3d::test
