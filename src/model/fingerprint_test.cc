@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <set>
 #include <string>
 
+#include "base/atomic_file.h"
 #include "model/test_model_file.h"
 
 namespace s3d {
@@ -52,6 +54,32 @@ TEST(Fingerprint, SeesChangedWeights) {
   std::vector<std::byte> changed = image;
   changed.back() ^= std::byte{1};
   EXPECT_NE(base_fingerprint(*GgufFile::from_bytes(changed, "b")), original);
+}
+
+void add_keys(GgufTestWriter& writer) {
+  writer.key_string("general.architecture", "llama");
+  writer.key_u32("llama.block_count", 1);
+}
+
+TEST(Fingerprint, IsTheSameForASplitModel) {
+  std::string folder = testing::TempDir() + "s3d-fingerprint-XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  GgufTestWriter whole;
+  GgufTestWriter parts[2];
+  add_keys(whole);
+  add_keys(parts[0]);
+  for (uint16_t i = 0; i < 2; ++i) {
+    whole.tensor_f32(fmt::format("t{}", i), {2}, {1, static_cast<float>(i)});
+    parts[i].tensor_f32(fmt::format("t{}", i), {2}, {1, static_cast<float>(i)});
+    parts[i].key_u16("split.no", i);
+    parts[i].key_u16("split.count", 2);
+    ASSERT_TRUE(write_file_atomically(fmt::format("{}/m-{:05}-of-00002.gguf", folder, i + 1), parts[i].image()).ok());
+  }
+  const auto split = GgufFile::open(folder + "/m-00002-of-00002.gguf");
+  ASSERT_TRUE(split.ok()) << split.error().message;
+  EXPECT_EQ(split->parts(), 2u);
+  EXPECT_EQ(base_fingerprint(*split), base_fingerprint(*GgufFile::from_bytes(whole.image(), "whole")));
+  std::filesystem::remove_all(folder);
 }
 
 TEST(Fingerprint, ChecksumsCoverEveryByte) {
