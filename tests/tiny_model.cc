@@ -14,7 +14,7 @@
 namespace s3d {
 namespace {
 
-constexpr int kModel = 256, kFeedForward = 512, kHeads = 4, kKvHeads = 2, kHeadDim = 64, kVocab = 300;
+constexpr int kModel = 256, kHeads = 4, kKvHeads = 2, kHeadDim = 64, kVocab = 300;
 
 class Builder {
  public:
@@ -34,6 +34,7 @@ class Builder {
 
  private:
   bool family(std::string_view name) const { return options_.family == name; }
+  int feed_forward() const { return family("gemma3") ? 256 : 512; }
   int layers() const { return family("gemma3") ? 7 : 2; }
 
   void key(std::string_view name, int value) {
@@ -46,14 +47,14 @@ class Builder {
     key("context_length", options_.context);
     key("embedding_length", kModel);
     key("block_count", layers());
-    key("feed_forward_length", kFeedForward);
+    key("feed_forward_length", feed_forward());
     key("attention.head_count", kHeads);
     key("attention.head_count_kv", kKvHeads);
     key("attention.key_length", kHeadDim);
     key("attention.value_length", kHeadDim);
     key("attention.layer_norm_rms_epsilon", 1e-6F);
     key("rope.freq_base", family("gemma3") ? 1e6F : 1e4F);
-    if (family("gemma3") || family("phi3")) key("attention.sliding_window", 16);
+    if (family("gemma3") || family("phi3")) key("attention.sliding_window", 8);
     if (family("phi3")) key("rope.scaling.original_context_length", options_.context / 4);
     if (family("gemma3")) {
       file_.key_string("gemma3.rope.scaling.type", "linear");
@@ -89,9 +90,9 @@ class Builder {
     matrix(blk + "attn_output", kModel, q);
     if (post_norms) norm(blk + "post_attention_norm", kModel);
     norm(blk + "ffn_norm", kModel);
-    if (!fused) matrix(blk + "ffn_gate", kFeedForward, kModel);
-    matrix(blk + "ffn_up", fused ? 2 * kFeedForward : kFeedForward, kModel);
-    matrix(blk + "ffn_down", kModel, kFeedForward);
+    if (!fused) matrix(blk + "ffn_gate", feed_forward(), kModel);
+    matrix(blk + "ffn_up", fused ? 2 * feed_forward() : feed_forward(), kModel);
+    matrix(blk + "ffn_down", kModel, feed_forward());
     if (post_norms) norm(blk + "post_ffw_norm", kModel);
   }
 
