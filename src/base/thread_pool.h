@@ -1,6 +1,7 @@
 // A team of threads that runs one function at a time, with barriers inside it.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <functional>
@@ -36,7 +37,9 @@ class Team {
     }
   }
 
-  // Splits [0, count) into chunks of `grain`, handed out in order to whoever is free, and calls body(begin, end).
+  // Splits [0, count) into chunks, handed out in order to whoever is free, and calls body(begin, end). Chunks begin
+  // large, half of what would be a thread's equal share of the rest, and shrink to `grain`: long runs keep the
+  // memory's prefetchers going, short last ones let all threads end together.
   // Every thread of the team must call it with the same arguments; ends with a barrier. Which thread runs a chunk is
   // not fixed, so a result must not depend on it.
   template <typename Body>
@@ -53,16 +56,23 @@ class Team {
       last();
       return;
     }
-    for (size_t begin = claim(step); begin < count; begin = claim(step)) {
-      body(begin, begin + step < count ? begin + step : count);
-    }
+    for (size_t begin = 0, end = 0; claim(count, step, begin, end);) body(begin, end);
     barrier(last);
   }
 
  private:
   friend class ThreadPool;
   explicit Team(int size) : size_(size) {}
-  size_t claim(size_t step) { return next_.fetch_add(step, std::memory_order_relaxed); }
+  // The next chunk; false when nothing is left.
+  bool claim(size_t count, size_t least, size_t& begin, size_t& end) {
+    begin = next_.load(std::memory_order_relaxed);
+    do {
+      if (begin >= count) return false;
+      const size_t fair = (count - begin) / (2 * static_cast<size_t>(size_));
+      end = std::min(count, begin + std::max(least, fair));
+    } while (!next_.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+    return true;
+  }
   bool arrive() { return arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_; }  // true for the last
   void release(unsigned phase);  // rewinds the chunk counter and lets the others go on
   void wait(unsigned phase);
