@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -34,6 +35,12 @@ struct LineEditor::Impl {
     of(editor)->interrupted = true;
     return CC_NEWLINE;
   }
+  static unsigned char on_suspend(EditLine* editor, int) {
+    el_set(editor, EL_PREP_TERM, 0);
+    std::raise(SIGTSTP);
+    el_set(editor, EL_PREP_TERM, 1);
+    return CC_REDISPLAY;
+  }
   void load_history();
   void remember(const char* line);
 };
@@ -46,10 +53,12 @@ LineEditor::Impl::Impl(std::string path) : history_path(std::move(path)) {
   el_set(editor, EL_CLIENTDATA, this);
   el_set(editor, EL_PROMPT_ESC, prompt_of, '\1');
   el_set(editor, EL_EDITOR, "emacs");
-  // Ctrl-C is a key while a line is edited, so that no signal has to interrupt a read.
-  el_set(editor, EL_SETTY, "-d", "intr=", nullptr);
+  // Ctrl-C and Ctrl-Z are keys while a line is edited, so that no signal has to interrupt a read.
+  el_set(editor, EL_SETTY, "-d", "-isig", nullptr);
   el_set(editor, EL_ADDFN, "s3d-interrupt", "Drop the line", on_interrupt);
   el_set(editor, EL_BIND, "^C", "s3d-interrupt", nullptr);
+  el_set(editor, EL_ADDFN, "s3d-suspend", "Give the terminal back to the shell", on_suspend);
+  el_set(editor, EL_BIND, "^Z", "s3d-suspend", nullptr);
   el_set(editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
   load_history();
 }

@@ -21,8 +21,10 @@ Exit codes: 0 success, 1 failure, 2 wrong command line, 130 interrupted by Ctrl-
 int report_parse_end(const CLI::App& app, const CLI::ParseError& end, Program& program) {
   if (end.get_exit_code() == 0) return app.exit(end);
   program.console.set_color(program.color);
-  program.console.error(end.what());
   const auto chosen = app.get_subcommands();
+  const std::vector<std::string> unknown = app.remaining();
+  const bool no_such_command = chosen.empty() && !unknown.empty();
+  program.console.error(no_such_command ? fmt::format("no command '{}'", unknown.front()) : end.what());
   fmt::print(stderr, "Try 's3d {}--help'.\n", chosen.empty() ? "" : chosen.front()->get_name() + " ");
   return kExitUsage;
 }
