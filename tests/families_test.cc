@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "engine.h"
 #include "norm_error.h"
+#include "test_engine.h"
 
 namespace s3d {
 namespace {
@@ -109,7 +109,7 @@ struct Errors {
 };
 
 // Commits a prompt, runs the tree's rows in `layers`, and compares with both references.
-Errors tree_errors(const Engine& engine, KvType kv_type, LayerSet layers, uint64_t seed) {
+Errors tree_errors(const TestEngine& engine, KvType kv_type, LayerSet layers, uint64_t seed) {
   const ModelConfig& config = engine.backend->config();
   const std::vector<Row> rows = prompt_and_tree(config.vocab_size, seed);
   const std::vector<float> logits = engine_logits(engine, rows, kPrompt, kv_type, layers);
@@ -125,11 +125,11 @@ Errors tree_errors(const Engine& engine, KvType kv_type, LayerSet layers, uint64
           worst_error(logits, reference_logits(file, config, rows, row_layers, wanted, {true, kv_type}), vocab)};
 }
 
-// Runs prompts until one shows the engine's arithmetic alone. Engine and rounding reference differ by float rounding
-// (1e-6), unless a number lay so near the middle between two steps of 8 bits that it was rounded up here and down
-// there; that one step, and those that it causes in turn, hide everything below 1e-2. About every second prompt (of
-// seven layers, three of four) has such a case, so twenty in a row are a wrong kernel.
-Errors errors_without_ties(const Engine& engine, KvType kv_type, LayerSet layers) {
+// Runs prompts until one shows the engine's arithmetic alone. The engine and the rounding reference differ by float
+// rounding (1e-6), unless a number lay so near the middle between two steps of 8 bits that it was rounded up here and
+// down there; that one step, and those that it causes in turn, hide everything below 1e-2. About every second prompt
+// (of seven layers, three of four) has such a case, so twenty in a row are a wrong kernel.
+Errors errors_without_ties(const TestEngine& engine, KvType kv_type, LayerSet layers) {
   constexpr double kFloatRounding = 5e-6;
   Errors all;
   for (uint64_t seed = 0; seed < 20; ++seed) {
@@ -146,7 +146,7 @@ void record(const std::string& what, const Errors& errors) {
   testing::Test::RecordProperty(what, fmt::format("{:.1e} {:.1e}", errors.noise, errors.arithmetic));
 }
 
-LayerSet all_layers(const Engine& engine) {
+LayerSet all_layers(const TestEngine& engine) {
   return {engine.backend->config().n_layers, 0};
 }
 
@@ -154,7 +154,7 @@ class EngineOnTinyModels : public testing::TestWithParam<std::tuple<const char*,
 
 TEST_P(EngineOnTinyModels, AgreesWithTheReference) {
   const auto [family, type] = GetParam();
-  const Engine engine = open_tiny_engine({.family = family, .type = type});
+  const TestEngine engine = open_tiny_engine({.family = family, .type = type});
   const LayerSet some = engine.backend->config().n_layers == 7 ? LayerSet{2, 3} : LayerSet{0, 1};
   const Errors full = errors_without_ties(engine, KvType::kF32, all_layers(engine));
   const Errors draft = errors_without_ties(engine, KvType::kF32, some);
@@ -180,7 +180,7 @@ INSTANTIATE_TEST_SUITE_P(FamiliesAndTypes, EngineOnTinyModels,
 class EngineKvTypes : public testing::TestWithParam<const char*> {};
 
 TEST_P(EngineKvTypes, RoundingOfKeysAndValues) {
-  const Engine engine = open_tiny_engine({.family = GetParam()});
+  const TestEngine engine = open_tiny_engine({.family = GetParam()});
   const Errors half = tree_errors(engine, KvType::kF16, all_layers(engine), /*seed=*/0);
   const Errors q8 = errors_without_ties(engine, KvType::kQ8_0, all_layers(engine));
   record("f16", half);

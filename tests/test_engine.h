@@ -16,16 +16,16 @@ std::shared_ptr<const GgufFile> open_file(const std::string& path);
 ModelConfig config_of(const GgufFile& file, int context = 0);
 
 // A model on two threads and the kernels of this CPU (or of S3D_CPU).
-struct Engine {
+struct TestEngine {
   std::shared_ptr<const Model> model;
   std::unique_ptr<CpuBackend> backend;
 };
-Engine open_engine(const std::string& path);
-Engine open_tiny_engine(const TinyModelOptions& options);  // leaves no file behind
+TestEngine open_engine(const std::string& path);
+TestEngine open_tiny_engine(const TinyModelOptions& options);  // leaves no file behind
 
 // Commits rows [0, n_context), a chain from position 0, and runs the others as one block over `layers` (their parents
 // are indices in `rows`); returns the logits of those, [rows - n_context, vocab].
-std::vector<float> engine_logits(const Engine& engine, std::span<const Row> rows, int n_context, KvType kv_type,
+std::vector<float> engine_logits(const TestEngine& engine, std::span<const Row> rows, int n_context, KvType kv_type,
                                  LayerSet layers);
 
 // Logits of the reference after the wanted rows, [wanted, vocab]; `layers` as in ReferenceBackend::run.

@@ -1,4 +1,4 @@
-#include "engine.h"
+#include "test_engine.h"
 
 #include <gtest/gtest.h>
 
@@ -25,23 +25,23 @@ ModelConfig config_of(const GgufFile& file, int context) {
   return need(read_model_config(file, context));
 }
 
-Engine open_engine(const std::string& path) {
+TestEngine open_engine(const std::string& path) {
   ThreadPool pool(2);
   const auto file = open_file(path);
-  Engine engine;
+  TestEngine engine;
   engine.model = std::make_shared<const Model>(need(load_model(file, config_of(*file), pool)));
   engine.backend = need(CpuBackend::create(engine.model, /*threads=*/2, need(choose_kernels())));
   return engine;
 }
 
-Engine open_tiny_engine(const TinyModelOptions& options) {
+TestEngine open_tiny_engine(const TinyModelOptions& options) {
   const std::string path = write_tiny_model(options);
-  Engine engine = open_engine(path);
+  TestEngine engine = open_engine(path);
   std::filesystem::remove(path);  // stays mapped
   return engine;
 }
 
-std::vector<float> engine_logits(const Engine& engine, std::span<const Row> rows, int n_context, KvType kv_type,
+std::vector<float> engine_logits(const TestEngine& engine, std::span<const Row> rows, int n_context, KvType kv_type,
                                  LayerSet layers) {
   const ModelConfig& config = engine.backend->config();
   KvCache kv = need(KvCache::create(config, kv_type, static_cast<int64_t>(rows.size())));

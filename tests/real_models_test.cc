@@ -1,0 +1,111 @@
+// The engine on real weights against the double reference: logits within a stated bound, and the greedy text the same
+// wherever the reference's choice is clear. A model that scripts/fetch-model has not fetched is skipped.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/engine.h"
+#include "engine/model_path.h"
+#include "norm_error.h"
+#include "test_engine.h"
+
+namespace s3d {
+namespace {
+
+struct RealModel {
+  const char* name;
+  double bound;  // of logits_error; what 8-bit activations and a half float KV cache cost this model
+};
+
+constexpr int kAnswer = 16;
+
+// Ends in a repetition, so that most choices are clear.
+constexpr const char* kPrompt =
+    "def tide(hours):\n    return amplitude * cos(2 * pi * hours / 12.42)\n\nThe tide comes in twice a day, and the "
+    "harbour fills with boats. Count them: one, two, three, four, five, six, seven, eight.\nThe tide comes in twice a "
+    "day, and the";
+
+class RealModels : public testing::TestWithParam<RealModel> {
+ protected:
+  void SetUp() override {
+    const auto path = find_model(GetParam().name);
+    if (!path.ok()) GTEST_SKIP() << GetParam().name << " is absent: scripts/fetch-model " << GetParam().name;
+    path_ = *path;
+  }
+  std::string path_;
+};
+
+// Of a row: the best token, and how far above the second it is in units of the row's deviation.
+struct Choice {
+  int32_t token;
+  double gap;
+};
+
+Choice choice_of(std::span<const double> logits) {
+  const auto best = std::max_element(logits.begin(), logits.end());
+  double second = -INFINITY, sum = 0, squares = 0;
+  for (auto it = logits.begin(); it != logits.end(); ++it) {
+    if (it != best) second = std::max(second, *it);
+    sum += *it;
+    squares += *it * *it;
+  }
+  const auto n = static_cast<double>(logits.size());
+  return {static_cast<int32_t>(best - logits.begin()), (*best - second) / std::sqrt(squares / n - sum / n * (sum / n))};
+}
+
+TEST_P(RealModels, LogitsAndGreedyTextAgreeWithTheReference) {
+  auto engine = Engine::load({.model = path_, .threads = 2, .context = 256});
+  ASSERT_TRUE(engine.ok()) << engine.error().message;
+  const auto prompt = engine->encode(kPrompt);
+  ASSERT_TRUE(prompt.ok()) << prompt.error().message;
+  GenerateOptions options{.max_tokens = kAnswer};
+  options.is_end = [](int32_t) { return false; };
+  const auto answer = engine->generate(engine->kv().add_sequence(), *prompt, options);
+  ASSERT_TRUE(answer.ok()) << answer.error().message;
+
+  std::vector<int32_t> tokens = *prompt;
+  tokens.insert(tokens.end(), answer->tokens.begin(), answer->tokens.end());
+  std::vector<Row> rows;
+  append_chain(rows, tokens);
+  std::vector<int> wanted;  // the rows that decided the answer
+  for (size_t i = prompt->size() - 1; i + 1 < tokens.size(); ++i) wanted.push_back(static_cast<int>(i));
+  const auto file = open_file(path_);
+  const ModelConfig config = config_of(*file, 256);
+  const std::vector<double> reference = reference_logits(file, config, rows, {}, wanted);
+  const TestEngine parts = open_engine(path_);
+  const auto n_context = static_cast<int>(prompt->size()) - 1;
+  rows.resize(tokens.size() - 1);
+  const std::vector<float> logits = engine_logits(parts, rows, n_context, KvType::kF16, {config.n_layers, 0});
+
+  const auto vocab = static_cast<size_t>(config.vocab_size);
+  const double bound = GetParam().bound;
+  double worst = 0;
+  int clear = 0;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const auto row = std::span(reference).subspan(i * vocab, vocab);
+    worst = std::max(worst, logits_error(std::span<const float>(logits).subspan(i * vocab, vocab), row));
+    // An error of `bound` deviations a logit moves the gap of two by sqrt(2) as much; four times that is never seen.
+    const Choice choice = choice_of(row);
+    if (choice.gap < 4 * std::sqrt(2.0) * bound) continue;
+    ++clear;
+    EXPECT_EQ(answer->tokens[i], choice.token) << "token " << i << ", gap " << choice.gap;
+  }
+  RecordProperty("norm_relative_error", fmt::format("{:.2e}", worst));
+  RecordProperty("clear_choices", clear);
+  EXPECT_LT(worst, bound);
+  EXPECT_GE(clear, kAnswer / 4);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, RealModels,
+                         testing::Values(RealModel{"smollm2-135m", 0.06}, RealModel{"gemma3-270m", 0.06},
+                                         RealModel{"qwen2.5-coder-0.5b", 0.05}),
+                         [](const auto& info) {
+                           std::string name = info.param.name;
+                           for (char& c : name) c = c == '-' || c == '.' ? '_' : c;
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace s3d
