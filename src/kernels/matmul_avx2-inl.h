@@ -293,6 +293,24 @@ inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
   }
 }
 
+// How far ahead weights are asked for, in bytes; 0 leaves it to the hardware. On Zen 3, two threads, 4 KiB ahead raised
+// a one-row pass from memory from 15 to 23 GB/s (Q6_K), 19 to 26 (Q5_0), 23 to 27 (Q4_1) and 26 to 28 (Q8_0), and
+// passes of four and five rows likewise; Q4_K reads 24 without and 23 with it. 8 KiB ahead into the second level was no
+// better.
+constexpr size_t prefetch_distance(ggml_type type) {
+  return type == GGML_TYPE_Q4_K ? 0 : 4096;
+}
+
+// Past the end of the matrix it asks for memory that may not exist, which x86 ignores.
+template <ggml_type kType>
+inline void prefetch(const uint8_t* block) {
+  constexpr size_t kDistance = prefetch_distance(kType);
+  if constexpr (kDistance == 0) return;
+  for (size_t line = 0; line < r16::layout(kType).bytes; line += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(block + kDistance + line), _MM_HINT_T0);
+  }
+}
+
 // One unit times a tile of kW columns; out[column][16].
 template <ggml_type kType, int kW>
 inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float (*out)[16]) {
@@ -305,6 +323,7 @@ inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float
   const size_t n_blocks = x.padded_cols() / kLay.k;
   for (size_t b = 0; b < n_blocks; ++b) {
     const uint8_t* block = unit + b * kLay.bytes;
+    if (t == 0) prefetch<kType>(block);  // the other tiles find the unit in the cache
     if constexpr (kType == GGML_TYPE_Q6_K) {
       block_q6_k<kW>(block, at, acc);
     } else if constexpr (kLay.k == 256) {
