@@ -30,7 +30,8 @@ std::vector<PackedMatrix> matrices(ggml_type type, size_t rows, size_t cols, s3d
   std::mt19937 rng(1);
   for (float& v : values) v = static_cast<float>(rng() % 2001) / 1000.0F - 1.0F;
   std::vector<std::byte> bytes(ggml_row_size(type, static_cast<int64_t>(cols)) * rows);
-  ggml_quantize_chunk(type, values.data(), bytes.data(), 0, static_cast<int64_t>(rows), static_cast<int64_t>(cols), nullptr);
+  ggml_quantize_chunk(type, values.data(), bytes.data(), 0, static_cast<int64_t>(rows), static_cast<int64_t>(cols),
+                      nullptr);
   std::vector<PackedMatrix> all;
   for (size_t total = 0; total < kStreamBytes; total += all.back().bytes()) {
     all.push_back(PackedMatrix::pack(type, bytes.data(), rows, cols, &pool).value());
@@ -87,9 +88,11 @@ int main(int argc, char** argv) {
   }
   s3d::ThreadPool pool(static_cast<int>(number(1, s3d::usable_cores())));
   const int tile = number(2, 0) > 0 ? static_cast<int>(number(2, 0)) : (*kernels)->tile;
-  for (ggml_type type : {GGML_TYPE_Q4_K, GGML_TYPE_Q6_K, GGML_TYPE_Q8_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_F16}) {
+  for (ggml_type type :
+       {GGML_TYPE_Q4_K, GGML_TYPE_Q6_K, GGML_TYPE_Q8_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_F16}) {
     bool wanted = argc <= 5;
     for (int i = 5; i < argc; ++i) wanted = wanted || std::string(argv[i]) == ggml_type_name(type);
-    if (wanted) bench(**kernels, type, static_cast<size_t>(number(3, 8960)), static_cast<size_t>(number(4, 1536)), tile, pool);
+    if (wanted)
+      bench(**kernels, type, static_cast<size_t>(number(3, 8960)), static_cast<size_t>(number(4, 1536)), tile, pool);
   }
 }
