@@ -125,7 +125,10 @@ void ChatSession::retry() {
     console_.note("There is no question yet.");
     return;
   }
-  conversation_.undo();
+  // A question that failed or was stopped before its answer began is not in the conversation: nothing to drop then.
+  const std::vector<ChatMessage>& messages = conversation_.messages();
+  const bool answered = messages.size() >= 2 && messages[messages.size() - 2].content == last_question_;
+  if (answered) conversation_.undo();
   ask(std::string(last_question_));
 }
 

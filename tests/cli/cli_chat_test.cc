@@ -44,6 +44,16 @@ TEST(CliChatTest, AFullContextIsAnErrorThatLeavesTheDialogueAlive) {
   EXPECT_FALSE(o.out.empty());
 }
 
+TEST(CliChatTest, RetryOfAQuestionThatFailedDropsNoOtherAnswer) {
+  auto arguments = kChat;
+  arguments.insert(arguments.end(), {"-c", "96"});
+  const std::string too_long(300, 'x');
+  const Outcome o = run_s3d(arguments, "one\n" + too_long + "\n/retry\n/undo\n/undo\n");
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("The last question is dropped"), std::string::npos) << o.err;
+  EXPECT_NE(o.err.find("There is nothing to drop"), std::string::npos) << o.err;
+}
+
 class CliChatTerminalTest : public testing::Test {
  protected:
   void SetUp() override {
