@@ -1,0 +1,40 @@
+// AdamW (Loshchilov and Hutter, 2019) and the schedule of its learning rate. Its state is plain tensors, so that a
+// checkpoint holds all of it.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <vector>
+
+namespace s3d::train {
+
+struct AdamOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.98;
+  double epsilon = 1e-8;
+  double weight_decay = 0;
+  double clip = 1;  // largest norm of the whole gradient; 0: any
+};
+
+class Adam {
+ public:
+  // `params` are changed in place by step(); their gradients are read and then set to zero.
+  Adam(std::vector<torch::Tensor> params, AdamOptions options);
+
+  // One update, with gradients times `scale`. `step` counts from 0. Returns the norm of the scaled gradient before
+  // clipping; if that is not finite, nothing is changed.
+  double step(int64_t step, double learning_rate, double scale);
+
+  std::vector<torch::Tensor>& params() { return params_; }
+  std::vector<torch::Tensor>& first_moments() { return m_; }
+  std::vector<torch::Tensor>& second_moments() { return v_; }
+
+ private:
+  std::vector<torch::Tensor> params_, m_, v_;
+  AdamOptions options_;
+};
+
+// Rises linearly over `warmup` steps to `peak`, then falls along a cosine to `last * peak` at `total` steps.
+double cosine_rate(int64_t step, int64_t total, int64_t warmup, double peak, double last);
+
+}  // namespace s3d::train

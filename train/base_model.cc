@@ -1,0 +1,231 @@
+#include "train/base_model.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <set>
+
+#include "base/check.h"
+#include "model/fingerprint.h"
+#include "model/tensor_floats.h"
+
+namespace s3d::train {
+namespace {
+
+// Tensors of a file as floats.
+class Loader {
+ public:
+  Loader(const GgufFile& file, torch::ScalarType dtype, torch::Device device)
+      : file_(file), dtype_(dtype), device_(device) {}
+
+  Result<Tensor> matrix(const std::string& name, int64_t rows, int64_t cols) const {
+    S3D_ASSIGN(Tensor floats, read(name, rows, cols));
+    return floats.to(device_, dtype_);
+  }
+
+  Result<Tensor> vector(const std::string& name, int64_t size) const {
+    S3D_ASSIGN(Tensor floats, read(name, 1, size));
+    return floats.view({size}).to(device_);
+  }
+
+  Result<Tensor> optional_vector(const std::string& name, int64_t size) const {
+    if (file_.find_tensor(name) == nullptr) return Tensor();
+    return vector(name, size);
+  }
+
+ private:
+  Result<Tensor> read(const std::string& name, int64_t rows, int64_t cols) const {
+    S3D_ASSIGN(const s3d::Tensor* tensor, file_.tensor(name));
+    if (tensor->rows() != rows || tensor->cols() != cols) {
+      return Error{fmt::format("{}: tensor \"{}\" is [{}, {}], expected [{}, {}] (rows, columns) by the metadata",
+                               file_.path(), name, tensor->rows(), tensor->cols(), rows, cols)};
+    }
+    if (tensor->type != GGML_TYPE_F32 && ggml_get_type_traits(tensor->type)->to_float == nullptr) {
+      return Error{fmt::format("{}: tensor \"{}\" has type {}, which cannot be turned into floats", file_.path(), name,
+                               ggml_type_name(tensor->type))};
+    }
+    Tensor out = torch::empty({rows, cols});
+    for (int64_t r = 0; r < rows; ++r) row_to_floats(*tensor, r, out.data_ptr<float>() + r * cols);
+    file_.release_pages(*tensor);
+    return out;
+  }
+
+  const GgufFile& file_;
+  torch::ScalarType dtype_;
+  torch::Device device_;
+};
+
+Result<BaseLayer> load_layer(const Loader& loader, const ModelConfig& config, int index) {
+  const std::string blk = fmt::format("blk.{}.", index);
+  BaseLayer layer;
+  for (int t = 0; t < kLoraTargets; ++t) {
+    const auto target = static_cast<LoraTarget>(t);
+    const MatrixShape shape = lora_target_shape(config, target);
+    S3D_ASSIGN(layer.matrices[static_cast<size_t>(t)],
+               loader.matrix(fmt::format("{}{}.weight", blk, lora_target_name(target)), shape.rows, shape.cols));
+  }
+  S3D_ASSIGN(layer.bq, loader.optional_vector(blk + "attn_q.bias", config.q_dim()));
+  S3D_ASSIGN(layer.bk, loader.optional_vector(blk + "attn_k.bias", config.kv_dim()));
+  S3D_ASSIGN(layer.bv, loader.optional_vector(blk + "attn_v.bias", config.kv_dim()));
+  S3D_ASSIGN(layer.attn_norm, loader.vector(blk + "attn_norm.weight", config.d_model));
+  S3D_ASSIGN(layer.ffn_norm, loader.vector(blk + "ffn_norm.weight", config.d_model));
+  return layer;
+}
+
+// Tables of cos and sin for each position and dimension (both dimensions of a pair have the same angle). Angles are
+// worked out in double precision: at position 10,000 a float's would be off in the third digit.
+void make_rotation(BaseModel& base, int context) {
+  const ModelConfig& config = base.config;
+  const RopeConfig& rope = config.rope;
+  const int half = rope.dims / 2;
+  base.cosines = torch::ones({context, config.head_dim});
+  base.sines = torch::zeros({context, config.head_dim});
+  auto cosines = base.cosines.accessor<float, 2>();
+  auto sines = base.sines.accessor<float, 2>();
+  for (int i = 0; i < half; ++i) {
+    const double factor = rope.factors.empty() ? 1 : rope.factors[static_cast<size_t>(i)];
+    const double frequency = std::pow(double{rope.base}, -2.0 * i / rope.dims) * rope.scale / factor;
+    const bool interleaved = config.rope_style == RopeStyle::kInterleaved;
+    const int a = interleaved ? 2 * i : i, b = interleaved ? 2 * i + 1 : i + half;
+    for (int p = 0; p < context; ++p) {
+      cosines[p][a] = cosines[p][b] = static_cast<float>(std::cos(p * frequency) * rope.magnitude);
+      sines[p][a] = sines[p][b] = static_cast<float>(std::sin(p * frequency) * rope.magnitude);
+    }
+  }
+  base.cosines = base.cosines.to(base.device);
+  base.sines = base.sines.to(base.device);
+}
+
+// (a, b) -> (-b, a) for every pair; dimensions that are not rotated have sine 0, so theirs do not matter.
+Tensor quarter_turn(const Tensor& x, const ModelConfig& config) {
+  if (config.rope_style == RopeStyle::kInterleaved) {
+    const Tensor pairs = x.unflatten(-1, {config.head_dim / 2, 2});
+    return torch::stack({-pairs.select(-1, 1), pairs.select(-1, 0)}, -1).flatten(-2);
+  }
+  const int64_t dims = config.rope.dims, half = dims / 2;
+  std::vector<Tensor> parts = {-x.slice(-1, half, dims), x.slice(-1, 0, half)};
+  if (dims < config.head_dim) parts.push_back(x.slice(-1, dims));
+  return torch::cat(parts, -1);
+}
+
+Tensor add_bias(const Tensor& x, const Tensor& bias) {
+  return bias.defined() ? x + bias : x;
+}
+
+// softmax(q k^T scale) v with causal rows; q: [n, heads, head_dim], k and v: [n, kv_heads, head_dim].
+Tensor causal_attention(const ModelConfig& config, const Tensor& q, const LayerKv& kv) {
+  const int64_t n = q.size(0), per_kv = config.n_heads / config.n_kv_heads;
+  // [kv_heads, per_kv, n, head_dim] against [kv_heads, 1, n, head_dim]
+  const Tensor queries = q.view({n, config.n_kv_heads, per_kv, config.head_dim}).permute({1, 2, 0, 3});
+  const Tensor keys = kv.keys.permute({1, 0, 2}).unsqueeze(1), values = kv.values.permute({1, 0, 2}).unsqueeze(1);
+  const Tensor hidden = torch::ones({n, n}, torch::TensorOptions(torch::kBool).device(q.device())).triu(1);
+  const Tensor scores = torch::matmul(queries, keys.transpose(-1, -2)) * config.attention_scale;
+  const Tensor weights = scores.masked_fill(hidden, -INFINITY).softmax(-1);
+  return torch::matmul(weights, values).permute({2, 0, 1, 3}).reshape({n, config.q_dim()});
+}
+
+const Tensor& matrix(const BaseLayer& layer, LoraTarget target) {
+  return layer.matrices[static_cast<size_t>(target)];
+}
+
+Status check_family(const GgufFile& file, const ModelConfig& config) {
+  if (config.family == "llama" || config.family == "qwen2") return Ok();
+  return Error{
+      fmt::format("{}: the trainer knows the families llama and qwen2, not \"{}\"", file.path(), config.family)};
+}
+
+}  // namespace
+
+size_t BaseModel::bytes() const {
+  std::set<void*> seen;
+  size_t total = 0;
+  const auto add = [&](const Tensor& tensor) {
+    if (tensor.defined() && seen.insert(tensor.data_ptr()).second) total += tensor.nbytes();
+  };
+  for (const BaseLayer& layer : layers) {
+    for (const Tensor& tensor : layer.matrices) add(tensor);
+  }
+  add(embedding);
+  add(head);
+  return total;
+}
+
+Result<BaseModel> load_base(const std::string& path, torch::ScalarType dtype, torch::Device device, int context) {
+  S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
+  BaseModel base;
+  base.file = std::make_shared<GgufFile>(std::move(opened));
+  S3D_ASSIGN(base.config, read_model_config(*base.file));
+  const ModelConfig& config = base.config;
+  S3D_TRY(check_family(*base.file, config));
+  if (context > config.context_length) {
+    return Error{fmt::format("sequences of {} tokens do not fit the base's context of {}; use a smaller --max-length",
+                             context, config.context_length)};
+  }
+  base.fingerprint = base_fingerprint(*base.file);
+  base.device = device;
+  const Loader loader(*base.file, dtype, device);
+  for (int layer = 0; layer < config.n_layers; ++layer) {
+    S3D_ASSIGN(BaseLayer loaded, load_layer(loader, config, layer));
+    base.layers.push_back(std::move(loaded));
+  }
+  S3D_ASSIGN(base.embedding, loader.matrix("token_embd.weight", config.vocab_size, config.d_model));
+  base.head = base.embedding;
+  if (!config.tied_head) {
+    S3D_ASSIGN(base.head, loader.matrix("output.weight", config.vocab_size, config.d_model));
+  }
+  S3D_ASSIGN(base.output_norm, loader.vector("output_norm.weight", config.d_model));
+  make_rotation(base, context);
+  return base;
+}
+
+Tensor project(const Tensor& x, const Tensor& w) {
+  if (w.scalar_type() == torch::kFloat32) return torch::linear(x, w);
+  return torch::linear(x.to(w.scalar_type()), w).to(torch::kFloat32);
+}
+
+Tensor rms_norm(const Tensor& x, const Tensor& weight, float eps) {
+  const Tensor y = x * torch::rsqrt(x.square().mean(-1, /*keepdim=*/true) + eps);
+  return weight.defined() ? y * weight : y;
+}
+
+Tensor rotate(const BaseModel& base, const Tensor& x, const Tensor& positions) {
+  const Tensor cosines = base.cosines.index_select(0, positions).unsqueeze(1);
+  const Tensor sines = base.sines.index_select(0, positions).unsqueeze(1);
+  return x * cosines + quarter_turn(x, base.config) * sines;
+}
+
+Tensor embed(const BaseModel& base, const Tensor& tokens) {
+  const Tensor rows = torch::embedding(base.embedding, tokens).to(torch::kFloat32);
+  return base.config.embedding_scale == 1 ? rows : rows * base.config.embedding_scale;
+}
+
+Tensor base_forward(const BaseModel& base, const Tensor& tokens,
+                    const std::function<void(int layer, const LayerKv& kv)>& on_kv) {
+  const ModelConfig& config = base.config;
+  const int64_t n = tokens.size(0);
+  S3D_CHECK(n <= base.cosines.size(0), "a sequence longer than the rotation tables");
+  const Tensor positions = torch::arange(n, torch::TensorOptions(torch::kLong).device(base.device));
+  Tensor x = embed(base, tokens);
+  for (int i = 0; i < config.n_layers; ++i) {
+    const BaseLayer& layer = base.layers[static_cast<size_t>(i)];
+    const Tensor h = rms_norm(x, layer.attn_norm, config.norm_eps);
+    const auto heads = [&](LoraTarget target, const Tensor& bias, int count) {
+      return add_bias(project(h, matrix(layer, target)), bias).view({n, count, config.head_dim});
+    };
+    const Tensor q = rotate(base, heads(LoraTarget::kQ, layer.bq, config.n_heads), positions);
+    const LayerKv kv = {rotate(base, heads(LoraTarget::kK, layer.bk, config.n_kv_heads), positions),
+                        heads(LoraTarget::kV, layer.bv, config.n_kv_heads)};
+    if (on_kv) on_kv(i, kv);
+    x = x + project(causal_attention(config, q, kv), matrix(layer, LoraTarget::kOutput));
+    const Tensor f = rms_norm(x, layer.ffn_norm, config.norm_eps);
+    const Tensor gated = torch::silu(project(f, matrix(layer, LoraTarget::kGate)));
+    x = x + project(gated * project(f, matrix(layer, LoraTarget::kUp)), matrix(layer, LoraTarget::kDown));
+  }
+  return x;
+}
+
+Tensor base_logits(const BaseModel& base, const Tensor& hidden) {
+  return project(rms_norm(hidden, base.output_norm, base.config.norm_eps), base.head);
+}
+
+}  // namespace s3d::train

@@ -1,0 +1,71 @@
+// The base model in libtorch: a forward pass that autograd can walk back through, on the dequantized weights of the
+// GGUF. Formulas are those of pass/reference_backend.h; the test compares them.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "file/gguf.h"
+#include "model/adapter.h"
+#include "model/config.h"
+
+namespace s3d::train {
+
+using torch::Tensor;  // hides s3d::Tensor, the one of a file, in this namespace
+
+// The matrices of one layer in the order of LoraTarget, [out, in] each.
+struct BaseLayer {
+  std::array<Tensor, kLoraTargets> matrices;
+  Tensor bq, bk, bv;           // [q_dim], [kv_dim] x 2; undefined where the family has none
+  Tensor attn_norm, ffn_norm;  // [d_model]
+};
+
+struct BaseModel {
+  ModelConfig config;
+  std::shared_ptr<const GgufFile> file;
+  uint64_t fingerprint = 0;
+  torch::Device device = torch::kCPU;
+  std::vector<BaseLayer> layers;  // [n_layers]
+  Tensor embedding;               // [vocab, d_model]
+  Tensor head;                    // [vocab, d_model]; the same tensor as `embedding` where the base ties them
+  Tensor output_norm;             // [d_model]
+  Tensor cosines, sines;          // [context, head_dim] rotation of each dimension at each position
+
+  size_t bytes() const;
+};
+
+// Loads all layers. `dtype` is the type of matrices in memory and in matrix products: kFloat32, or kBFloat16 where the
+// machine multiplies it fast; vectors and all else are float. `context`: positions that may occur. Errors: what
+// GgufFile and read_model_config refuse; a family other than llama and qwen2; a tensor of the wrong shape.
+Result<BaseModel> load_base(const std::string& path, torch::ScalarType dtype, torch::Device device, int context);
+
+// x W^T in the type of `w`, as float. x: [..., in], w: [out, in].
+Tensor project(const Tensor& x, const Tensor& w);
+
+// x / sqrt(mean(x^2) + eps), times `weight` if it is defined. x: [..., n].
+Tensor rms_norm(const Tensor& x, const Tensor& weight, float eps);
+
+// Rotates the heads of x [n, heads, head_dim], whose rows are at `positions` [n] (int64).
+Tensor rotate(const BaseModel& base, const Tensor& x, const Tensor& positions);
+
+// Float embeddings of `tokens` (any shape, int64), with the base's embedding scale: [..., d_model].
+Tensor embed(const BaseModel& base, const Tensor& tokens);
+
+// Keys (rotated) and values of a layer: [n, kv_heads, head_dim] each.
+struct LayerKv {
+  Tensor keys, values;
+};
+
+// Hidden states after the last layer (before the output norm) of one sequence `tokens` [n] (int64): [n, d_model].
+// `on_kv`, if given, gets the keys and values of each layer.
+Tensor base_forward(const BaseModel& base, const Tensor& tokens,
+                    const std::function<void(int layer, const LayerKv& kv)>& on_kv = {});
+
+// Logits of hidden states [n, d_model]: [n, vocab].
+Tensor base_logits(const BaseModel& base, const Tensor& hidden);
+
+}  // namespace s3d::train

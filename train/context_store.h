@@ -1,0 +1,65 @@
+// What the frozen base knows about the training text: keys and values of the kept layers at every position, computed
+// once and kept across epochs, in memory or in a file.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "train/base_model.h"
+#include "train/dataset.h"
+
+namespace s3d::train {
+
+struct ContextOptions {
+  int head = 0, tail = 0;  // the plan: layers whose keys and values are kept
+  bool state = false;      // also keep rms(h), h the last layer's hidden state
+  int soft_targets = 0;    // also keep this many of the base's most probable next tokens and their probabilities
+  std::string folder;      // where the file lies; empty: in memory
+  std::function<void(int64_t done, int64_t total)> progress;  // tokens
+};
+
+// Stored as half floats, like the engine's default cache. Thread rule: const after build().
+class ContextStore {
+ public:
+  // Runs the base over every sequence, or takes the file that an earlier run left for the same base, data and options.
+  // Errors: the file cannot be made or is too short; the run was interrupted.
+  static Result<ContextStore> build(const BaseModel& base, const Dataset& data, const ContextOptions& options);
+
+  // Bytes that build() will keep for each token.
+  static size_t bytes_per_token(const ModelConfig& config, const ContextOptions& options);
+
+  // Keys and values of a kept layer for the first `length` positions of each sequence, zeros where it is shorter:
+  // [sequences, length, kv_heads, head_dim] floats on the base's device.
+  LayerKv context(int kept_layer, std::span<const int> sequences, int64_t length) const;
+
+  // rms(h) of positions t - 1 for anchors `positions` [S, A] of `sequences` [S]; zeros for t = 0: [S, A, d_model].
+  Tensor state(std::span<const int> sequences, const Tensor& positions) const;
+
+  // The base's most probable tokens after each of `positions` [S, A, R] and their probabilities: [S, A, R, k] each.
+  struct SoftTargets {
+    Tensor tokens, probabilities;
+  };
+  SoftTargets soft_targets(std::span<const int> sequences, const Tensor& positions) const;
+
+ private:
+  struct Layout;
+  Result<bool> open_file(const BaseModel& base, const Dataset& data, const ContextOptions& options);
+  void compute(const BaseModel& base, const Dataset& data, const ContextOptions& options);
+  Tensor kv_of(int sequence) const;  // [kept, 2, length, kv_heads, head_dim] halfs, a view of `kv_`
+
+  torch::Device device_ = torch::kCPU;
+  int64_t kept_ = 0, kv_heads_ = 0, head_dim_ = 0;
+  std::vector<int64_t> first_;  // [sequences + 1] index of the first token of each sequence
+  Tensor kv_;                   // [tokens * kept * 2 * kv_dim] halfs, one sequence after another
+  Tensor state_;                // [tokens, d_model] halfs, or undefined
+  Tensor soft_tokens_;          // [tokens, k] int32, or undefined
+  Tensor soft_probabilities_;   // [tokens, k] halfs, or undefined
+};
+
+}  // namespace s3d::train

@@ -1,0 +1,38 @@
+// What is trained on: prompts and answers as token ids.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace s3d::train {
+
+// One conversation turn. The answer is the target's own (greedy or sampled) and includes its end token, if any.
+struct Sequence {
+  std::vector<int32_t> tokens;  // prompt, then answer
+  int prompt_length;
+
+  int length() const { return static_cast<int>(tokens.size()); }
+  int answer_length() const { return length() - prompt_length; }
+};
+
+struct Dataset {
+  std::vector<Sequence> sequences;
+  uint64_t hash = 0;  // of all tokens and lengths: tells whether kept results are for this data
+
+  int64_t tokens() const;         // all of them
+  int64_t answer_tokens() const;  // of the answers
+};
+
+// Reads JSONL: one object a line with the arrays "prompt_tokens" and "answer_tokens". Sequences are cut to
+// `max_length` tokens; those whose answer keeps fewer than two tokens are left out. Errors name file and line: not
+// JSON, keys missing, ids outside [0, vocab_size), nothing left.
+Result<Dataset> read_dataset(const std::string& path, int vocab_size, int max_length);
+
+// The `size` tokens that answers hold most often, most frequent first (equal counts: smaller id first), filled up with
+// the smallest ids that never occur. Special tokens count as any other.
+std::vector<int32_t> frequent_tokens(const Dataset& data, int vocab_size, int size);
+
+}  // namespace s3d::train

@@ -1,0 +1,95 @@
+// The draft block: what an adapter computes in a draft pass (docs/adapter.md), in a form that autograd can walk back
+// through, over many anchors at once.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <array>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "model/adapter.h"
+#include "train/base_model.h"
+
+namespace s3d::train {
+
+// The trained tensors of an adapter. Shapes as in docs/adapter.md, rows first: a matrix is [out, in].
+struct DraftParams {
+  struct Named {
+    std::string name;
+    Tensor value;
+  };
+  AdapterConfig config;            // its ranks and counts say which parts are there
+  std::vector<int32_t> draft_ids;  // empty: the whole vocabulary
+  std::vector<Named> tensors;      // all of them, in one fixed order
+  // The same tensors by use; undefined where a part is absent.
+  Tensor masks;
+  std::vector<std::array<std::pair<Tensor, Tensor>, kLoraTargets>> lora;  // [kept layers], (a, b)
+  Tensor state_down, state_up, bridge_down, bridge_up, markov_p, markov_w2, confidence_w, confidence_b;
+
+  const Tensor* find(const std::string& name) const;  // nullptr if absent
+  int64_t count() const;                              // numbers in all tensors
+};
+
+// A new adapter by `config` (plan, ranks, confidence; base_fingerprint and base_name are filled in). Masks start as the
+// average embedding; of each low-rank pair the input side is random (keyed by `seed` and the tensor's name), the output
+// side zero, so that the untrained adapter is plain layer skipping.
+DraftParams new_params(const BaseModel& base, AdapterConfig config, std::vector<int32_t> draft_ids, uint64_t seed);
+
+// From an adapter's file, and the bytes of one. Matrices of the file are stored as `type`.
+Result<DraftParams> read_params(const BaseModel& base, const std::string& path);
+Result<std::vector<std::byte>> params_image(const DraftParams& params, ggml_type type);
+
+// Copies tensors by name and shape into `params`; what either side lacks is left alone. Returns how many were copied.
+int copy_matching(const DraftParams& from, DraftParams& params);
+
+// Anchors of S sequences, A of each. The anchor at position t has the token x_t, decided but not yet run, and the
+// context [0, t).
+struct DraftBatch {
+  int64_t sequences = 0;  // S
+  int64_t anchors = 0;    // A
+  Tensor positions;       // [S, A] t
+  Tensor tokens;          // [S, A] x_t
+  Tensor state;           // [S, A, d_model] rms(h) of position t - 1; undefined if the adapter has no state part
+  // Context of kept layer i, padded with zeros to the same number of positions C: [S, C, kv_heads, head_dim] each.
+  std::function<LayerKv(int kept_layer)> context;
+};
+
+// Everything that does not change while a draft block is trained.
+class DraftBlock {
+ public:
+  DraftBlock(const BaseModel& base, const std::vector<int32_t>& draft_ids);
+
+  // Output-normed hidden states of the rows of every anchor: [S * A, masks + 1, d_model].
+  Tensor hidden(const DraftParams& params, const DraftBatch& batch) const;
+
+  // Logits over the draft vocabulary of hidden [n, rows, d_model], when row j's previous token is previous[n, j]
+  // (row 0's is x_t): [n, rows, drafted].
+  Tensor logits(const DraftParams& params, const Tensor& hidden, const Tensor& previous) const;
+
+  // The Markov head's input z of tokens (any shape): [..., rank].
+  Tensor markov_state(const DraftParams& params, const Tensor& tokens) const;
+
+  // Confidence logits of hidden [n, rows, d_model] with previous tokens [n, rows]: [n, rows].
+  Tensor confidence(const DraftParams& params, const Tensor& hidden, const Tensor& previous) const;
+
+  // The greedy chain, left to right on its own choices: tokens [n, rows].
+  Tensor draft(const DraftParams& params, const Tensor& hidden, const Tensor& tokens) const;
+
+  // Row of each vocabulary token in the draft head, or -1: [vocab].
+  const Tensor& draft_index() const { return draft_index_; }
+
+ private:
+  Tensor inputs(const DraftParams& params, const DraftBatch& batch) const;
+  Tensor layer(const DraftParams& params, const DraftBatch& batch, int kept_layer, const Tensor& x,
+               const Tensor& positions, const Tensor& hidden_context) const;
+
+  const BaseModel& base_;
+  Tensor head_;         // [drafted, d_model]
+  Tensor draft_ids_;    // [drafted] or undefined
+  Tensor draft_index_;  // [vocab]
+};
+
+}  // namespace s3d::train

@@ -1,0 +1,174 @@
+#include "train/draft_block.h"
+
+#include <gmock/gmock.h>
+
+#include <numeric>
+
+#include "pass/reference_backend.h"
+#include "train/anchors.h"
+#include "train/loss.h"
+#include "train/test_models.h"
+
+namespace s3d::train {
+namespace {
+
+constexpr int kMasks = 3;
+
+Dataset tiny_data(const BaseModel& base) {
+  return random_dataset(3, 4, 12, base.config.vocab_size);
+}
+
+ContextStore store_of(const BaseModel& base, const Dataset& data, const AdapterConfig& plan) {
+  auto store = ContextStore::build(base, data, {.head = plan.head, .tail = plan.tail, .state = true});
+  if (!store.ok()) throw std::runtime_error(store.error().message);
+  return std::move(*store);
+}
+
+// With masks that are embeddings of tokens and nothing else trained, a draft pass is a layer-skipping pass over these
+// tokens, which the reference backend can run too.
+TEST(DraftBlock, UntrainedIsTheReferencesLayerSkip) {
+  const BaseModel base = tiny_base("llama");
+  const Dataset data = tiny_data(base);
+  const AdapterConfig plan = {.head = 1, .tail = 0, .masks = kMasks};
+  DraftParams params = new_params(base, plan, {}, 1);
+  const std::vector<int32_t> mask_tokens = {7, 8, 9};
+  {
+    const torch::NoGradGuard no_grad;
+    params.masks.copy_(embed(base, longs(mask_tokens)));
+  }
+  const ContextStore store = store_of(base, data, plan);
+  const std::vector<AnchorGroup> groups = {{1, {5, 9}}, {2, {4, 11}}};
+  const TrainingBatch batch = make_batch(data, store, params.config, groups, 2, torch::kCPU);
+  const DraftBlock block(base, {});
+  const torch::NoGradGuard no_grad;
+  const Tensor logits = block.logits(params, block.hidden(params, batch.draft), batch.previous);
+
+  auto reference = ReferenceBackend::load(base.file, base.config);
+  ASSERT_TRUE(reference.ok());
+  ThreadPool pool(1);
+  int64_t anchor = 0;
+  for (const AnchorGroup& group : groups) {
+    const std::vector<int32_t>& tokens = data.sequences[static_cast<size_t>(group.sequence)].tokens;
+    for (const int t : group.positions) {
+      std::vector<Row> rows;
+      std::vector<LayerSet> layers(static_cast<size_t>(t), LayerSet{base.config.n_layers, 0});
+      int last = append_chain(rows, std::span(tokens).first(static_cast<size_t>(t)));
+      last = append_chain(rows, std::span(tokens).subspan(static_cast<size_t>(t), 1), last, t);
+      append_chain(rows, mask_tokens, last, t + 1);
+      layers.resize(rows.size(), LayerSet{plan.head, plan.tail});
+      const auto expected = reference->run(rows, layers, std::vector<int>{t, t + 1, t + 2, t + 3}, pool);
+      ASSERT_TRUE(expected.ok());
+      const Tensor wanted = torch::tensor(expected->logits).view({kMasks + 1, base.config.vocab_size});
+      // The context is stored in half precision: 2^-11 a value.
+      EXPECT_LT(relative_error(logits[anchor].to(torch::kDouble), wanted), 1e-3) << "anchor " << anchor;
+      ++anchor;
+    }
+  }
+}
+
+// All parts at once, so that each has a gradient to check.
+AdapterConfig all_parts() {
+  AdapterConfig config = {.head = 1, .tail = 1, .masks = kMasks, .lora_rank = 4, .bridge_rank = 3, .markov_rank = 5};
+  config.state_rank = 3;
+  config.state_on_first_row = true;
+  return config;
+}
+
+TEST(DraftBlock, GradientsAreThoseOfFiniteDifferences) {
+  for (const char* family : {"llama", "qwen2"}) {
+    BaseModel base = tiny_base(family);
+    const Dataset data = tiny_data(base);
+    DraftParams params = new_params(base, all_parts(), random_tokens(0, 1, 1), 1);
+    randomize(params, 0.05, 2);
+    const ContextStore store = store_of(base, data, params.config);
+    const TrainingBatch batch = make_batch(data, store, params.config, {{0, {4, 7}}, {1, {6}}}, 2, torch::kCPU);
+    const DraftBlock block(base, {});
+    const auto loss = [&] { return draft_loss(block, params, batch, std::nullopt, {}).loss; };
+    loss().backward();
+    for (DraftParams::Named& named : params.tensors) {
+      const Tensor gradient = named.value.grad().clone();
+      ASSERT_GT(gradient.norm().item<double>(), 0) << named.name;
+      // Along the gradient itself the slope is its norm, the largest there is: the least noise in float.
+      const Tensor direction = gradient / gradient.norm();
+      const torch::NoGradGuard no_grad;
+      const double h = 2e-2;
+      named.value.add_(direction, h);
+      const double above = loss().item<double>();
+      named.value.add_(direction, -2 * h);
+      const double below = loss().item<double>();
+      named.value.add_(direction, h);
+      const double slope = (above - below) / (2 * h), expected = gradient.norm().item<double>();
+      EXPECT_NEAR(slope, expected, 0.02 * expected + 2e-3) << family << " " << named.name;
+    }
+  }
+}
+
+TEST(DraftBlock, DraftFollowsItsOwnChoices) {
+  const BaseModel base = tiny_base("llama");
+  const Dataset data = tiny_data(base);
+  const std::vector<int32_t> ids = {5, 2, 250, 17, 33, 4};
+  DraftParams params = new_params(base, all_parts(), ids, 1);
+  randomize(params, 0.2, 3);
+  const ContextStore store = store_of(base, data, params.config);
+  const TrainingBatch batch = make_batch(data, store, params.config, {{0, {4, 7}}}, 2, torch::kCPU);
+  const DraftBlock block(base, ids);
+  const torch::NoGradGuard no_grad;
+  const Tensor hidden = block.hidden(params, batch.draft);
+  const Tensor tokens = batch.draft.tokens.flatten();
+  const Tensor chain = block.draft(params, hidden, tokens);
+  // Teacher-forced logits with the chain as the teacher have their largest values at the chain.
+  const Tensor previous = torch::cat({tokens.unsqueeze(1), chain.slice(1, 0, kMasks)}, 1);
+  const Tensor best = block.logits(params, hidden, previous).argmax(-1);
+  EXPECT_TRUE(longs(ids).index_select(0, best.flatten()).view(chain.sizes()).equal(chain));
+}
+
+TEST(DraftBlock, FillersAndForeignTargetsDoNotCount) {
+  const BaseModel base = tiny_base("llama");
+  const Dataset data = tiny_data(base);
+  DraftParams params = new_params(base, all_parts(), {}, 1);
+  const ContextStore store = store_of(base, data, params.config);
+  const DraftBlock block(base, {});
+  const torch::NoGradGuard no_grad;
+  const auto sums = [&](int per_group) {
+    const TrainingBatch batch = make_batch(data, store, params.config, {{0, {5}}}, per_group, torch::kCPU);
+    return draft_loss(block, params, batch, std::nullopt, {});
+  };
+  const LossSums one = sums(1), filled = sums(4);
+  EXPECT_NEAR(one.loss.item<double>(), filled.loss.item<double>(), 1e-3);
+  EXPECT_DOUBLE_EQ(one.weight, filled.weight);
+
+  const std::vector<int32_t>& tokens = data.sequences[0].tokens;
+  int32_t absent = 0;  // a token that no row has as its target
+  while (std::find(tokens.begin(), tokens.end(), absent) != tokens.end()) ++absent;
+  const DraftBlock small(base, {absent});
+  const TrainingBatch batch = make_batch(data, store, params.config, {{0, {5}}}, 1, torch::kCPU);
+  const DraftParams narrow = new_params(base, all_parts(), {absent}, 1);
+  EXPECT_EQ(draft_loss(small, narrow, batch, std::nullopt, {}).weight, 0);
+}
+
+TEST(DraftParams, RoundTripThroughAFile) {
+  const BaseModel base = tiny_base("qwen2");
+  AdapterConfig config = all_parts();
+  config.confidence = true;
+  DraftParams params = new_params(base, config, {3, 1, 2}, 1);
+  randomize(params, 0.2, 3);
+  const auto image = params_image(params, GGML_TYPE_F32);
+  ASSERT_TRUE(image.ok()) << image.error().message;
+  const std::string path = testing::TempDir() + "s3d-params.gguf";
+  FILE* file = std::fopen(path.c_str(), "wb");
+  ASSERT_EQ(std::fwrite(image->data(), 1, image->size(), file), image->size());
+  std::fclose(file);
+  const auto read = read_params(base, path);
+  std::remove(path.c_str());
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  EXPECT_EQ(read->draft_ids, params.draft_ids);
+  EXPECT_EQ(read->config.bridge_rank, 3);
+  ASSERT_EQ(read->tensors.size(), params.tensors.size());
+  for (const DraftParams::Named& named : params.tensors) {
+    ASSERT_NE(read->find(named.name), nullptr) << named.name;
+    EXPECT_TRUE(read->find(named.name)->equal(named.value)) << named.name;
+  }
+}
+
+}  // namespace
+}  // namespace s3d::train

@@ -1,0 +1,80 @@
+#include "train/evaluate.h"
+
+#include <algorithm>
+
+#include "train/anchors.h"
+
+namespace s3d::train {
+
+constexpr size_t kPerBatch = 64;  // anchors of one pass
+
+double Acceptance::mean() const {
+  return rounds == 0 ? 0 : static_cast<double>(tokens) / static_cast<double>(rounds);
+}
+
+double Acceptance::rate(size_t depth) const {
+  return reached[depth] == 0 ? 0 : static_cast<double>(accepted[depth]) / static_cast<double>(reached[depth]);
+}
+
+void Acceptance::add(const Acceptance& other) {
+  rounds += other.rounds;
+  tokens += other.tokens;
+  reached.resize(std::max(reached.size(), other.reached.size()));
+  accepted.resize(reached.size());
+  for (size_t j = 0; j < other.reached.size(); ++j) {
+    reached[j] += other.reached[j];
+    accepted[j] += other.accepted[j];
+  }
+}
+
+Acceptance walk(const Sequence& sequence, const std::vector<std::vector<int32_t>>& drafts, int chain) {
+  Acceptance out;
+  out.reached.resize(static_cast<size_t>(chain));
+  out.accepted.resize(static_cast<size_t>(chain));
+  for (int t = sequence.prompt_length; t + 1 < sequence.length();) {
+    const std::vector<int32_t>& draft = drafts[static_cast<size_t>(t - sequence.prompt_length)];
+    const int left = sequence.length() - t - 1;  // tokens that are not decided yet
+    int right = 0;
+    while (right < std::min(chain, left)) {
+      const auto j = static_cast<size_t>(right);
+      ++out.reached[j];
+      if (draft[j] != sequence.tokens[static_cast<size_t>(t + 1 + right)]) break;
+      ++out.accepted[j];
+      ++right;
+    }
+    const int produced = std::min(right + 1, left);
+    ++out.rounds;
+    out.tokens += produced;
+    t += produced;
+  }
+  return out;
+}
+
+Acceptance evaluate(const DraftBlock& block, const DraftParams& params, const Dataset& data, const ContextStore& store,
+                    torch::Device device, int first, int stride) {
+  const torch::NoGradGuard no_grad;
+  const int chain = params.config.masks + 1;
+  Acceptance total;
+  for (auto s = static_cast<size_t>(first); s < data.sequences.size(); s += static_cast<size_t>(stride)) {
+    const std::vector<int> anchors = all_anchors(data.sequences[s]);
+    std::vector<std::vector<int32_t>> drafts;
+    for (size_t at = 0; at < anchors.size(); at += kPerBatch) {
+      const size_t end = std::min(anchors.size(), at + kPerBatch);
+      const AnchorGroup group{
+          static_cast<int>(s),
+          {anchors.begin() + static_cast<std::ptrdiff_t>(at), anchors.begin() + static_cast<std::ptrdiff_t>(end)}};
+      const auto count = static_cast<int>(end - at);
+      const TrainingBatch batch = make_batch(data, store, params.config, {group}, count, device);
+      const Tensor hidden = block.hidden(params, batch.draft);
+      const Tensor tokens = block.draft(params, hidden, batch.draft.tokens.flatten()).to(torch::kCPU, torch::kInt);
+      const auto rows = tokens.accessor<int32_t, 2>();
+      for (int a = 0; a < count; ++a) {
+        drafts.emplace_back(rows[a].data(), rows[a].data() + chain);
+      }
+    }
+    total.add(walk(data.sequences[s], drafts, chain));
+  }
+  return total;
+}
+
+}  // namespace s3d::train

@@ -1,0 +1,33 @@
+// How many tokens a round an adapter gains on text that it was not trained on.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "train/context_store.h"
+#include "train/dataset.h"
+#include "train/draft_block.h"
+
+namespace s3d::train {
+
+// Counts of greedy chain decoding over answers, as an engine would do it: draft masks + 1 tokens, keep those that agree
+// with the answer, add the target's own next one.
+struct Acceptance {
+  int64_t rounds = 0;
+  int64_t tokens = 0;             // produced in all rounds, the target's own included
+  std::vector<int64_t> reached;   // [masks + 1] rounds in which all drafts before depth j were right
+  std::vector<int64_t> accepted;  // [masks + 1] … and the draft of depth j too
+
+  double mean() const;              // tokens per round; 0 without rounds
+  double rate(size_t depth) const;  // accepted / reached; 0 if it was never reached
+  void add(const Acceptance& other);
+};
+
+// Walks through one answer. drafts[t - prompt_length] holds the chain drafted when x_t was the last decided token.
+Acceptance walk(const Sequence& sequence, const std::vector<std::vector<int32_t>>& drafts, int chain);
+
+// Drafts at every anchor of the sequences first, first + stride, … and walks through their answers.
+Acceptance evaluate(const DraftBlock& block, const DraftParams& params, const Dataset& data, const ContextStore& store,
+                    torch::Device device, int first = 0, int stride = 1);
+
+}  // namespace s3d::train

@@ -1,0 +1,346 @@
+#include "train/generate_data.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "engine/engine.h"
+#include "train/keyed_random.h"
+
+namespace s3d::train {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+uint64_t hash_of(const std::vector<TokenId>& tokens) {
+  uint64_t hash = mix(tokens.size());
+  for (const TokenId token : tokens) hash = mix(hash ^ static_cast<uint64_t>(token));
+  return hash;
+}
+
+// The prompt of one line, or what is wrong with it.
+Result<std::string> prompt_of(const std::string& line, const std::string& where) {
+  if (line[line.find_first_not_of(" \t")] != '{') return line;
+  const json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (object.is_object()) {
+    for (const char* key : {"prompt", "text"}) {
+      if (const auto found = object.find(key); found != object.end() && found->is_string())
+        return found->get<std::string>();
+    }
+    const auto turns = object.find("turns");
+    if (turns != object.end() && turns->is_array() && !turns->empty() && turns->front().is_string()) {
+      return turns->front().get<std::string>();
+    }
+  }
+  return Error{where + ": expected a JSON object with \"prompt\", \"text\" or \"turns\", or a line of text"};
+}
+
+Result<std::vector<std::string>> read_prompts(const std::string& path) {
+  std::vector<std::string> prompts;
+  if (path.empty()) return prompts;
+  std::ifstream in(path);
+  if (!in) return Error{fmt::format("cannot read the prompts {}", path)};
+  std::string line;
+  for (int number = 1; std::getline(in, line); ++number) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    S3D_ASSIGN(std::string prompt, prompt_of(line, fmt::format("{}:{}", path, number)));
+    prompts.push_back(std::move(prompt));
+  }
+  return prompts;
+}
+
+// The lines that are there already; a last line without its end is cut off.
+class Output {
+ public:
+  Status open(const std::string& path) {
+    path_ = path;
+    std::error_code ignored;
+    if (std::filesystem::exists(path, ignored)) S3D_TRY(read());
+    out_.open(path, std::ios::app | std::ios::binary);
+    if (!out_) return Error{fmt::format("cannot write {}", path)};
+    return Ok();
+  }
+
+  Status append(int64_t id, const std::vector<TokenId>& prompt, const std::vector<TokenId>& answer) {
+    out_ << json({{"id", id}, {"prompt_tokens", prompt}, {"answer_tokens", answer}}).dump() << '\n' << std::flush;
+    if (!out_) return Error{fmt::format("cannot write {}; is the disk full? The lines before are good", path_)};
+    return Ok();
+  }
+
+  std::set<int64_t> ids;
+  std::set<uint64_t> prompts;  // hashes
+
+ private:
+  Status read() {
+    std::ifstream in(path_, std::ios::binary);
+    std::string line;
+    uintmax_t good = 0;
+    while (std::getline(in, line) && !in.eof()) {
+      const json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
+      if (!object.is_object() || !object.contains("id") || !object.contains("prompt_tokens")) {
+        return Error{fmt::format("{} holds other lines than \"s3d-train data\" writes; choose another --out", path_)};
+      }
+      try {
+        ids.insert(object.at("id").get<int64_t>());
+        prompts.insert(hash_of(object.at("prompt_tokens").get<std::vector<TokenId>>()));
+      } catch (const json::exception&) {
+        return Error{fmt::format("{} holds a damaged line; choose another --out", path_)};
+      }
+      good += line.size() + 1;
+    }
+    in.close();
+    std::error_code failed;
+    std::filesystem::resize_file(path_, good, failed);
+    if (failed) return Error{fmt::format("cannot repair {}: {}", path_, failed.message())};
+    return Ok();
+  }
+
+  std::string path_;
+  std::ofstream out_;
+};
+
+// One sequence that is being made.
+struct Slot {
+  int64_t id;
+  bool inventing;               // its prompt is not there yet
+  std::vector<TokenId> tokens;  // all decided ones
+  size_t given;                 // of them, not made in this phase
+  SeqId seq;
+};
+
+class Maker {
+ public:
+  Maker(const DataOptions& options, Engine& engine, Output& output)
+      : options_(options),
+        engine_(engine),
+        output_(output),
+        answers_(settings(options.temperature, 0)),
+        questions_(settings(1, 1)) {}
+
+  Status prepare() {
+    S3D_ASSIGN(prompts_, read_prompts(options_.prompts));
+    if (options_.raw) {
+      if (options_.invent > 0) return Error{"--invent needs a chat template; it does not go with --raw"};
+      return Ok();
+    }
+    S3D_ASSIGN(template_, ChatTemplate::create(engine_.tokenizer().chat_template(), options_.chat_template));
+    // What stands before a user's words: rendered around a mark and cut there.
+    const std::string mark = "\x01";
+    S3D_ASSIGN(const std::string text, template_->render({{"user", mark}}, /*add_generation_prompt=*/true));
+    const size_t at = text.find(mark);
+    if (at == std::string::npos) return Error{"the chat template drops the user's words"};
+    before_user_ = engine_.tokenizer().encode(text.substr(0, at), /*add_bos=*/true, /*parse_special=*/true);
+    return Ok();
+  }
+
+  Result<DataSummary> run() {
+    start_ = Clock::now();
+    summary_.there = static_cast<int64_t>(output_.ids.size());
+    while (true) {
+      S3D_TRY(fill());
+      if (slots_.empty()) break;
+      if (options_.stop != nullptr && options_.stop->load()) {
+        summary_.finished = false;
+        break;
+      }
+      S3D_TRY(pass());
+      show(false);
+    }
+    show(true);
+    return summary_;
+  }
+
+ private:
+  Sampler settings(float temperature, uint64_t purpose) const {
+    return Sampler(SamplerSettings{.temperature = temperature, .seed = keyed(options_.seed, purpose)});
+  }
+  int64_t total() const { return static_cast<int64_t>(prompts_.size()) + options_.invent; }
+
+  Result<std::vector<TokenId>> encode(const std::string& prompt) const {
+    if (options_.raw) return engine_.encode(prompt, /*parse_special=*/false);
+    return engine_.encode_chat(*template_, {{"user", prompt}});
+  }
+
+  // A prompt may be answered: it is new and not too long.
+  bool takes(const std::vector<TokenId>& prompt) {
+    const bool good = !prompt.empty() && prompt.size() <= static_cast<size_t>(options_.max_prompt) &&
+                      output_.prompts.insert(hash_of(prompt)).second;
+    if (!good) ++summary_.left_out;
+    return good;
+  }
+
+  Status fill() {
+    while (slots_.size() < static_cast<size_t>(options_.sequences) && next_ < total()) {
+      const int64_t id = next_++;
+      if (output_.ids.contains(id)) continue;
+      const bool inventing = id >= static_cast<int64_t>(prompts_.size());
+      std::vector<TokenId> tokens = before_user_;
+      if (!inventing) {
+        S3D_ASSIGN(tokens, encode(prompts_[static_cast<size_t>(id)]));
+        if (!takes(tokens)) continue;
+      }
+      const size_t given = tokens.size();
+      slots_.push_back({id, inventing, std::move(tokens), given, engine_.kv().add_sequence()});
+    }
+    return Ok();
+  }
+
+  // One pass: the next row of every sequence that decodes, and prompts in the rows that are left.
+  Status pass() {
+    std::vector<Row> rows;
+    std::vector<Want> want;
+    std::vector<int> taken(slots_.size());
+    for (const bool decoding : {true, false}) {
+      for (size_t i = 0; i < slots_.size(); ++i) {
+        const Slot& slot = slots_[i];
+        const int done = engine_.kv().length(slot.seq), pending = static_cast<int>(slot.tokens.size()) - done;
+        if ((pending == 1) != decoding) continue;
+        taken[i] = std::min(pending, engine_.backend().max_rows() - static_cast<int>(rows.size()));
+        add_rows(slot, done, taken[i], rows, want);
+      }
+    }
+    const Block block{.rows = rows, .layers = {.head = engine_.config().n_layers, .tail = 0}, .want = want};
+    S3D_ASSIGN(const PassOutput out, engine_.backend().run(block, engine_.kv()));
+    return accept(taken, out);
+  }
+
+  static void add_rows(const Slot& slot, int done, int count, std::vector<Row>& rows, std::vector<Want>& want) {
+    for (int i = 0; i < count; ++i) {
+      const int parent = i == 0 ? -1 : static_cast<int>(rows.size()) - 1;
+      rows.push_back({slot.tokens[static_cast<size_t>(done + i)], done + i, parent, slot.seq});
+      const bool last = done + i + 1 == static_cast<int>(slot.tokens.size());
+      want.push_back(last ? Want::kLogits : Want::kNothing);
+    }
+  }
+
+  // Logits come in the order of the rows: first those of sequences that decode, then of prompts that were completed.
+  Status accept(const std::vector<int>& taken, const PassOutput& out) {
+    const auto vocab = static_cast<size_t>(engine_.config().vocab_size);
+    std::vector<size_t> order;
+    for (const bool decoding : {true, false}) {
+      for (size_t i = 0; i < slots_.size(); ++i) {
+        const int pending = static_cast<int>(slots_[i].tokens.size()) - engine_.kv().length(slots_[i].seq);
+        if ((pending == 1) == decoding && taken[i] == pending) order.push_back(i);
+      }
+    }
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      if (taken[i] > 0) engine_.kv().commit(slots_[i].seq, taken[i]);
+    }
+    std::set<size_t> ended;
+    for (size_t w = 0; w < order.size(); ++w) {
+      Slot& slot = slots_[order[w]];
+      const Sampler& sampler = slot.inventing ? questions_ : answers_;
+      const TokenId token = sampler.sample(out.logits.subspan(w * vocab, vocab), slot.tokens,
+                                           static_cast<uint64_t>(slot.id), static_cast<int>(slot.tokens.size()), work_);
+      ++summary_.tokens;
+      S3D_ASSIGN(const bool done, push(slot, token));
+      if (done) ended.insert(order[w]);
+    }
+    for (auto i = ended.rbegin(); i != ended.rend(); ++i) {
+      engine_.kv().remove_sequence(slots_[*i].seq);
+      slots_.erase(slots_.begin() + static_cast<std::ptrdiff_t>(*i));
+    }
+    return Ok();
+  }
+
+  // Adds a token; true if the slot has nothing more to do.
+  Result<bool> push(Slot& slot, TokenId token) {
+    slot.tokens.push_back(token);
+    const bool end = engine_.tokenizer().is_end(token);
+    const size_t made = slot.tokens.size() - slot.given;
+    const auto most = static_cast<size_t>(slot.inventing ? options_.max_prompt : options_.max_answer);
+    if (!end && made < most) return false;
+    if (slot.inventing) return end ? begin_answer(slot) : abandon();
+    const auto middle = slot.tokens.begin() + static_cast<std::ptrdiff_t>(slot.given);
+    S3D_TRY(output_.append(slot.id, {slot.tokens.begin(), middle}, {middle, slot.tokens.end()}));
+    ++summary_.written;
+    return true;
+  }
+
+  bool abandon() {
+    ++summary_.left_out;
+    return true;
+  }
+
+  // The invented words become the prompt of a chat, written anew by the template.
+  Result<bool> begin_answer(Slot& slot) {
+    const auto begin = slot.tokens.begin() + static_cast<std::ptrdiff_t>(slot.given);
+    std::string text = engine_.tokenizer().decode({begin, slot.tokens.end() - 1});
+    const size_t first = text.find_first_not_of(" \t\r\n"), last = text.find_last_not_of(" \t\r\n");
+    if (first == std::string::npos) return abandon();
+    S3D_ASSIGN(std::vector<TokenId> prompt, encode(text.substr(first, last + 1 - first)));
+    if (!takes(prompt)) return true;
+    // Keys and values of the beginning that both have in common stay.
+    const auto same = std::mismatch(prompt.begin(), prompt.end() - 1, slot.tokens.begin(), slot.tokens.end()).first;
+    const int kept = std::min(engine_.kv().length(slot.seq), static_cast<int>(same - prompt.begin()));
+    engine_.kv().truncate(slot.seq, kept);
+    slot.inventing = false;
+    slot.given = prompt.size();
+    slot.tokens = std::move(prompt);
+    return false;
+  }
+
+  void show(bool last) {
+    summary_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+    if (!options_.log || (!last && summary_.seconds < shown_ + 10)) return;
+    shown_ = summary_.seconds;
+    const double rate = static_cast<double>(summary_.tokens) / summary_.seconds;
+    const auto open = static_cast<double>(total() - next_) + static_cast<double>(slots_.size()) / 2;
+    const double left = summary_.written > 0 ? open * summary_.seconds / static_cast<double>(summary_.written) : 0;
+    options_.log(fmt::format("{} of {} written, {} left out, {:.0f} tokens/s, {:.0f} s left",
+                             summary_.written + summary_.there, total(), summary_.left_out, rate, left));
+  }
+
+  const DataOptions& options_;
+  Engine& engine_;
+  Output& output_;
+  Sampler answers_, questions_;
+  Sampler::Workspace work_;
+  std::vector<std::string> prompts_;
+  std::optional<ChatTemplate> template_;
+  std::vector<TokenId> before_user_;
+  std::vector<Slot> slots_;
+  int64_t next_ = 0;
+  DataSummary summary_;
+  Clock::time_point start_;
+  double shown_ = 0;
+};
+
+Status check(const DataOptions& o) {
+  if (o.prompts.empty() && o.invent <= 0)
+    return Error{"nothing to do: name a file with --prompts or a number with --invent"};
+  if (o.sequences < 1 || o.sequences > 256)
+    return Error{fmt::format("--sequences is {}, expected 1 to 256", o.sequences)};
+  if (o.max_prompt < 1) return Error{fmt::format("--max-prompt is {}, expected 1 or more", o.max_prompt)};
+  if (o.max_answer < 1) return Error{fmt::format("--max-answer is {}, expected 1 or more", o.max_answer)};
+  if (o.temperature < 0) return Error{fmt::format("--temperature is {}, expected 0 or more", o.temperature)};
+  return Ok();
+}
+
+}  // namespace
+
+Result<DataSummary> generate_data(const DataOptions& options) {
+  S3D_TRY(check(options));
+  Output output;
+  S3D_TRY(output.open(options.out));
+  // An invented question may be max_prompt tokens after the words that stand before it.
+  const int context = options.max_prompt + std::max(options.max_answer, options.max_prompt) + 64;
+  S3D_ASSIGN(Engine engine, Engine::load({.model = options.model,
+                                          .threads = options.threads,
+                                          .context = context,
+                                          .sequences = options.sequences,
+                                          .max_rows = 256}));
+  Maker maker(options, engine, output);
+  S3D_TRY(maker.prepare());
+  return maker.run();
+}
+
+}  // namespace s3d::train

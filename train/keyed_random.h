@@ -1,0 +1,45 @@
+// Random numbers without a running generator: each is a function of a key, so that a run that was stopped and resumed,
+// or shared among machines, draws the same ones.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <string_view>
+
+namespace s3d::train {
+
+// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014): a bijection whose output bits all depend on all input
+// bits.
+inline uint64_t mix(uint64_t x) {
+  x += 0x9e3779b97f4a7c15;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
+
+// One number of 64 random bits for each list of numbers.
+template <typename... Keys>
+uint64_t keyed(uint64_t seed, Keys... keys) {
+  uint64_t state = mix(seed);
+  ((state = mix(state ^ mix(static_cast<uint64_t>(keys)))), ...);
+  return state;
+}
+
+inline uint64_t key_of(std::string_view text) {
+  uint64_t state = text.size();
+  for (const char c : text) state = mix(state ^ static_cast<unsigned char>(c));
+  return state;
+}
+
+// In (0, 1).
+inline double uniform(uint64_t bits) {
+  return (static_cast<double>(bits >> 11) + 0.5) * 0x1p-53;
+}
+
+// Normally distributed, by the formula of Box and Muller.
+inline float normal(uint64_t bits) {
+  const double radius = std::sqrt(-2 * std::log(uniform(bits)));
+  return static_cast<float>(radius * std::cos(6.283185307179586 * uniform(mix(bits))));
+}
+
+}  // namespace s3d::train

@@ -1,0 +1,260 @@
+// s3d-train: text for training, adapters, and their acceptance (docs/training.md).
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "engine/model_path.h"
+#include "train/generate_data.h"
+#include "train/trainer.h"
+
+namespace s3d::train {
+namespace {
+
+enum ExitCode : int { kExitOk = 0, kExitFailure = 1, kExitUsage = 2, kExitInterrupted = 130 };
+
+std::atomic<bool> stop_asked = false;  // set by the signal handler: the one global that a handler cannot do without
+
+void on_signal(int signal) {
+  stop_asked = true;
+  std::signal(signal, SIG_DFL);  // the second time ends the program at once
+}
+
+void log_line(const std::string& line) {
+  fmt::print(stderr, "{}\n", line);
+}
+
+int fail(const Error& error) {
+  fmt::print(stderr, "s3d-train: error: {}\n", error.message);
+  return kExitFailure;
+}
+
+// OpenBLAS has threads of its own beside libtorch's; it is told only if it is there.
+void set_threads(int threads) {
+  if (threads <= 0) return;
+  at::set_num_threads(threads);
+  if (void* symbol = dlsym(RTLD_DEFAULT, "openblas_set_num_threads")) {
+    reinterpret_cast<void (*)(int)>(symbol)(threads);
+  }
+}
+
+nlohmann::json to_json(const Acceptance& acceptance) {
+  nlohmann::json out = {{"mean_acceptance_length", acceptance.mean()},
+                        {"rounds", acceptance.rounds},
+                        {"tokens", acceptance.tokens},
+                        {"acceptance_by_depth", nlohmann::json::array()}};
+  for (size_t j = 0; j < acceptance.reached.size(); ++j) out["acceptance_by_depth"].push_back(acceptance.rate(j));
+  return out;
+}
+
+const std::map<std::string, torch::ScalarType> kDtypes = {{"fp32", torch::kFloat32}, {"bf16", torch::kBFloat16}};
+const std::map<std::string, ggml_type> kTypes = {
+    {"f32", GGML_TYPE_F32}, {"f16", GGML_TYPE_F16}, {"q8_0", GGML_TYPE_Q8_0}};
+
+struct Shared {
+  int threads = 0;
+  std::string device = "cpu";
+};
+
+Status set_device(const Shared& shared, Recipe& recipe) {
+  set_threads(shared.threads);
+  if (shared.device == "cpu") return Ok();
+  if (!torch::cuda::is_available()) return Error{"--device cuda: this libtorch finds no CUDA device; use --device cpu"};
+  recipe.device = torch::Device(shared.device);
+  return Ok();
+}
+
+void add_file_options(CLI::App& command, Recipe& recipe, Shared& shared) {
+  command.add_option("-m,--model", recipe.model, "the base: a GGUF file, or the name of a model in the cache")
+      ->required();
+  command.add_option("--data", recipe.data, "text to train on: JSONL with prompt_tokens and answer_tokens")->required();
+  command.add_option("--held-out-data", recipe.held_out_data,
+                     "text to measure acceptance on (default: a part of --data)");
+  command.add_option("--context-folder", recipe.context_folder,
+                     "keep the base's keys and values in files there, not in memory");
+  command.add_option("--max-length", recipe.max_length, "longer sequences are cut")->capture_default_str();
+  command
+      .add_option("--base-dtype", recipe.base_dtype,
+                  "type of the base's matrices and matrix products: fp32, or bf16 where the machine multiplies it fast")
+      ->transform(CLI::CheckedTransformer(kDtypes))
+      ->default_str("fp32");
+  command.add_option("--device", shared.device, "cpu, or cuda where libtorch has it")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
+  command.add_option("--threads", shared.threads, "threads of matrix products (default: all cores)");
+}
+
+void add_part_options(CLI::App& command, Recipe& recipe) {
+  AdapterConfig& a = recipe.adapter;
+  const auto add = [&](const char* name, auto& value, const char* help) {
+    command.add_option(name, value, help)->capture_default_str()->group("Plan and parts");
+  };
+  command.add_option("--head", a.head, "layers kept at the start (default: a tenth)")->group("Plan and parts");
+  command.add_option("--tail", a.tail, "layers kept at the end (default: three tenths)")->group("Plan and parts");
+  add("--masks", a.masks, "mask tokens: a draft pass proposes one token more");
+  add("--lora-rank", a.lora_rank, "rank of LoRA on the kept layers; 0: none");
+  add("--markov-rank", a.markov_rank, "rank of the Markov head; 0: none");
+  add("--state-rank", a.state_rank, "rank of the state injection; 0: none");
+  command.add_flag("--state-first-row", a.state_on_first_row, "inject the state into the last token's row too")
+      ->group("Plan and parts");
+  add("--bridge-rank", a.bridge_rank, "rank of the bridge over the skipped layers; 0: none");
+  command.add_flag("--confidence", a.confidence, "add a confidence head")->group("Plan and parts");
+  add("--draft-vocab", recipe.draft_vocab, "tokens that can be drafted, the most frequent of the data; 0: all");
+  command.add_option("--type", recipe.type, "how matrices are stored: f32, f16 or q8_0")
+      ->transform(CLI::CheckedTransformer(kTypes))
+      ->default_str("q8_0")
+      ->group("Plan and parts");
+}
+
+void add_recipe_options(CLI::App& command, Recipe& recipe) {
+  const auto add = [&](const char* name, auto& value, const char* help) {
+    command.add_option(name, value, help)->capture_default_str()->group("Recipe");
+  };
+  command.add_option("--init", recipe.init, "adapter to start from: tensors of equal names and shapes are taken over")
+      ->check(CLI::ExistingFile)
+      ->group("Recipe");
+  add("--held-out", recipe.held_out, "sequences kept apart when there is no --held-out-data (at most a tenth)");
+  add("--epochs", recipe.epochs, "how often every anchor is trained");
+  add("--steps", recipe.steps, "if above 0: length of the run, instead of --epochs");
+  add("--sequences", recipe.groups, "sequences of a step");
+  add("--anchors", recipe.per_group, "anchors of each sequence in a step");
+  add("--learning-rate", recipe.learning_rate, "its peak");
+  add("--last-rate", recipe.last_rate, "share of the peak that is left at the end of the cosine");
+  add("--warmup", recipe.warmup, "steps until the peak");
+  add("--depth-decay", recipe.loss.depth_decay, "row j weighs exp(-j / decay); 0: the number of masks");
+  add("--soft", recipe.loss.soft_share, "share of the loss that compares with the base's distribution");
+  add("--soft-tokens", recipe.soft_tokens, "most probable tokens kept of it");
+  add("--weight-decay", recipe.adam.weight_decay, "of AdamW");
+  add("--seed", recipe.seed, "of first values, shuffling and the held-out part");
+}
+
+void add_run_options(CLI::App& command, Recipe& recipe) {
+  const auto add = [&](const char* name, auto& value, const char* help) {
+    command.add_option(name, value, help)->capture_default_str()->group("Run");
+  };
+  command.add_option("-o,--out", recipe.out, "folder of the results")->required();
+  add("--report-every", recipe.report_every, "steps between measurements of acceptance");
+  add("--checkpoint-every", recipe.checkpoint_every, "steps between checkpoints");
+  add("--patience", recipe.patience, "measurements without a better one until the run ends early; 0: never");
+  add("--max-minutes", recipe.max_minutes, "stop with a checkpoint after that time; the same call goes on; 0: never");
+  command.add_flag("--restart", recipe.restart, "do not go on from the checkpoint in --out")->group("Run");
+}
+
+int run_adapter(Recipe& recipe, const Shared& shared) {
+  const Status device = set_device(shared, recipe);
+  if (!device.ok()) return fail(device.error());
+  auto group = join_group();
+  if (!group.ok()) return fail(group.error());
+  recipe.stop = &stop_asked;
+  if ((*group)->rank() == 0) recipe.log = log_line;
+  const auto result = train_adapter(recipe, **group);
+  if (!result.ok()) return fail(result.error());
+  if (!result->finished) {
+    log_line(fmt::format("stopped after step {}; the same call goes on from there", result->steps));
+    return kExitInterrupted;
+  }
+  if ((*group)->rank() == 0) {
+    const nlohmann::json report = {{"adapter", recipe.out + "/adapter.gguf"},
+                                   {"steps", result->steps},
+                                   {"best", result->best},
+                                   {"stored", to_json(result->stored)}};
+    fmt::print("{}\n", report.dump(2));
+  }
+  return kExitOk;
+}
+
+int run_measure(Recipe& recipe, const Shared& shared, const std::string& adapter) {
+  const Status device = set_device(shared, recipe);
+  if (!device.ok()) return fail(device.error());
+  recipe.log = log_line;
+  const auto acceptance = measure_adapter(recipe, adapter);
+  if (!acceptance.ok()) return fail(acceptance.error());
+  fmt::print("{}\n", to_json(*acceptance).dump(2));
+  return kExitOk;
+}
+
+int run_data(DataOptions& options) {
+  options.log = log_line;
+  options.stop = &stop_asked;
+  const auto summary = generate_data(options);
+  if (!summary.ok()) return fail(summary.error());
+  const nlohmann::json report = {{"out", options.out},
+                                 {"written", summary->written},
+                                 {"there_before", summary->there},
+                                 {"left_out", summary->left_out},
+                                 {"generated_tokens", summary->tokens},
+                                 {"seconds", summary->seconds}};
+  fmt::print("{}\n", report.dump(2));
+  return summary->finished ? kExitOk : kExitInterrupted;
+}
+
+void add_data_options(CLI::App& command, DataOptions& options) {
+  command.add_option("-m,--model", options.model, "the target: a GGUF file, or the name of a model in the cache")
+      ->required();
+  command.add_option("-o,--out", options.out, "JSONL file, appended to; the same call goes on where it stopped")
+      ->required();
+  command.add_option("--prompts", options.prompts, "JSONL with prompt, text or turns, or text with a prompt a line")
+      ->check(CLI::ExistingFile);
+  command.add_option("--invent", options.invent, "prompts that the model makes itself, from its chat template");
+  command.add_flag("--raw", options.raw, "prompts are text to be continued; no chat template");
+  command.add_option("--chat-template", options.chat_template,
+                     "family of the chat template, if the model's is unknown");
+  command.add_option("--sequences", options.sequences, "answers made at once")->capture_default_str();
+  command.add_option("--max-prompt", options.max_prompt, "longer prompts are left out")->capture_default_str();
+  command.add_option("--max-answer", options.max_answer, "longer answers are cut")->capture_default_str();
+  command.add_option("--temperature", options.temperature, "of answers; 0: greedy")->capture_default_str();
+  command.add_option("--seed", options.seed, "of sampled prompts and answers")->capture_default_str();
+  command.add_option("--threads", options.threads, "default: all cores");
+}
+
+// The path of a model given by name.
+int with_model(std::string& model, const std::function<int()>& run) {
+  const auto path = find_model(model);
+  if (!path.ok()) return fail(path.error());
+  model = *path;
+  return run();
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Trains draft adapters for s3d. Text: `s3d-train data`; training: `s3d-train adapter`.", "s3d-train");
+  app.require_subcommand(1);
+  app.set_config("--config", "", "options from a TOML file");
+  Recipe recipe;
+  Shared shared;
+  DataOptions data;
+  std::string adapter;
+  CLI::App* data_command = app.add_subcommand("data", "make training text with the target model");
+  add_data_options(*data_command, data);
+  CLI::App* adapter_command = app.add_subcommand("adapter", "train an adapter; the base stays as it is");
+  add_file_options(*adapter_command, recipe, shared);
+  add_part_options(*adapter_command, recipe);
+  add_recipe_options(*adapter_command, recipe);
+  add_run_options(*adapter_command, recipe);
+  CLI::App* measure_command = app.add_subcommand("measure", "acceptance of an adapter on a text");
+  add_file_options(*measure_command, recipe, shared);
+  measure_command->add_option("--adapter", adapter, "the adapter's file")->required()->check(CLI::ExistingFile);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    return app.exit(problem) == 0 ? kExitOk : kExitUsage;
+  }
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+  if (data_command->parsed()) return run_data(data);
+  if (measure_command->parsed()) {
+    return with_model(recipe.model, [&] { return run_measure(recipe, shared, adapter); });
+  }
+  return with_model(recipe.model, [&] { return run_adapter(recipe, shared); });
+}
+
+}  // namespace
+}  // namespace s3d::train
+
+int main(int argc, char** argv) {
+  return s3d::train::run(argc, argv);
+}

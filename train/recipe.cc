@@ -1,0 +1,110 @@
+#include "train/recipe.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+
+#include "model/fingerprint.h"
+#include "train/context_store.h"
+
+namespace s3d::train {
+namespace {
+
+Status in_range(const char* flag, double value, double min, double max) {
+  if (value >= min && value <= max) return Ok();
+  return Error{fmt::format("{} is {}, expected {} to {}", flag, value, min, max)};
+}
+
+double gigabytes(double bytes) {
+  return bytes / 1e9;
+}
+
+}  // namespace
+
+void default_plan(int n_layers, AdapterConfig& config) {
+  if (config.head + config.tail > 0) return;
+  config.head = std::max(1, (n_layers + 5) / 10);
+  config.tail = std::max(1, (3 * n_layers + 5) / 10);
+}
+
+Status check_recipe(const Recipe& r, const ModelConfig& base) {
+  const AdapterConfig& a = r.adapter;
+  S3D_TRY(in_range("--head", a.head, 0, base.n_layers));
+  S3D_TRY(in_range("--tail", a.tail, 0, base.n_layers));
+  S3D_TRY(in_range("--head and --tail together", a.head + a.tail, 1, base.n_layers));
+  S3D_TRY(in_range("--masks", a.masks, 0, AdapterConfig::kMaxMasks));
+  S3D_TRY(in_range("--lora-rank", a.lora_rank, 0, base.d_model));
+  S3D_TRY(in_range("--markov-rank", a.markov_rank, 0, base.d_model));
+  S3D_TRY(in_range("--state-rank", a.state_rank, 0, base.d_model));
+  S3D_TRY(in_range("--bridge-rank", a.bridge_rank, 0, base.d_model));
+  S3D_TRY(in_range("--draft-vocab", r.draft_vocab, 0, base.vocab_size));
+  S3D_TRY(in_range("--max-length", r.max_length, 4, base.context_length));
+  S3D_TRY(in_range("--held-out", r.held_out, r.held_out_data.empty() ? 1 : 0, 1e6));
+  S3D_TRY(in_range("--epochs", r.epochs, 1e-6, 1e6));
+  S3D_TRY(in_range("--steps", static_cast<double>(r.steps), 0, 1e12));
+  S3D_TRY(in_range("--sequences", r.groups, 1, 65536));
+  S3D_TRY(in_range("--anchors", r.per_group, 1, 65536));
+  S3D_TRY(in_range("--learning-rate", r.learning_rate, 0, 10));
+  S3D_TRY(in_range("--last-rate", r.last_rate, 0, 1));
+  S3D_TRY(in_range("--warmup", static_cast<double>(r.warmup), 0, 1e12));
+  S3D_TRY(in_range("--depth-decay", r.loss.depth_decay, 0, 1e6));
+  S3D_TRY(in_range("--soft", r.loss.soft_share, 0, 1));
+  S3D_TRY(in_range("--soft-tokens", r.soft_tokens, 1, base.vocab_size));
+  S3D_TRY(in_range("--weight-decay", r.adam.weight_decay, 0, 10));
+  S3D_TRY(in_range("--report-every", static_cast<double>(r.report_every), 1, 1e12));
+  return in_range("--checkpoint-every", static_cast<double>(r.checkpoint_every), 1, 1e12);
+}
+
+std::string settings_text(const Recipe& r, uint64_t base_fingerprint, uint64_t data_hash) {
+  const AdapterConfig& a = r.adapter;
+  return fmt::format(
+      "base {} {} data {:016x} max-length {} held-out {} plan {}+{} masks {} lora {} markov {} state {}{} bridge {} "
+      "confidence {} draft-vocab {} epochs {} steps {} batch {}x{} rate {} last {} warmup {} depth-decay {} soft {}/{} "
+      "adam {} {} {} decay {} clip {} seed {} init {}",
+      fingerprint_text(base_fingerprint), toString(r.base_dtype), data_hash, r.max_length, r.held_out, a.head, a.tail,
+      a.masks, a.lora_rank, a.markov_rank, a.state_rank, a.state_on_first_row ? " first row" : "", a.bridge_rank,
+      a.confidence, r.draft_vocab, r.epochs, r.steps, r.groups, r.per_group, r.learning_rate, r.last_rate, r.warmup,
+      r.loss.depth_decay, r.loss.soft_share, r.soft_tokens, r.adam.beta1, r.adam.beta2, r.adam.epsilon,
+      r.adam.weight_decay, r.adam.clip, r.seed, r.init.empty() ? "new" : r.init);
+}
+
+size_t free_memory() {
+  std::ifstream in("/proc/meminfo");
+  std::string key, unit;
+  for (size_t kib = 0; in >> key >> kib >> unit;) {
+    if (key == "MemAvailable:") return kib * 1024;
+  }
+  return std::numeric_limits<size_t>::max();
+}
+
+Status check_memory(const Recipe& r, const GgufFile& base, const ModelConfig& config, int64_t data_tokens,
+                    int longest) {
+  double weights = 0;
+  for (const s3d::Tensor& tensor : base.tensors()) {
+    weights += static_cast<double>(tensor.rows() * tensor.cols()) * (r.base_dtype == torch::kFloat32 ? 4 : 2);
+  }
+  const AdapterConfig& a = r.adapter;
+  const ContextOptions keep = {.head = a.head,
+                               .tail = a.tail,
+                               .state = a.state_rank > 0,
+                               .soft_targets = r.loss.soft_share > 0 ? r.soft_tokens : 0};
+  const double context = r.context_folder.empty() ? static_cast<double>(data_tokens) *
+                                                        static_cast<double>(ContextStore::bytes_per_token(config, keep))
+                                                  : 0;
+  // Numbers that autograd keeps for each row: in every kept layer about twelve of model width, six of feed-forward
+  // width and the attention weights three times; and the logits four times.
+  const double rows = static_cast<double>(r.groups) * r.per_group * (a.masks + 1);
+  const double drafted = r.draft_vocab > 0 ? r.draft_vocab : config.vocab_size;
+  const double layer = 12.0 * config.d_model + 6.0 * config.d_ff + 3.0 * config.n_heads * longest;
+  const double step = 4 * rows * ((a.head + a.tail) * layer + 4 * drafted);
+  const double needed = weights + context + step, free = static_cast<double>(free_memory());
+  if (r.device != torch::kCPU || needed < free) return Ok();
+  return Error{fmt::format(
+      "the run needs about {:.1f} GB of memory and {:.1f} GB are free: weights {:.1f}, kept context {:.1f}, one step "
+      "{:.1f}; keep the context on disk (--context-folder), train on less text, or make steps smaller (--sequences)",
+      gigabytes(needed), gigabytes(free), gigabytes(weights), gigabytes(context), gigabytes(step))};
+}
+
+}  // namespace s3d::train

@@ -1,0 +1,77 @@
+// What a run of `s3d-train adapter` is told.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "base/result.h"
+#include "model/adapter.h"
+#include "train/adam.h"
+#include "train/loss.h"
+
+namespace s3d::train {
+
+struct Recipe {
+  // Files.
+  std::string model;           // the base, a GGUF file
+  std::string data;            // JSONL, see dataset.h
+  std::string held_out_data;   // JSONL to measure acceptance on; empty: some sequences of `data` are kept apart
+  std::string out;             // folder of the results
+  std::string init;            // adapter file to start from; empty: a new one
+  std::string context_folder;  // where the base's keys and values are kept; empty: in memory
+
+  // What is made: plan, ranks, parts. head = tail = 0: a plan by default_plan().
+  AdapterConfig adapter = {.masks = 3, .lora_rank = 32, .markov_rank = 64};
+  int draft_vocab = 16384;  // 0: the whole vocabulary
+  ggml_type type = GGML_TYPE_Q8_0;
+
+  // What decides about the weights that come out.
+  int max_length = 1024;  // longer sequences are cut
+  int held_out = 32;      // sequences kept apart when held_out_data is empty
+  double epochs = 3;
+  int64_t steps = 0;  // if above 0, instead of `epochs`
+  int groups = 6;     // sequences of a step …
+  int per_group = 8;  // … and anchors of each
+  double learning_rate = 1e-3;
+  double last_rate = 0.02;  // share of it at the end of the cosine
+  int64_t warmup = 20;      // steps
+  LossOptions loss;
+  int soft_tokens = 16;  // of the base's distribution at each position, if loss.soft_share > 0
+  AdamOptions adam;
+  uint64_t seed = 1;
+  torch::ScalarType base_dtype = torch::kFloat32;
+
+  // How it runs.
+  torch::Device device = torch::kCPU;
+  int64_t report_every = 200;                   // steps between measurements of acceptance
+  int64_t checkpoint_every = 100;               // steps
+  int patience = 0;                             // measurements without a better one until it stops early; 0: never
+  double max_minutes = 0;                       // stop, to be resumed, after that time; 0: never
+  int64_t stop_after = 0;                       // stop, to be resumed, after that many steps of the whole run; 0: never
+  bool restart = false;                         // ignore a checkpoint that is there
+  const std::atomic<bool>* stop = nullptr;      // stop, to be resumed, when it becomes true
+  std::function<void(const std::string&)> log;  // one line at a time
+};
+
+// A tenth of the layers at the start and three tenths at the end, at least one each: late layers matter more.
+void default_plan(int n_layers, AdapterConfig& config);
+
+// Numbers out of range, by the name of the flag.
+Status check_recipe(const Recipe& recipe, const ModelConfig& base);
+
+// Everything that decides about the resulting weights, as one line: a checkpoint of another line is not taken.
+std::string settings_text(const Recipe& recipe, uint64_t base_fingerprint, uint64_t data_hash);
+
+// Estimates what the run will take (weights, kept context, gradients, activations) and compares it with the memory
+// that is free. Error: it does not fit; says what takes how much and what to change.
+Status check_memory(const Recipe& recipe, const GgufFile& base, const ModelConfig& config, int64_t data_tokens,
+                    int longest);
+
+// Free bytes of this machine's memory, by /proc/meminfo; a very large number where that cannot be read.
+size_t free_memory();
+
+}  // namespace s3d::train

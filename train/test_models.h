@@ -1,0 +1,62 @@
+// What the trainer's tests share: a tiny base, a tiny dataset, comparisons.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <string>
+#include <vector>
+
+#include "tiny_model.h"
+#include "train/base_model.h"
+#include "train/context_store.h"
+#include "train/dataset.h"
+#include "train/draft_block.h"
+#include "train/keyed_random.h"
+
+namespace s3d::train {
+
+inline BaseModel tiny_base(std::string_view family, int context = 64) {
+  auto base = load_base(write_tiny_model({.family = family}), torch::kFloat32, torch::kCPU, context);
+  if (!base.ok()) throw std::runtime_error(base.error().message);
+  return std::move(*base);
+}
+
+inline std::vector<int32_t> random_tokens(int count, int vocab, uint64_t seed) {
+  std::vector<int32_t> out;
+  for (int i = 0; i < count; ++i) {
+    out.push_back(static_cast<int32_t>(keyed(seed, i) % static_cast<uint64_t>(vocab)));
+  }
+  return out;
+}
+
+inline Dataset random_dataset(int sequences, int prompt, int answer, int vocab, uint64_t seed = 1) {
+  Dataset data;
+  for (int s = 0; s < sequences; ++s) {
+    data.sequences.push_back({random_tokens(prompt + answer + s % 3, vocab, keyed(seed, s)), prompt});
+  }
+  data.hash = seed;
+  return data;
+}
+
+inline Tensor longs(const std::vector<int32_t>& values) {
+  return torch::tensor(std::vector<int64_t>(values.begin(), values.end()));
+}
+
+// |a - b| / |b|
+inline double relative_error(const Tensor& a, const Tensor& b) {
+  return ((a - b).norm() / b.norm()).item<double>();
+}
+
+// Gives every tensor of an adapter values of about `size`, so that no part is without effect.
+inline void randomize(DraftParams& params, double size, uint64_t seed) {
+  const torch::NoGradGuard no_grad;
+  for (DraftParams::Named& named : params.tensors) {
+    Tensor& value = named.value;
+    for (int64_t i = 0; i < value.numel(); ++i) {
+      value.view({-1})[i] = value.view({-1})[i] + size * normal(keyed(seed, key_of(named.name), i));
+    }
+  }
+}
+
+}  // namespace s3d::train
