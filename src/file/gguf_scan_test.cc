@@ -91,7 +91,9 @@ TEST(GgufScan, TruncatedDataNamesTensorAndBytes) {
   std::vector<std::byte> image = good().image();
   const size_t size = image.size();
   image.pop_back();
-  EXPECT_REFUSED(image, "b.weight", std::to_string(size).c_str(), std::to_string(size - 1).c_str(), "download");
+  const std::string needed = std::to_string(size);  // named: the macro keeps only the pointers
+  const std::string found = std::to_string(size - 1);
+  EXPECT_REFUSED(image, "b.weight", needed.c_str(), found.c_str(), "download");
 }
 
 TEST(GgufScan, RefusesLyingCounts) {
