@@ -91,7 +91,7 @@ TEST(DraftBlock, GradientsAreThoseOfFiniteDifferences) {
       // Along the gradient itself the slope is its norm, the largest there is: the least noise in float.
       const Tensor direction = gradient / gradient.norm();
       const torch::NoGradGuard no_grad;
-      const double h = 2e-2;
+      const double h = std::min(2e-2, 0.05 / gradient.norm().item<double>());  // a step that changes the loss by 0.1
       named.value.add_(direction, h);
       const double above = loss().item<double>();
       named.value.add_(direction, -2 * h);
