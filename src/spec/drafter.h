@@ -1,4 +1,5 @@
-// What may come next, and who proposes it. A drafter only decides how often a proposal is right, never what the text is.
+// What may come next, and who proposes it. A drafter only decides how often a proposal is right, never what the text
+// is.
 #pragma once
 
 #include <cstddef>
