@@ -36,7 +36,7 @@ struct DataSummary {
   bool finished = true;
 };
 
-// Appends one line for each prompt: {"id", "prompt_tokens", "answer_tokens"}; an answer ends with its end token unless
+// Appends one line for each prompt: {"id", "prompt_tokens", "answer_tokens", "answer"}; an answer ends with its end token unless
 // it was cut. Lines whose id is in the file are not made again, and a line that was cut off by a kill is made anew, so
 // that the same call goes on where it was stopped. A prompt that came before (the same tokens) is left out. The text
 // of an answer depends on its prompt, id and seed only, not on what is made beside it. Errors: what the engine

@@ -32,6 +32,7 @@ struct DraftContext {
 struct DraftLimits {
   int nodes = 0;  // of the tree; 0 = nothing can be drafted
   int depth = 0;  // longest path
+  int width = 1;  // alternatives for one position after the same tokens; 1 = a chain
 };
 
 // One object for each sequence that is generated: it may remember what it saw of `context.tokens`, which grow from call

@@ -8,9 +8,12 @@
 
 namespace s3d {
 
-// S3D (DESIGN section 1): one draft pass over the last token and mask tokens, with the adapter that the backend holds
-// (trained, or the untrained floor). `name`: "s3d" or "s3d-untrained". Backend and cache must outlive the drafter.
-std::unique_ptr<Drafter> make_s3d_drafter(Backend& backend, KvCache& kv, std::string_view name = "s3d");
+class PackedAdapter;
+
+// S3D (DESIGN section 1): one draft pass over the last token and mask tokens, with the adapter (trained, or the
+// untrained floor). `name`: "s3d" or "s3d-untrained". Backend and cache must outlive the drafter.
+std::unique_ptr<Drafter> make_s3d_drafter(Backend& backend, KvCache& kv, std::shared_ptr<const PackedAdapter> adapter,
+                                          std::string_view name = "s3d");
 
 // Draft & Verify: the kept layers alone, without masks or adapter, draft one token after another, at most `depth`.
 std::unique_ptr<Drafter> make_layer_skip_drafter(Backend& backend, KvCache& kv, LayerSet layers, int depth);

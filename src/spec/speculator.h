@@ -32,7 +32,7 @@ class Speculator {
   virtual size_t extra_bytes() const = 0;
 };
 
-// Always drafts `nodes` tokens with one drafter. `drafter` is kept.
-std::unique_ptr<Speculator> make_fixed_speculator(std::unique_ptr<Drafter> drafter, int nodes);
+// Always drafts `nodes` tokens with one drafter, up to `width` alternatives for each position. `drafter` is kept.
+std::unique_ptr<Speculator> make_fixed_speculator(std::unique_ptr<Drafter> drafter, int nodes, int width = 1);
 
 }  // namespace s3d
