@@ -23,7 +23,7 @@ struct Size {
   size_t prompts;
   int tokens;
 };
-constexpr Size kSample = {.stride = 71, .prompts = 40, .tokens = 40};
+constexpr Size kSample = {.stride = 311, .prompts = 40, .tokens = 24};
 constexpr Size kFull = {.stride = 1, .prompts = 40, .tokens = 128};
 
 Size chosen_size() {
@@ -78,7 +78,8 @@ std::vector<std::vector<TokenId>> read_prompts(const Engine& engine, size_t coun
   const ChatTemplate chat = ChatTemplate::create(engine.tokenizer().chat_template(), "").value();
   for (const char* file : {"chat", "code", "extraction", "qa", "translation"}) {
     const std::string path = std::string(S3D_SOURCE_DIR) + "/bench/prompts/" + file + ".jsonl";
-    for (const FilePrompt& prompt : read_prompt_file(path).value()) {
+    const std::vector<FilePrompt> all = read_prompt_file(path).value();
+    for (const FilePrompt& prompt : all) {
       std::vector<TokenId> tokens = engine.encode_chat(chat, {{"user", prompt.turns[0]}}).value();
       if (tokens.size() < 300) prompts.push_back(std::move(tokens));
     }
@@ -190,7 +191,8 @@ TEST(LosslessDraftModel, ASecondModelChangesNoToken) {
   ASSERT_TRUE(speculator.ok()) << speculator.error().message;
   const Generation drafted = text(speculator->get());
   EXPECT_EQ(drafted.tokens, text(nullptr).tokens);
-  EXPECT_DOUBLE_EQ(drafted.spec.draft_acceptance_rate(), 1.0);
+  // An end inside a draft leaves the rest of it unused; what was looked at was right.
+  for (const double rate : drafted.spec.acceptance_by_depth()) EXPECT_DOUBLE_EQ(rate, 1.0);
 }
 
 }  // namespace

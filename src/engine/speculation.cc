@@ -7,7 +7,9 @@
 
 #include "engine/engine.h"
 #include "engine/model_path.h"
+#include "engine/pass_costs.h"
 #include "spec/drafters.h"
+#include "spec/text_drafters.h"
 
 namespace s3d {
 namespace {
@@ -60,8 +62,25 @@ Result<std::unique_ptr<Drafter>> make_drafter(Engine& engine, const SpecSettings
   if (settings.drafter == "layerskip") {
     return make_layer_skip_drafter(engine.backend(), engine.kv(), layers, kSequentialDepth);
   }
+  if (settings.drafter == "lookup") return make_lookup_drafter();
+  if (settings.drafter == "suffix") return make_suffix_drafter();
   if (settings.drafter == "model") return make_second_model(engine, settings.draft_model);
   return Error{fmt::format("no drafter '{}'", settings.drafter)};
+}
+
+// A planner over `drafter` (may be null) and, if `with_text`, the drafters that look into the text.
+Result<std::unique_ptr<Speculator>> make_planned(Engine& engine, std::unique_ptr<Drafter> drafter, bool with_text,
+                                                 int width) {
+  std::vector<std::unique_ptr<Drafter>> free;
+  if (with_text) free.push_back(make_suffix_drafter());
+  std::unique_ptr<Drafter> pass;
+  if (drafter != nullptr && drafter->needs_pass()) {
+    pass = std::move(drafter);
+  } else if (drafter != nullptr) {
+    free.push_back(std::move(drafter));
+  }
+  S3D_ASSIGN(const PassCosts costs, pass_costs(engine, pass.get()));
+  return make_auto_speculator(std::move(free), std::move(pass), costs, width);
 }
 
 }  // namespace
@@ -99,15 +118,25 @@ std::vector<OpenDrafter> open_drafters(const Engine& engine) {
   }
   open.push_back({"s3d-untrained", "the floor of s3d: masks without training"});
   open.push_back({"layerskip", "first and last layers, token by token"});
+  open.push_back({"lookup", "n-grams of prompt and answer"});
+  open.push_back({"suffix", "suffix automaton of prompt and answer"});
   return open;
 }
 
 Result<std::unique_ptr<Speculator>> make_speculator(Engine& engine, const SpecSettings& settings) {
   S3D_TRY(settings.check());
-  if (settings.drafter == "off" || settings.drafter == "auto") return std::unique_ptr<Speculator>();
-  S3D_ASSIGN(auto drafter, make_drafter(engine, settings));
-  return make_fixed_speculator(std::move(drafter), settings.draft_rows > 0 ? settings.draft_rows : 3,
-                               settings.draft_width);
+  if (settings.drafter == "off") return std::unique_ptr<Speculator>();
+  SpecSettings named = settings;
+  if (settings.drafter == "auto") {
+    const bool fixed = settings.draft_rows > 0;
+    if (!engine.adapter() && !fixed) return make_planned(engine, nullptr, /*with_text=*/true, settings.draft_width);
+    named.drafter = engine.adapter() ? "s3d" : "suffix";
+  }
+  S3D_ASSIGN(auto drafter, make_drafter(engine, named));
+  if (settings.draft_rows > 0) {
+    return make_fixed_speculator(std::move(drafter), settings.draft_rows, settings.draft_width);
+  }
+  return make_planned(engine, std::move(drafter), settings.drafter == "auto", settings.draft_width);
 }
 
 }  // namespace s3d

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "spec/drafter.h"
+#include "spec/planner.h"
 
 namespace s3d {
 
@@ -34,5 +35,11 @@ class Speculator {
 
 // Always drafts `nodes` tokens with one drafter, up to `width` alternatives for each position. `drafter` is kept.
 std::unique_ptr<Speculator> make_fixed_speculator(std::unique_ptr<Drafter> drafter, int nodes, int width = 1);
+
+// The planner: every round it compares plain decoding, the `free` drafters (which need no pass) and `pass` (may be
+// null), and takes what promises most tokens a second by `costs` and by what it learned of each. `width`: alternatives
+// that `pass` is asked for.
+std::unique_ptr<Speculator> make_auto_speculator(std::vector<std::unique_ptr<Drafter>> free,
+                                                 std::unique_ptr<Drafter> pass, const PassCosts& costs, int width = 1);
 
 }  // namespace s3d
