@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/prompt_file.h"
 #include "model/fingerprint.h"
 #include "train/kept_context.h"
 #include "train/keyed_random.h"
@@ -29,34 +30,11 @@ uint64_t hash_of(const std::vector<TokenId>& tokens) {
   return hash;
 }
 
-// The prompt of one line, or what is wrong with it.
-Result<std::string> prompt_of(const std::string& line, const std::string& where) {
-  if (line[line.find_first_not_of(" \t")] != '{') return line;
-  const json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (object.is_object()) {
-    for (const char* key : {"prompt", "text"}) {
-      if (const auto found = object.find(key); found != object.end() && found->is_string())
-        return found->get<std::string>();
-    }
-    const auto turns = object.find("turns");
-    if (turns != object.end() && turns->is_array() && !turns->empty() && turns->front().is_string()) {
-      return turns->front().get<std::string>();
-    }
-  }
-  return Error{where + ": expected a JSON object with \"prompt\", \"text\" or \"turns\", or a line of text"};
-}
-
 Result<std::vector<std::string>> read_prompts(const std::string& path) {
   std::vector<std::string> prompts;
   if (path.empty()) return prompts;
-  std::ifstream in(path);
-  if (!in) return Error{fmt::format("cannot read the prompts {}", path)};
-  std::string line;
-  for (int number = 1; std::getline(in, line); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    S3D_ASSIGN(std::string prompt, prompt_of(line, fmt::format("{}:{}", path, number)));
-    prompts.push_back(std::move(prompt));
-  }
+  S3D_ASSIGN(std::vector<FilePrompt> all, read_prompt_file(path));
+  for (FilePrompt& prompt : all) prompts.push_back(std::move(prompt.turns.front()));
   return prompts;
 }
 
@@ -325,7 +303,8 @@ class Maker {
     const auto middle = slot.tokens.begin() + static_cast<std::ptrdiff_t>(slot.given);
     S3D_ASSIGN(const int64_t context_at, append_context(slot));
     const std::vector<TokenId> prompt(slot.tokens.begin(), middle), answer(middle, slot.tokens.end());
-    S3D_TRY(output_.append(slot.id, prompt, answer, engine_.tokenizer().decode(answer), context_at));
+    const std::string text = engine_.tokenizer().decode({middle, slot.tokens.end() - (end ? 1 : 0)});
+    S3D_TRY(output_.append(slot.id, prompt, answer, text, context_at));
     ++summary_.written;
     return true;
   }

@@ -26,9 +26,11 @@ process; the medians are printed. Before that, every row of every pass is compar
 Examples:
   s3d bench -m smollm2-135m
   s3d bench -m model.gguf -t 2 --json > bench.json
+  s3d bench spec --help
   S3D_CPU=portable s3d bench -m model.gguf --format csv)";
 
 Status check(Options& o) {
+  if (o.model.engine.model.empty()) return Error{"--model is required"};
   if (o.json) o.format = "json";
   if (o.format != "md" && o.format != "csv" && o.format != "json") {
     return Error{fmt::format("--format must be md, csv or json, got '{}'", o.format)};
@@ -118,6 +120,7 @@ Result<int> run(const Options& o, Console& console) {
 void add_bench(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("bench", "Measure speed and memory")->footer(kFooter);
   auto o = std::make_shared<Options>();
+  o->model.model_is_required = false;  // it is not, for a subcommand
   o->model.add_to(*command);
   const auto number = [&](const char* name, int& value, const char* help) {
     command->add_option(name, value, help)->type_name("N")->capture_default_str();
@@ -130,6 +133,7 @@ void add_bench(CLI::App& app, Program& program) {
       ->capture_default_str();
   command->add_flag("--json", o->json, "The same as --format json");
   on_chosen<Options>(*command, program, o, check, run);
+  add_bench_spec(*command, program);
 }
 
 }  // namespace s3d::cli

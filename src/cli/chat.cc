@@ -5,6 +5,7 @@
 #include "cli/prompt_options.h"
 #include "cli/report.h"
 #include "cli/sampling_options.h"
+#include "cli/spec_options.h"
 
 namespace s3d::cli {
 namespace {
@@ -13,6 +14,7 @@ struct Options {
   ModelOptions model;
   TemplateOptions chat_template;
   SamplingOptions sampling;
+  SpecOptions spec;
   bool no_history = false;
   bool verbose = false;
 };
@@ -29,6 +31,7 @@ Examples:
 Status check(Options& o) {
   S3D_TRY(o.model.check());
   S3D_TRY(o.chat_template.check());
+  S3D_TRY(o.spec.check());
   return o.sampling.check();
 }
 
@@ -36,11 +39,14 @@ Result<int> run(const Options& o, Console& console) {
   S3D_ASSIGN(Engine engine, o.model.load(console));
   S3D_ASSIGN(ChatTemplate chat_template, o.chat_template.create(engine.tokenizer()));
   if (o.verbose) print_setup(engine, console);
+  S3D_ASSIGN(const std::unique_ptr<Speculator> speculator, make_speculator(engine, o.spec.settings));
   ChatSettings settings{.answer = o.sampling.answer,
                         .system = o.chat_template.system,
+                        .show_spec = o.spec.show,
                         .interactive = console.stdin_is_terminal() && console.stdout_is_terminal(),
                         .verbose = o.verbose,
                         .history_path = o.no_history ? "" : chat_history_path()};
+  settings.answer.generate.speculator = speculator.get();
   ChatSession session(engine, std::move(chat_template), std::move(settings), console);
   S3D_TRY(session.run());
   return kExitOk;
@@ -54,6 +60,8 @@ void add_chat(CLI::App& app, Program& program) {
   o->model.add_to(*command);
   o->chat_template.add_to(*command);
   o->sampling.add_to(*command, /*default_max_tokens=*/1024);
+  o->spec.add_to(*command);
+  o->spec.add_show_to(*command);
   command->add_flag("--no-history", o->no_history, "Keep no file of the lines typed");
   command->add_flag("-v,--verbose", o->verbose, "Figures after every answer");
   on_chosen<Options>(*command, program, o, check, run);

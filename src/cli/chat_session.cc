@@ -4,6 +4,7 @@
 
 #include "cli/interrupt.h"
 #include "cli/report.h"
+#include "cli/spec_options.h"
 
 namespace s3d::cli {
 namespace {
@@ -102,7 +103,10 @@ bool ChatSession::command(std::string_view name, const std::string& rest) {
 void ChatSession::ask(const std::string& text) {
   Interrupt::clear();
   last_question_ = text;
-  const auto answer = conversation_.ask(text, settings_.answer, [this](std::string_view part) { console_.text(part); });
+  const auto show = [this](std::string_view part, bool drafted) {
+    console_.text(settings_.show_spec && drafted ? console_.styled_out(Style::kDrafted, part) : std::string(part));
+  };
+  const auto answer = conversation_.ask(text, settings_.answer, show);
   ++settings_.answer.generate.stream;
   if (!answer.ok()) {
     console_.error(answer.error().message);
@@ -117,6 +121,7 @@ void ChatSession::ask(const std::string& text) {
   RunFigures figures;
   figures.peak_rss = peak_resident_bytes();
   last_line_ = closing_line(g, figures);
+  if (const std::string line = spec_line(g.spec); !line.empty()) last_line_ += "\n" + line;
   if (settings_.verbose) console_.note(last_line_);
 }
 

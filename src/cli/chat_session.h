@@ -13,6 +13,7 @@ namespace s3d::cli {
 struct ChatSettings {
   AnswerOptions answer;
   std::string system;
+  bool show_spec = false;  // mark drafted tokens
   bool interactive = false;
   bool verbose = false;
   std::string history_path;

@@ -27,6 +27,8 @@ const char* code(Style style) {
       return "\x1b[1m";
     case Style::kError:
       return "\x1b[1;31m";
+    case Style::kDrafted:
+      return "\x1b[32m";
     case Style::kUser:
       return "\x1b[1;32m";
     case Style::kPlain:

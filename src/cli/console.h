@@ -10,7 +10,7 @@
 namespace s3d::cli {
 
 enum class ColorMode { kAuto, kNever, kAlways };
-enum class Style { kPlain, kDim, kBold, kError, kUser };
+enum class Style { kPlain, kDim, kBold, kError, kUser, kDrafted };
 
 // Thread rule: one thread at a time.
 class Console {

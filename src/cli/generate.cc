@@ -7,6 +7,7 @@
 #include "cli/prompt_options.h"
 #include "cli/report.h"
 #include "cli/sampling_options.h"
+#include "cli/spec_options.h"
 
 namespace s3d::cli {
 namespace {
@@ -16,6 +17,7 @@ struct Options {
   TextSource prompt;
   TemplateOptions chat_template;
   SamplingOptions sampling;
+  SpecOptions spec;
   bool raw = false;
   bool json = false;
   bool verbose = false;
@@ -37,6 +39,7 @@ Status check(Options& o) {
   }
   S3D_TRY(o.model.check());
   S3D_TRY(o.chat_template.check());
+  S3D_TRY(o.spec.check());
   return o.sampling.check();
 }
 
@@ -64,6 +67,7 @@ Json to_json(const Engine& engine, const Options& o, const Answer& answer, const
               {"prompt_tokens", g.timings.prompt_tokens},
               {"prefill_tps", g.timings.prefill_tps()},
               {"decode_tps", g.timings.decode_tps()},
+              {"speculative_decoding", spec_json(g.spec)},
               {"weight_gbps", figures.weight_gbps},
               {"read_gbps", figures.read_gbps},
               {"seed", o.sampling.answer.generate.sampler.seed},
@@ -83,8 +87,10 @@ Result<int> run(const Options& o, Console& console) {
   const Interrupt interrupt;
   AnswerOptions options = o.sampling.answer;
   options.generate.cancelled = Interrupt::requested;
-  const auto show = [&](std::string_view part) {
-    if (!o.json) console.text(part);
+  S3D_ASSIGN(const std::unique_ptr<Speculator> speculator, make_speculator(engine, o.spec.settings));
+  options.generate.speculator = speculator.get();
+  const auto show = [&](std::string_view part, bool drafted) {
+    if (!o.json) console.text(o.spec.show && drafted ? console.styled_out(Style::kDrafted, part) : std::string(part));
   };
   S3D_ASSIGN(const Answer answer, engine.answer(engine.kv().add_sequence(), prompt, options, show));
   const bool ends_line = !answer.text.empty() && answer.text.back() == '\n';
@@ -93,6 +99,7 @@ Result<int> run(const Options& o, Console& console) {
   const RunFigures figures = measure_run(engine, answer.generation.timings);
   if (o.json) console.text(json_text(to_json(engine, o, answer, figures)));
   console.note(closing_line(answer.generation, figures));
+  if (const std::string line = spec_line(answer.generation.spec); !line.empty()) console.note(line);
   if (o.verbose) {
     print_memory(engine, figures.peak_rss, console);
     console.note(fmt::format("finish: {}, seed: {}", finish_reason_name(answer.generation.reason),
@@ -111,6 +118,8 @@ void add_generate(CLI::App& app, Program& program) {
   o->chat_template.add_to(*command);
   command->add_flag("--raw", o->raw, "No chat template: the text is the prompt");
   o->sampling.add_to(*command, /*default_max_tokens=*/256);
+  o->spec.add_to(*command);
+  o->spec.add_show_to(*command);
   command->add_flag("--json", o->json, "One JSON object instead of live text");
   command->add_flag("-v,--verbose", o->verbose, "More figures: memory by purpose, seed, why the answer ended");
   on_chosen<Options>(*command, program, o, check, run);

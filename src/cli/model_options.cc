@@ -6,7 +6,7 @@ namespace s3d::cli {
 
 void ModelOptions::add_model_to(CLI::App& command) {
   command.add_option("-m,--model", engine.model, "GGUF file, or the name of a model in the cache folder")
-      ->required()
+      ->required(model_is_required)
       ->type_name("MODEL");
 }
 
@@ -20,6 +20,10 @@ void ModelOptions::add_to(CLI::App& command) {
           fmt::format("Positions of prompt and answer (default: the model's, at most {})", Engine::kDefaultContext))
       ->type_name("N");
   command.add_option("--kv-type", kv_type, "How keys and values are stored (default: f16)")->type_name("f16|f32|q8_0");
+  command
+      .add_option("--adapter", engine.adapter,
+                  "Draft adapter of the model, or none (default: the one found beside the model or in adapters/)")
+      ->type_name("FILE");
   command.add_option("-b,--batch", engine.max_rows, "Rows of one prefill pass (default: 256)")->type_name("N");
 }
 

@@ -15,6 +15,7 @@ struct ModelOptions {
 
   void add_to(CLI::App& command);
   void add_model_to(CLI::App& command);  // only -m
+  bool model_is_required = true;         // by the parser; a command with subcommands checks that itself
   Status check();
 
   // Loads it, with a progress bar.

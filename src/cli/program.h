@@ -34,7 +34,8 @@ struct Program {
 template <typename Options>
 void on_chosen(CLI::App& command, Program& program, std::shared_ptr<Options> options,
                std::function<Status(Options&)> check, std::function<Result<int>(const Options&, Console&)> action) {
-  command.callback([&program, options, check, action] {
+  command.callback([&command, &program, options, check, action] {
+    if (!command.get_subcommands().empty()) return;  // a subcommand of it was chosen
     const Status checked = check(*options);
     if (!checked.ok()) throw CLI::ValidationError(checked.error().message);
     program.action = [options, action](Console& console) { return action(*options, console); };
@@ -45,6 +46,7 @@ void on_chosen(CLI::App& command, Program& program, std::shared_ptr<Options> opt
 void add_generate(CLI::App& app, Program& program);
 void add_chat(CLI::App& app, Program& program);
 void add_bench(CLI::App& app, Program& program);
+void add_bench_spec(CLI::App& bench, Program& program);
 void add_perplexity(CLI::App& app, Program& program);
 void add_tokenize(CLI::App& app, Program& program);
 void add_inspect(CLI::App& app, Program& program);

@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
+#include "engine/adapter_path.h"
 #include "engine/model_path.h"
 #include "kernels/kernels.h"
+#include "model/fingerprint.h"
 #include "pass/cpu_backend.h"
 
 namespace s3d {
@@ -34,13 +37,40 @@ Result<int> choose_context(const EngineOptions& options, const ModelConfig& conf
   return options.context > 0 ? options.context : std::min(config.context_length, Engine::kDefaultContext);
 }
 
-Result<Model> load_weights(const std::string& path, const EngineOptions& options, int threads) {
+// The adapter that the options name or that is found, or nothing.
+Result<std::optional<Adapter>> load_adapter(const EngineOptions& options, const GgufFile& base,
+                                            const ModelConfig& config) {
+  if (options.adapter == "none") return std::optional<Adapter>();
+  const uint64_t fingerprint = base_fingerprint(base);
+  const std::string path = options.adapter.empty() ? find_adapter(base.path(), fingerprint) : options.adapter;
+  if (path.empty()) return std::optional<Adapter>();
+  S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
+  S3D_ASSIGN(Adapter adapter, open_adapter(std::make_shared<const GgufFile>(std::move(opened)), config, fingerprint));
+  return std::optional(std::move(adapter));
+}
+
+struct Loaded {
+  std::shared_ptr<const Model> model;
+  std::shared_ptr<const PackedAdapter> adapter;
+  std::string adapter_path;
+};
+
+Result<Loaded> load_weights(const std::string& path, const EngineOptions& options, int threads) {
   S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
   const auto file = std::make_shared<const GgufFile>(std::move(opened));
   S3D_ASSIGN(ModelConfig config, read_model_config(*file, options.context));
   S3D_TRY(choose_context(options, config));  // before the slow part
+  S3D_ASSIGN(const std::optional<Adapter> adapter, load_adapter(options, *file, config));
   ThreadPool pool(threads);
-  return load_model(file, std::move(config), pool, options.progress);
+  const std::vector<int32_t> none;
+  S3D_ASSIGN(Model model,
+             load_model(file, std::move(config), pool, options.progress, adapter ? adapter->draft_ids : none));
+  Loaded loaded = {.model = std::make_shared<const Model>(std::move(model)), .adapter = nullptr, .adapter_path = ""};
+  if (adapter) {
+    S3D_ASSIGN(loaded.adapter, PackedAdapter::create(*adapter, *loaded.model, &pool));
+    loaded.adapter_path = adapter->file->path();
+  }
+  return loaded;
 }
 
 // Tokens -> text of one answer.
@@ -49,8 +79,9 @@ class TextStream {
   TextStream(const Tokenizer& tokenizer, const std::vector<std::string>& stops, const OnText& on_text)
       : tokenizer_(tokenizer), stop_(stops), on_text_(on_text) {}
 
-  Next push(TokenId token) {
-    show(stop_.push(utf8_.push(tokenizer_.piece(token))));
+  Next push(NewToken token) {
+    drafted_ = token.drafted;
+    show(stop_.push(utf8_.push(tokenizer_.piece(token.id))));
     return stop_.stopped() ? Next::kStop : Next::kContinue;
   }
 
@@ -64,7 +95,7 @@ class TextStream {
   void show(const std::string& text) {
     if (text.empty()) return;
     text_ += text;
-    if (on_text_) on_text_(text);
+    if (on_text_) on_text_(text, drafted_);
   }
 
   const Tokenizer& tokenizer_;
@@ -72,6 +103,7 @@ class TextStream {
   StopMatcher stop_;
   const OnText& on_text_;
   std::string text_;
+  bool drafted_ = false;  // the last token
 };
 
 }  // namespace
@@ -84,13 +116,15 @@ Result<Engine> Engine::load(const EngineOptions& options) {
   S3D_ASSIGN(const std::string path, find_model(options.model));
   S3D_ASSIGN(const Kernels* kernels, choose_kernels());
   const int threads = options.threads > 0 ? options.threads : usable_cores();
-  S3D_ASSIGN(Model loaded, load_weights(path, options, threads));
-  const auto model = std::make_shared<const Model>(std::move(loaded));
+  S3D_ASSIGN(Loaded loaded, load_weights(path, options, threads));
+  const std::shared_ptr<const Model> model = loaded.model;
   S3D_ASSIGN(Tokenizer tokenizer, Tokenizer::load(*model->file));
   S3D_ASSIGN(const int context, choose_context(options, model->config));
   S3D_ASSIGN(KvCache kv, KvCache::create(model->config, options.kv_type, int64_t{context} * options.sequences));
   S3D_ASSIGN(auto backend, CpuBackend::create(model, threads, kernels, options.max_rows));
   Engine engine(model, std::move(tokenizer), std::move(backend), std::move(kv));
+  engine.adapter_ = std::move(loaded.adapter);
+  engine.adapter_path_ = std::move(loaded.adapter_path);
   engine.context_ = context;
   engine.threads_ = threads;
   return engine;
@@ -100,7 +134,8 @@ MemoryUse Engine::memory() const {
   return {.file = model_->file->file_bytes(),
           .weights = model_->packed_bytes(),
           .kv = kv_.bytes(),
-          .scratch = backend_->scratch_bytes()};
+          .scratch = backend_->scratch_bytes(),
+          .adapter = adapter_ ? adapter_->bytes() : 0};
 }
 
 Result<std::vector<TokenId>> Engine::encode(std::string_view text, bool parse_special) const {
@@ -126,7 +161,7 @@ Result<Answer> Engine::answer(SeqId seq, std::span<const TokenId> prompt, const 
                               const OnText& on_text) {
   TextStream stream(tokenizer_, options.stops, on_text);
   S3D_ASSIGN(Generation generation,
-             generate(seq, prompt, options.generate, [&stream](TokenId token) { return stream.push(token); }));
+             generate(seq, prompt, options.generate, [&stream](NewToken token) { return stream.push(token); }));
   return Answer{.text = stream.finish(), .generation = std::move(generation)};
 }
 

@@ -17,6 +17,7 @@
 #include "file/gguf.h"
 #include "model/weights.h"
 #include "pass/kv_cache.h"
+#include "pass/packed_adapter.h"
 #include "pass/pass.h"
 #include "spec/generate.h"
 #include "text/chat_template.h"
@@ -31,6 +32,7 @@ struct EngineOptions {
   int sequences = 1;                // the KV pool has room for this many sequences of `context` positions
   KvType kv_type = KvType::kF16;    // how keys and values are stored
   int max_rows = 256;               // rows of one pass at most: long prompts run in chunks of this length
+  std::string adapter = "";         // file of the draft adapter; "": the one that is found (find_adapter); "none"
   LoadProgress progress = nullptr;  // called while weights are packed
 };
 
@@ -40,6 +42,7 @@ struct MemoryUse {
   size_t weights;  // packed
   size_t kv;       // the whole pool; pages that were never used take no memory
   size_t scratch;
+  size_t adapter;  // packed; 0 without one
 };
 
 struct AnswerOptions {
@@ -52,8 +55,9 @@ struct Answer {
   Generation generation;  // its tokens include those of a stop string
 };
 
-// Text as it comes: whole characters, never a part of a stop string.
-using OnText = std::function<void(std::string_view text)>;
+// Text as it comes: whole characters, never a part of a stop string. `drafted`: the token that completed it was
+// drafted.
+using OnText = std::function<void(std::string_view text, bool drafted)>;
 
 // Thread rule: one call at a time, except for the const getters.
 class Engine {
@@ -68,6 +72,9 @@ class Engine {
   const Model& model() const { return *model_; }
   const ModelConfig& config() const { return model_->config; }
   const Tokenizer& tokenizer() const { return tokenizer_; }
+  // The draft adapter, or null.
+  const std::shared_ptr<const PackedAdapter>& adapter() const { return adapter_; }
+  const std::string& adapter_path() const { return adapter_path_; }
   Backend& backend() { return *backend_; }
   const Backend& backend() const { return *backend_; }
   KvCache& kv() { return kv_; }
@@ -100,6 +107,8 @@ class Engine {
   Tokenizer tokenizer_;
   std::unique_ptr<Backend> backend_;
   KvCache kv_;
+  std::shared_ptr<const PackedAdapter> adapter_;
+  std::string adapter_path_;
   int context_ = 0;
   int threads_ = 0;
 };

@@ -27,10 +27,10 @@ TEST(EngineTest, TheTextIsThatOfTheTokens) {
   Engine engine = load();
   const std::vector<TokenId> prompt = engine.encode("the in an").value();
   std::string shown;
-  const Answer a =
-      engine
-          .answer(engine.kv().add_sequence(), prompt, answer_options(24), [&](std::string_view part) { shown += part; })
-          .value();
+  const Answer a = engine
+                       .answer(engine.kv().add_sequence(), prompt, answer_options(24),
+                               [&](std::string_view part, bool) { shown += part; })
+                       .value();
   EXPECT_EQ(a.generation.tokens.size(), 24U);
   EXPECT_EQ(a.text, shown);
   EXPECT_EQ(engine.context(), 512);

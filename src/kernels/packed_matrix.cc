@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "base/check.h"
 #include "quant/r16.h"
@@ -44,7 +45,9 @@ void PackedMatrix::Free::operator()(std::byte* p) const {
   munmap(p, bytes);
 }
 
-Result<PackedMatrix> PackedMatrix::pack(ggml_type type, const void* src, size_t rows, size_t cols, ThreadPool* pool) {
+Result<PackedMatrix> PackedMatrix::pack(ggml_type type, const void* src, size_t rows, size_t cols, ThreadPool* pool,
+                                        std::span<const int32_t> order) {
+  S3D_CHECK(order.empty() || order.size() == rows);
   if (!is_supported_weight(type)) {
     return Error{
         std::string("weight type ") + ggml_type_name(type) +
@@ -71,11 +74,19 @@ Result<PackedMatrix> PackedMatrix::pack(ggml_type type, const void* src, size_t 
 
   const size_t row_bytes = ggml_row_size(type, static_cast<int64_t>(cols));
   const auto pack_range = [&](size_t begin, size_t end) {
+    std::vector<std::byte> gathered(order.empty() ? 0 : r16::kRows * row_bytes);
     for (size_t u = begin; u < end; ++u) {
       const size_t row = u * r16::kRows;
       const size_t n = rows - row < r16::kRows ? rows - row : r16::kRows;
-      r16::pack_unit(type, static_cast<const std::byte*>(src) + row * row_bytes, row_bytes, n, cols,
-                     m.data_.get() + u * m.unit_bytes_);
+      const std::byte* from = static_cast<const std::byte*>(src) + row * row_bytes;
+      if (!order.empty()) {
+        for (size_t i = 0; i < n; ++i) {
+          std::memcpy(&gathered[i * row_bytes],
+                      static_cast<const std::byte*>(src) + static_cast<size_t>(order[row + i]) * row_bytes, row_bytes);
+        }
+        from = gathered.data();
+      }
+      r16::pack_unit(type, from, row_bytes, n, cols, m.data_.get() + u * m.unit_bytes_);
     }
   };
   if (pool == nullptr) {

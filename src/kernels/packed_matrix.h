@@ -32,8 +32,10 @@ class PackedMatrix {
 
   // Packs `rows` rows of `cols` values of `type` from `src` (ggml's row-major block layout, each row starting at a
   // multiple of ggml_row_size). Work is shared among the team that calls it when `pool` is not null.
+  // `order`: row r of the result is row order[r] of `src` ([rows] different rows of it); empty: all in their order.
   // Errors: unsupported type, cols not a multiple of the type's block, out of memory.
-  static Result<PackedMatrix> pack(ggml_type type, const void* src, size_t rows, size_t cols, ThreadPool* pool);
+  static Result<PackedMatrix> pack(ggml_type type, const void* src, size_t rows, size_t cols, ThreadPool* pool,
+                                   std::span<const int32_t> order = {});
 
   ggml_type type() const { return type_; }
   size_t rows() const { return rows_; }

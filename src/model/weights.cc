@@ -29,10 +29,10 @@ class Loader {
     return Ok();
   }
 
-  // A whole matrix.
-  Status pack(const std::string& name, PackedMatrix& out) {
+  // A whole matrix; `order` as in PackedMatrix::pack.
+  Status pack(const std::string& name, PackedMatrix& out, std::span<const int32_t> order = {}) {
     S3D_ASSIGN(const Tensor* tensor, file_.tensor(name));
-    S3D_TRY(pack_rows(*tensor, 0, tensor->rows(), out));
+    S3D_TRY(pack_rows(*tensor, 0, tensor->rows(), out, order));
     finished(*tensor);
     return Ok();
   }
@@ -55,10 +55,11 @@ class Loader {
   }
 
  private:
-  Status pack_rows(const Tensor& tensor, int64_t first, int64_t rows, PackedMatrix& out) {
+  Status pack_rows(const Tensor& tensor, int64_t first, int64_t rows, PackedMatrix& out,
+                   std::span<const int32_t> order = {}) {
     const std::byte* data = tensor.data + static_cast<size_t>(first) * ggml_row_size(tensor.type, tensor.cols());
-    auto packed =
-        PackedMatrix::pack(tensor.type, data, static_cast<size_t>(rows), static_cast<size_t>(tensor.cols()), &pool_);
+    auto packed = PackedMatrix::pack(tensor.type, data, static_cast<size_t>(rows), static_cast<size_t>(tensor.cols()),
+                                     &pool_, order);
     if (!packed.ok()) return packed.error().within(fmt::format("{}: tensor \"{}\"", file_.path(), tensor.name));
     out = std::move(*packed);
     return Ok();
@@ -124,6 +125,21 @@ Status load_feed_forward(Loader& loader, const ModelConfig& config, const LayerL
   return loader.read(name("post_ffw_norm.weight"), out.ffn_post_norm);
 }
 
+// All tokens, `first` at the front; empty when there are none.
+std::vector<int32_t> head_order(std::span<const int32_t> first, int vocab_size) {
+  if (first.empty()) return {};
+  std::vector<int32_t> order(first.begin(), first.end());
+  std::vector<bool> taken(static_cast<size_t>(vocab_size));
+  for (const int32_t token : first) {
+    S3D_CHECK(token >= 0 && token < vocab_size && !taken[static_cast<size_t>(token)], "a bad draft vocabulary");
+    taken[static_cast<size_t>(token)] = true;
+  }
+  for (int32_t token = 0; token < vocab_size; ++token) {
+    if (!taken[static_cast<size_t>(token)]) order.push_back(token);
+  }
+  return order;
+}
+
 }  // namespace
 
 size_t Model::packed_bytes() const {
@@ -144,7 +160,7 @@ void Model::embed(int32_t token, float* out) const {
 }
 
 Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig config, ThreadPool& pool,
-                         const LoadProgress& progress) {
+                         const LoadProgress& progress, std::span<const int32_t> head_first) {
   const Family* family = find_family(config.family);
   S3D_CHECK(family != nullptr, "a config of an unknown family");
   S3D_TRY(check_tensors(*file, config, *family));
@@ -159,7 +175,8 @@ Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig confi
     S3D_TRY(load_feed_forward(loader, model.config, family->layout, layer, weights));
   }
   S3D_TRY(loader.read("output_norm.weight", model.output_norm));
-  S3D_TRY(loader.pack(model.config.tied_head ? "token_embd.weight" : "output.weight", model.head));
+  model.head_ids = head_order(head_first, model.config.vocab_size);
+  S3D_TRY(loader.pack(model.config.tied_head ? "token_embd.weight" : "output.weight", model.head, model.head_ids));
   model.file = std::move(file);
   return model;
 }

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,7 @@ struct Model {
   std::vector<LayerWeights> layers;
   std::vector<float> output_norm;  // [d_model]
   PackedMatrix head;               // [vocab, d_model], packed from output.weight or token_embd.weight
+  std::vector<int32_t> head_ids;   // [vocab] token of each row of `head`; empty: row r is token r
   size_t packed_bytes() const;     // all packed matrices: what one full pass reads
 
   // Row `token` of the embedding as floats, times config.embedding_scale; `out`: [d_model].
@@ -45,8 +47,10 @@ struct Model {
 };
 
 // Reads, checks every shape against the config, packs (on `pool`), and releases the mapped pages as it goes, so that
-// peak memory stays near the file's size. Errors name the tensor, the expected and the found shape or type.
+// peak memory stays near the file's size. `head_first`: tokens whose rows come first in the head, so that the head of a
+// draft vocabulary is the beginning of the full one and needs no copy. Errors name the tensor, the expected and the
+// found shape or type.
 Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig config, ThreadPool& pool,
-                         const LoadProgress& progress = {});
+                         const LoadProgress& progress = {}, std::span<const int32_t> head_first = {});
 
 }  // namespace s3d

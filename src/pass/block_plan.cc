@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "pass/packed_adapter.h"
+
 namespace s3d {
 namespace {
 
@@ -21,14 +23,30 @@ Status check_block(const Block& block, const ModelConfig& config, int max_rows) 
   if (head < 0 || tail < 0 || head + tail > config.n_layers) {
     return Error{fmt::format("layers: the first {} and the last {} of {}", head, tail, config.n_layers)};
   }
-  if (block.adapter) return Error{"the block asks for the adapter, but no adapter is loaded"};
+  if (!block.state.empty() && block.state.size() != n) {
+    return Error{
+        fmt::format("a block of {} rows with {} states: expected one for each row, or none", n, block.state.size())};
+  }
+  if (block.adapter == nullptr) return Ok();
+  const AdapterConfig& plan = block.adapter->config();
+  if (plan.head != head || plan.tail != tail) {
+    return Error{
+        fmt::format("a draft pass over layers {} + {}: the adapter is for {} + {}", head, tail, plan.head, plan.tail)};
+  }
   return Ok();
+}
+
+// Masks that may be tokens of the block.
+int masks_of(const Block& block) {
+  return block.adapter == nullptr ? 0 : block.adapter->config().masks;
 }
 
 Status check_row(const Block& block, size_t i, const ModelConfig& config, const KvCache& kv) {
   const Row& row = block.rows[i];
   const auto fail = [&](std::string what) { return Error{fmt::format("row {} of the block: {}", i, what)}; };
-  if (row.token < 0) return fail(fmt::format("token {} is a mask, but no adapter is loaded", row.token));
+  if (row.token < -masks_of(block)) {
+    return fail(fmt::format("token {} is mask {}, but there are {}", row.token, -1 - row.token, masks_of(block)));
+  }
   if (row.token >= config.vocab_size) {
     return fail(fmt::format("token {} is outside the vocabulary of {}", row.token, config.vocab_size));
   }

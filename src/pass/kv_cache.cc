@@ -221,6 +221,17 @@ void KvCache::truncate(SeqId seq, int length) {
   impl_->drop_pages_after(sequence, pages_for(length));
 }
 
+int64_t KvCache::available(SeqId seq, int sequences) const {
+  const Impl::Sequence& sequence = impl_->at(seq);
+  int64_t pages = impl_->free_pages() / std::max(1, sequences);
+  int64_t in_page = int64_t{pages_for(sequence.length)} * kPage - sequence.length;
+  if (in_page > 0 && impl_->shared(sequence.pages[static_cast<size_t>(sequence.length / kPage)])) {
+    if (pages == 0) return 0;  // the page must be copied before it is written
+    --pages;
+  }
+  return in_page + pages * kPage;
+}
+
 Status KvCache::reserve(SeqId seq, int rows) {
   S3D_CHECK(rows >= 0);
   Impl::Sequence& sequence = impl_->at(seq);

@@ -41,6 +41,8 @@ class KvCache {
   int length(SeqId seq) const;           // committed positions
   void truncate(SeqId seq, int length);  // roll back; drops pending rows too
 
+  // Rows that reserve() is sure to grant this sequence while `sequences` of them take their share of the free pages.
+  int64_t available(SeqId seq, int sequences) const;
   // Makes slots [length, length + rows) writable. Error: the pool has no page left (says size and what to raise).
   Status reserve(SeqId seq, int rows);
   // The first `rows` pending slots become committed.

@@ -16,8 +16,10 @@
 
 namespace s3d {
 
+class PackedAdapter;
+
 struct Row {
-  int32_t token;     // >= 0: token id; -1 - j: mask embedding j of the adapter (draft passes only)
+  int32_t token;     // >= 0: token id; -1 - j: mask embedding j of the adapter
   int32_t position;  // its position in the sequence
   int32_t parent;    // row index in this block whose child it is, always smaller than its own; -1: committed context
   SeqId seq;
@@ -39,15 +41,21 @@ enum class Want : uint8_t { kNothing, kLogits };
 struct Block {
   std::span<const Row> rows;  // rows of one sequence need not be adjacent; their order is that of their slots
   LayerSet layers;
-  bool adapter = false;  // run the adapter on mask rows (needs one)
+  // A draft pass: its mask embeddings, LoRA, bridge and draft vocabulary, on every row; `layers` must be its plan.
+  const PackedAdapter* adapter = nullptr;
+  // [n rows] or empty: for the adapter's state injection, the hidden state [d_model], before the output norm, of the
+  // row whose logits chose the last decided token of the row's sequence; null where it is not known.
+  std::span<const float* const> state = {};
   KvUse kv = KvUse::kPending;
   std::span<const Want> want;  // [n rows]: which rows need logits; empty = the last row only
-  bool want_hidden = false;    // also return the last hidden state (before the output norm) of the wanted rows
+  // Also return the last hidden state of the wanted rows: before the output norm; of a draft pass, after it.
+  bool want_hidden = false;
 };
 
 // Views into the backend's memory, valid until its next run().
 struct PassOutput {
-  std::span<const float> logits;  // [n_wanted, vocab]
+  // [n_wanted, vocab]; of a draft pass [n_wanted, draft_size()], without the Markov head's term.
+  std::span<const float> logits;
   std::span<const float> hidden;  // [n_wanted, d_model] if asked, else empty
 };
 
@@ -59,6 +67,10 @@ class Backend {
   // Errors: position beyond the model's context, KV pool empty, token out of range, a block larger than max_rows().
   // After an error no row is pending.
   virtual Result<PassOutput> run(const Block& block, KvCache& kv) = 0;
+
+  // Adds the adapter's Markov term to the logits of a draft pass: logits [previous.size(), draft_size()] += W2 P
+  // rms(E). Nothing without a Markov head. `previous`: the token before each row's.
+  virtual void add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits) = 0;
 
   virtual const ModelConfig& config() const = 0;
   virtual int max_rows() const = 0;          // rows of one block; longer prompts are run in chunks

@@ -18,6 +18,10 @@ class FormatSet {
     for (const PackedMatrix* w : readers) bits_ |= bit(act_format(w->type()));
   }
   void add(FormatSet other) { bits_ |= other.bits_; }
+  friend FormatSet operator|(FormatSet a, FormatSet b) {
+    a.add(b);
+    return a;
+  }
   bool has(ActFormat format) const { return (bits_ & bit(format)) != 0; }
 
  private:

@@ -10,8 +10,11 @@
 #include "base/result.h"
 #include "pass/pass.h"
 #include "spec/sampler.h"
+#include "spec/stats.h"
 
 namespace s3d {
+
+class Speculator;
 
 enum class FinishReason {
   kStop,      // an end token, or the token callback said so
@@ -28,11 +31,18 @@ struct GenerateOptions {
   std::function<bool(int32_t)> is_end = {};  // tokens that end generation (not part of the answer)
   std::function<bool()> cancelled = {};      // asked before every pass, so that a long prompt can be interrupted too
   uint64_t stream = 0;                       // sequence number for the sampler's draws
+  // Drafts for this sequence, or null: plain decoding. It changes no token, only the speed. Not owned.
+  Speculator* speculator = nullptr;
 };
 
 // What the callback of each new token says. The end token is not shown to it.
 enum class Next { kContinue, kStop, kCancel };
-using OnToken = std::function<Next(int32_t token)>;
+struct NewToken {
+  int32_t id;
+  bool drafted;  // it was proposed by a drafter, and accepted
+  operator int32_t() const { return id; }
+};
+using OnToken = std::function<Next(NewToken token)>;
 
 struct Timings {
   int prompt_tokens = 0;
@@ -48,6 +58,7 @@ struct Generation {
   std::vector<int32_t> tokens;  // without the end token
   FinishReason reason = FinishReason::kStop;
   Timings timings;
+  SpecStats spec;
 };
 
 // Runs `prompt` (whose first kv.length(seq) tokens are already committed; the last token must not be) in chunks and
@@ -55,5 +66,15 @@ struct Generation {
 // than the context (says both), settings out of range, KV pool exhausted; what was committed before stays valid.
 Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt,
                             const GenerateOptions& options, const OnToken& on_token = {});
+
+// The same for several sequences whose rounds share their passes. The tokens of each are those of generate(). After an
+// error what was committed stays valid.
+struct BatchItem {
+  SeqId seq = 0;
+  std::vector<int32_t> prompt;
+  GenerateOptions options;
+  OnToken on_token = {};
+};
+Result<std::vector<Generation>> generate_batch(Backend& backend, KvCache& kv, std::span<const BatchItem> items);
 
 }  // namespace s3d

@@ -6,74 +6,21 @@
 #include <string>
 #include <vector>
 
+#include "spec/scripted_backend.h"
+
 namespace s3d {
 namespace {
 
-constexpr int kVocab = 50;
-constexpr int kContext = 100;
-
-ModelConfig tiny_config() {
-  ModelConfig config{};
-  config.n_layers = 2;
-  config.d_model = 64;
-  config.n_heads = config.n_kv_heads = 1;
-  config.head_dim = 64;
-  config.vocab_size = kVocab;
-  config.context_length = kContext;
-  return config;
-}
-
-// A model that answers token t at position p with (t + p) mod kVocab, and keeps the sizes of its passes.
-class ScriptedBackend : public Backend {
- public:
-  Result<PassOutput> run(const Block& block, KvCache& kv) override {
-    if (fail_at_position >= 0 && block.rows.back().position >= fail_at_position) return Error{"scripted failure"};
-    S3D_TRY(kv.reserve(block.rows[0].seq, static_cast<int>(block.rows.size())));
-    passes.push_back(block.rows.size());
-    for (const Row& row : block.rows) {
-      EXPECT_EQ(row.position, kv.length(row.seq) + (&row - block.rows.data()));
-      seen.push_back(row.token);
-    }
-    EXPECT_EQ(block.layers.head, 2);
-    logits_.assign(kVocab, 0.0F);
-    const Row& last = block.rows.back();
-    logits_[static_cast<size_t>(next(last.token, last.position))] = 10;
-    return PassOutput{.logits = logits_, .hidden = {}};
-  }
-
-  static int32_t next(int32_t token, int position) { return (token + position) % kVocab; }
-
-  const ModelConfig& config() const override { return config_; }
-  int max_rows() const override { return 8; }
-  std::string_view isa() const override { return "scripted"; }
-  size_t weight_bytes() const override { return 0; }
-  size_t scratch_bytes() const override { return 0; }
-
-  int fail_at_position = -1;
-  std::vector<size_t> passes;
-  std::vector<int32_t> seen;
-
- private:
-  ModelConfig config_ = tiny_config();
-  std::vector<float> logits_;
-};
+constexpr int kContext = kScriptedContext;
 
 class GenerateTest : public testing::Test {
  protected:
-  GenerateTest() : kv_(KvCache::create(tiny_config(), KvType::kF32, 128).value()), seq_(kv_.add_sequence()) {}
+  GenerateTest() : kv_(KvCache::create(scripted_config(), KvType::kF32, 128).value()), seq_(kv_.add_sequence()) {}
 
   static std::vector<int32_t> expected(std::vector<int32_t> tokens, int n) {
-    const size_t n_prompt = tokens.size();
-    for (int i = 0; i < n; ++i) {
-      tokens.push_back(ScriptedBackend::next(tokens.back(), static_cast<int>(tokens.size()) - 1));
-    }
-    return {tokens.begin() + static_cast<std::ptrdiff_t>(n_prompt), tokens.end()};
+    return ScriptedBackend::expected(std::move(tokens), n);
   }
-  static std::vector<int32_t> prompt(int n) {
-    std::vector<int32_t> out;
-    for (int i = 0; i < n; ++i) out.push_back((i * 7) % kVocab);
-    return out;
-  }
+  static std::vector<int32_t> prompt(int n) { return ScriptedBackend::prompt(n); }
   Result<Generation> run(const std::vector<int32_t>& p, const GenerateOptions& options, const OnToken& on_token = {}) {
     return generate(backend_, kv_, seq_, p, options, on_token);
   }

@@ -9,47 +9,16 @@
 #include <limits>
 #include <string>
 
+#include "spec/softmax.h"
+
 namespace s3d {
 namespace {
 
 using Candidate = Sampler::Candidate;
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-constexpr size_t kLanes = 16;  // independent running maxima or sums: lets the compiler use vectors without reordering
-
-// e^x for x <= 0, within 2 units in the last place; 0 below -87. Written out, and branch-free for the vectorizer:
-// libm's expf takes four times as long over a vocabulary of 150,000, and its last bit depends on the machine, which
-// would let a seed give different text on two of them. Method: x = k ln 2 + r, Taylor polynomial of e^r (Cody, Waite).
-inline float exp_nonpositive(float x) {
-  constexpr float kLog2E = 1.44269504F, kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;
-  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer
-  const float clamped = x > -87.0F ? x : -87.0F;
-  const float shifted = clamped * kLog2E + kRound;
-  const float k = shifted - kRound;
-  const float r = (clamped - k * kLn2High) - k * kLn2Low;
-  float p = 1.0F / 5040.0F;
-  p = p * r + 1.0F / 720.0F;
-  p = p * r + 1.0F / 120.0F;
-  p = p * r + 1.0F / 24.0F;
-  p = p * r + 1.0F / 6.0F;
-  p = p * r + 0.5F;
-  p = p * r + 1.0F;
-  p = p * r + 1.0F;
-  const auto exponent = (static_cast<uint32_t>(std::bit_cast<int32_t>(shifted)) + 127U) << 23U;
-  const float value = p * std::bit_cast<float>(exponent);
-  return x > -87.0F ? value : 0.0F;
-}
-
-// The largest value; NaN is skipped. Minus infinity when nothing else is there.
-float largest_of(std::span<const float> values) {
-  std::array<float, kLanes> best;
-  best.fill(kMinusInfinity);
-  size_t i = 0;
-  for (; i + kLanes <= values.size(); i += kLanes) {
-    for (size_t j = 0; j < kLanes; ++j) best[j] = values[i + j] > best[j] ? values[i + j] : best[j];
-  }
-  for (; i < values.size(); ++i) best[0] = values[i] > best[0] ? values[i] : best[0];
-  return *std::max_element(best.begin(), best.end());
-}
+using softmax::exp_nonpositive;
+using softmax::kLanes;
+using softmax::kMinusInfinity;
+using softmax::largest_of;
 
 int32_t first_with(std::span<const float> values, float wanted) {
   const auto at = std::find(values.begin(), values.end(), wanted);

@@ -1,0 +1,173 @@
+#include "engine/pass_costs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/atomic_file.h"
+#include "base/stopwatch.h"
+#include "engine/engine.h"
+#include "engine/model_path.h"
+#include "model/fingerprint.h"
+
+namespace s3d {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr int kVersion = 1;
+constexpr std::array kWidths = {1, 2, 3, 4, 5, 6, 8, 12, 16};
+constexpr int kContext = 64;  // committed positions before the rows
+
+std::string processor_name() {
+  std::ifstream in("/proc/cpuinfo");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 1);
+  }
+  return "unknown";
+}
+
+// Everything that decides about the costs.
+std::string key_of(Engine& engine, const Drafter* drafter) {
+  return fmt::format("v{} {} {} threads={} isa={} kv={} cpu={} drafter={} {}", kVersion,
+                     fingerprint_text(base_fingerprint(engine.file())), engine.config().n_layers, engine.threads(),
+                     engine.backend().isa(), static_cast<int>(engine.kv().type()), processor_name(),
+                     drafter == nullptr ? "none" : drafter->name(), drafter == nullptr ? 0 : drafter->extra_bytes());
+}
+
+std::string path_of(const std::string& key) {
+  return (fs::path(cache_folder()) / "costs" / fmt::format("{:016x}.json", std::hash<std::string>{}(key))).string();
+}
+
+std::optional<PassCosts> read_costs(const std::string& key) {
+  std::ifstream in(path_of(key));
+  if (!in) return std::nullopt;
+  const json object = json::parse(in, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object() || object.value("key", "") != key) return std::nullopt;
+  try {
+    PassCosts costs;
+    costs.full = object.at("full").get<decltype(costs.full)>();
+    costs.draft = object.at("draft").get<double>();
+    const bool sane = std::all_of(costs.full.begin() + 1, costs.full.end(), [](double s) { return s > 0 && s < 1e6; });
+    if (sane && costs.draft >= 0) return costs;
+  } catch (const json::exception&) {
+  }
+  return std::nullopt;
+}
+
+void write_costs(const std::string& key, const PassCosts& costs) {
+  std::error_code ignored;
+  fs::create_directories(fs::path(path_of(key)).parent_path(), ignored);
+  const std::string text = json({{"key", key}, {"full", costs.full}, {"draft", costs.draft}}).dump(1) + "\n";
+  const Status written = write_file_atomically(path_of(key), std::as_bytes(std::span(text.data(), text.size())));
+  (void)written;  // it is measured again the next time
+}
+
+double median(std::vector<double>& seconds) {
+  const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
+  std::nth_element(seconds.begin(), middle, seconds.end());
+  return *middle;
+}
+
+// Times passes in turns on one sequence of `tokens` that is dropped afterwards.
+class Measure {
+ public:
+  Measure(Engine& engine, Drafter* drafter) : engine_(engine), drafter_(drafter), seq_(engine.kv().add_sequence()) {
+    tokens_.resize(kContext + 1);
+    for (size_t i = 0; i < tokens_.size(); ++i) {
+      tokens_[i] = static_cast<int32_t>(i * 7919 % static_cast<size_t>(engine.config().vocab_size));
+    }
+  }
+  ~Measure() { engine_.kv().remove_sequence(seq_); }
+  Measure(const Measure&) = delete;
+  Measure& operator=(const Measure&) = delete;
+
+  Result<PassCosts> run() {
+    S3D_TRY(full_pass(kContext, nullptr));
+    engine_.kv().commit(seq_, kContext);
+    std::array<std::vector<double>, kWidths.size()> full;
+    std::vector<double> draft;
+    const Stopwatch watch;
+    constexpr int kLeast = 3, kMost = 9;
+    constexpr double kBudget = 0.5;  // seconds, after the least that is needed for a median
+    for (int turn = 0; turn < kMost && (turn <= kLeast || watch.seconds() < kBudget); ++turn) {
+      for (size_t i = 0; i < kWidths.size(); ++i) S3D_TRY(timed_pass(kWidths[i], turn, full[i]));
+      if (drafter_ != nullptr) S3D_TRY(timed_draft(turn, draft));
+    }
+    return curve(full, draft);
+  }
+
+ private:
+  Status full_pass(int n, double* seconds) {
+    const int length = engine_.kv().length(seq_);
+    std::vector<Row> rows;
+    for (int i = 0; i < n; ++i) rows.push_back({tokens_[static_cast<size_t>(i)], length + i, i - 1, seq_});
+    const std::vector<Want> want(rows.size(), Want::kLogits);
+    const Stopwatch watch;
+    S3D_TRY(engine_.backend().run(
+        {.rows = rows, .layers = {.head = engine_.config().n_layers, .tail = 0}, .want = want}, engine_.kv()));
+    if (seconds != nullptr) *seconds = watch.seconds();
+    return Ok();
+  }
+  // The first turn warms up.
+  Status timed_pass(int n, int turn, std::vector<double>& seconds) {
+    double took = 0;
+    S3D_TRY(full_pass(n, &took));
+    engine_.kv().truncate(seq_, kContext);
+    if (turn > 0) seconds.push_back(took);
+    return Ok();
+  }
+  Status timed_draft(int turn, std::vector<double>& seconds) {
+    DraftTree tree;
+    const int depth = drafter_->max_depth();
+    const Stopwatch watch;
+    S3D_TRY(drafter_->draft({.seq = seq_, .tokens = tokens_, .state = {}}, {.nodes = depth, .depth = depth}, tree));
+    if (turn > 0) seconds.push_back(watch.seconds());
+    return Ok();
+  }
+
+  static PassCosts curve(std::array<std::vector<double>, kWidths.size()>& full, std::vector<double>& draft) {
+    PassCosts costs;
+    int before = 1;
+    for (size_t i = 0; i < kWidths.size(); ++i) {
+      const int width = kWidths[i];
+      costs.full[static_cast<size_t>(width)] = median(full[i]);
+      for (int n = before + 1; n < width; ++n) {  // straight lines between what was measured
+        const double share = static_cast<double>(n - before) / (width - before);
+        costs.full[static_cast<size_t>(n)] =
+            costs.full[static_cast<size_t>(before)] * (1 - share) + costs.full[static_cast<size_t>(width)] * share;
+      }
+      before = width;
+    }
+    if (!draft.empty()) costs.draft = median(draft);
+    return costs;
+  }
+
+  Engine& engine_;
+  Drafter* drafter_;
+  SeqId seq_;
+  std::vector<int32_t> tokens_;
+};
+
+}  // namespace
+
+Result<PassCosts> pass_costs(Engine& engine, Drafter* drafter) {
+  const std::string key = key_of(engine, drafter);
+  if (const std::optional<PassCosts> known = read_costs(key)) return *known;
+  if (engine.context() < kContext + PassCosts::kMostRows || engine.backend().max_rows() < kContext) {
+    // Too small to measure: a pass of any width costs the same, which lets drafts be tried and then learned from.
+    PassCosts flat;
+    flat.full.fill(1);
+    flat.draft = drafter == nullptr ? 0 : 0.5;
+    return flat;
+  }
+  S3D_ASSIGN(const PassCosts costs, Measure(engine, drafter).run());
+  write_costs(key, costs);
+  return costs;
+}
+
+}  // namespace s3d

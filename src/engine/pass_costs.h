@@ -1,0 +1,17 @@
+// What passes cost on this machine: measured once for a model, its adapter, the processor and the number of threads,
+// and kept in the cache folder.
+#pragma once
+
+#include "base/result.h"
+#include "spec/planner.h"
+
+namespace s3d {
+
+class Engine;
+
+// From `<cache folder>/costs/…json`, or measured now (about half a second on a small model, two on a large one) and
+// kept there; a file that cannot be written or read is no error. `drafter`: the one whose draft pass is measured too;
+// null: none. Error: a pass failed.
+Result<PassCosts> pass_costs(Engine& engine, Drafter* drafter);
+
+}  // namespace s3d

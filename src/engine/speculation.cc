@@ -1,0 +1,142 @@
+#include "engine/speculation.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "engine/engine.h"
+#include "engine/model_path.h"
+#include "engine/pass_costs.h"
+#include "spec/drafters.h"
+#include "spec/text_drafters.h"
+
+namespace s3d {
+namespace {
+
+constexpr int kSequentialDepth = 4;  // tokens that layerskip and a draft model make at most, a pass each
+
+// The draft model on an engine of its own, with a KV cache for one sequence of the target's context.
+Result<std::unique_ptr<Drafter>> make_second_model(Engine& engine, const std::string& name) {
+  if (name.empty()) return Error{"--spec model needs --draft-model: a smaller model with the same vocabulary"};
+  S3D_ASSIGN(Engine loaded, Engine::load({.model = name, .threads = engine.threads(), .max_rows = 64}));
+  auto second = std::make_shared<Engine>(std::move(loaded));
+  if (second->config().vocab_size != engine.config().vocab_size) {
+    return Error{
+        fmt::format("the draft model {} has {} tokens in its vocabulary, the target {}; a draft model must "
+                    "have the same vocabulary",
+                    name, second->config().vocab_size, engine.config().vocab_size)};
+  }
+  for (const TokenId token : {0, engine.config().vocab_size / 2, engine.config().vocab_size - 1}) {
+    if (second->tokenizer().piece(token) != engine.tokenizer().piece(token)) {
+      return Error{
+          fmt::format("token {} is not the same in the draft model {} and the target; a draft model must have "
+                      "the same vocabulary",
+                      token, name)};
+    }
+  }
+  const MemoryUse memory = second->memory();
+  const std::shared_ptr<Backend> backend(second, &second->backend());
+  const std::shared_ptr<KvCache> kv(second, &second->kv());
+  return make_model_drafter(backend, kv, kSequentialDepth, memory.weights + memory.scratch);
+}
+
+Result<std::unique_ptr<Drafter>> make_drafter(Engine& engine, const SpecSettings& settings) {
+  const int n_layers = engine.config().n_layers;
+  const LayerSet layers = settings.layers.value_or(default_draft_layers(n_layers));
+  if (layers.head + layers.tail > n_layers) {
+    return Error{fmt::format("--draft-layers {}+{}: the model has {} layers", layers.head, layers.tail, n_layers)};
+  }
+  if (settings.drafter == "s3d") {
+    if (engine.adapter()) return make_s3d_drafter(engine.backend(), engine.kv(), engine.adapter());
+    return Error{
+        fmt::format("--spec s3d: no adapter for {} was found; train one with s3d-train, name one with "
+                    "--adapter, or use s3d-untrained or layerskip",
+                    engine.file().path())};
+  }
+  if (settings.drafter == "s3d-untrained") {
+    const int draft_vocab = engine.adapter() ? engine.adapter()->config().draft_vocab : 0;
+    S3D_ASSIGN(auto floor, PackedAdapter::untrained(engine.model(), layers, kSequentialDepth - 1, draft_vocab));
+    return make_s3d_drafter(engine.backend(), engine.kv(), std::move(floor), "s3d-untrained");
+  }
+  if (settings.drafter == "layerskip") {
+    return make_layer_skip_drafter(engine.backend(), engine.kv(), layers, kSequentialDepth);
+  }
+  if (settings.drafter == "lookup") return make_lookup_drafter();
+  if (settings.drafter == "suffix") return make_suffix_drafter();
+  if (settings.drafter == "model") return make_second_model(engine, settings.draft_model);
+  return Error{fmt::format("no drafter '{}'", settings.drafter)};
+}
+
+// A planner over `drafter` (may be null) and, if `with_text`, the drafters that look into the text.
+Result<std::unique_ptr<Speculator>> make_planned(Engine& engine, std::unique_ptr<Drafter> drafter, bool with_text,
+                                                 int width) {
+  std::vector<std::unique_ptr<Drafter>> free;
+  if (with_text) free.push_back(make_suffix_drafter());
+  std::unique_ptr<Drafter> pass;
+  if (drafter != nullptr && drafter->needs_pass()) {
+    pass = std::move(drafter);
+  } else if (drafter != nullptr) {
+    free.push_back(std::move(drafter));
+  }
+  S3D_ASSIGN(const PassCosts costs, pass_costs(engine, pass.get()));
+  return make_auto_speculator(std::move(free), std::move(pass), costs, width);
+}
+
+}  // namespace
+
+std::vector<std::string_view> drafter_names() {
+  return {"off", "auto", "s3d", "s3d-untrained", "layerskip", "lookup", "suffix", "model"};
+}
+
+Status SpecSettings::check() const {
+  const std::vector<std::string_view> names = drafter_names();
+  if (std::find(names.begin(), names.end(), drafter) == names.end()) {
+    return Error{fmt::format("--spec '{}' is not known; expected one of {}", drafter, fmt::join(names, ", "))};
+  }
+  if (draft_rows < 0 || draft_rows > kMaxDraft) {
+    return Error{
+        fmt::format("--draft-rows must be from 1 to {} (0 = the planner chooses), got {}", kMaxDraft, draft_rows)};
+  }
+  if (draft_width < 1 || draft_width > kMaxDraft) {
+    return Error{fmt::format("--draft-width must be from 1 (a chain) to {}, got {}", kMaxDraft, draft_width)};
+  }
+  return Ok();
+}
+
+LayerSet default_draft_layers(int n_layers) {
+  return {.head = std::max(1, n_layers / 10), .tail = std::max(1, 3 * n_layers / 10)};
+}
+
+std::vector<OpenDrafter> open_drafters(const Engine& engine) {
+  std::vector<OpenDrafter> open;
+  if (engine.adapter()) {
+    const AdapterConfig& c = engine.adapter()->config();
+    open.push_back(
+        {"s3d", fmt::format("adapter {}, layers {} + {}, {} masks, {:.1f} MiB", engine.adapter_path(), c.head, c.tail,
+                            c.masks, static_cast<double>(engine.adapter()->bytes()) / (1 << 20))});
+  }
+  open.push_back({"s3d-untrained", "the floor of s3d: masks without training"});
+  open.push_back({"layerskip", "first and last layers, token by token"});
+  open.push_back({"lookup", "n-grams of prompt and answer"});
+  open.push_back({"suffix", "suffix automaton of prompt and answer"});
+  return open;
+}
+
+Result<std::unique_ptr<Speculator>> make_speculator(Engine& engine, const SpecSettings& settings) {
+  S3D_TRY(settings.check());
+  if (settings.drafter == "off") return std::unique_ptr<Speculator>();
+  SpecSettings named = settings;
+  if (settings.drafter == "auto") {
+    const bool fixed = settings.draft_rows > 0;
+    if (!engine.adapter() && !fixed) return make_planned(engine, nullptr, /*with_text=*/true, settings.draft_width);
+    named.drafter = engine.adapter() ? "s3d" : "suffix";
+  }
+  S3D_ASSIGN(auto drafter, make_drafter(engine, named));
+  if (settings.draft_rows > 0) {
+    return make_fixed_speculator(std::move(drafter), settings.draft_rows, settings.draft_width);
+  }
+  return make_planned(engine, std::move(drafter), settings.drafter == "auto", settings.draft_width);
+}
+
+}  // namespace s3d

@@ -1,0 +1,51 @@
+// Which drafters a model has here, by name, and the speculator that a person asked for.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "pass/pass.h"
+#include "spec/speculator.h"
+
+namespace s3d {
+
+class Engine;
+
+struct SpecSettings {
+  static constexpr int kMaxDraft = 15;  // with the last token, 16 rows of a full pass
+
+  // "off"; "auto": the planner takes what pays, drafts or none; or a drafter: "s3d", "s3d-untrained", "layerskip",
+  // "lookup", "suffix", "model".
+  std::string drafter = "auto";
+  int draft_rows = 0;              // tokens drafted and verified each round, 1 to kMaxDraft; 0: the planner chooses
+  int draft_width = 1;             // with draft_rows: alternatives for each position; 1: a chain, more: a tree
+  std::optional<LayerSet> layers;  // kept by "layerskip" and "s3d-untrained"; absent: default_draft_layers()
+  std::string draft_model;         // file or name of the model of "model"
+
+  // Errors name the option and what it may be.
+  Status check() const;
+};
+
+// Every value of SpecSettings::drafter, in the order in which help shows them.
+std::vector<std::string_view> drafter_names();
+
+// A tenth of the layers at the start and three tenths at the end, at least one each: late layers matter more.
+LayerSet default_draft_layers(int n_layers);
+
+// For one sequence at a time; null for "off", and for "auto" where no drafter is open. The engine must outlive it and
+// stay where it is. Errors: a drafter that this model does not have here (says what to do), a draft model that does not
+// fit.
+Result<std::unique_ptr<Speculator>> make_speculator(Engine& engine, const SpecSettings& settings);
+
+// What `auto` would use and what else can be named: lines for people, e.g. "s3d: adapter FILE, 4.1 MiB".
+struct OpenDrafter {
+  std::string name;
+  std::string note;
+};
+std::vector<OpenDrafter> open_drafters(const Engine& engine);
+
+}  // namespace s3d

@@ -1,0 +1,115 @@
+#include "spec/planner.h"
+
+#include <algorithm>
+
+namespace s3d {
+namespace {
+
+constexpr double kOne = 0.05;      // weight of one observation of a pass
+constexpr double kAll = 0.01;      // … for passes of other widths: contexts grow and machines slow down for all alike
+constexpr double kForget = 0.998;  // of counts, at each new one: the last few hundred tokens matter
+constexpr double kPrior = 6;       // observations that the first guess is worth
+
+// What is believed of the drafts at a depth before any was seen: an adapter in training reaches about these.
+constexpr double kFirstChance = 0.6, kLaterChance = 0.5;
+
+}  // namespace
+
+void PassCosts::observe_full(int rows, double seconds) {
+  double& seen = full[static_cast<size_t>(std::min(rows, kMostRows))];
+  if (seen <= 0) return;
+  const double ratio = std::clamp(seconds / seen, 0.5, 2.0);
+  for (double& cost : full) cost *= 1 + kAll * (ratio - 1);
+  seen *= 1 + kOne * (ratio - 1);
+}
+
+void PassCosts::observe_draft(double seconds) {
+  if (draft > 0) draft *= 1 + kOne * (std::clamp(seconds / draft, 0.5, 2.0) - 1);
+}
+
+size_t Calibration::bin_of(float probability) {
+  return static_cast<size_t>(std::clamp(static_cast<int>(probability * kBins), 0, kBins - 1));
+}
+
+double Calibration::chance(float probability, int depth) const {
+  const Bin& bin = bins_[depth_of(depth)][bin_of(probability)];
+  return (bin.hits + kPrior * static_cast<double>(probability) * 0.9) / (bin.count + kPrior);
+}
+
+void Calibration::learn(float probability, int depth, bool accepted) {
+  Bin& bin = bins_[depth_of(depth)][bin_of(probability)];
+  bin.hits = bin.hits * kForget + (accepted ? 1 : 0);
+  bin.count = bin.count * kForget + 1;
+}
+
+double Calibration::chance_at(int depth) const {
+  const Bin& bin = depths_[static_cast<size_t>(std::min<int>(depth, static_cast<int>(depths_.size()) - 1))];
+  return (bin.hits + kPrior * (depth == 0 ? kFirstChance : kLaterChance)) / (bin.count + kPrior);
+}
+
+void Calibration::learn_depth(int depth, double accepted) {
+  // Faster than the bins: a text changes from prose to code within a few lines.
+  constexpr double kForgetDepth = 0.97;
+  Bin& bin = depths_[static_cast<size_t>(std::min<int>(depth, static_cast<int>(depths_.size()) - 1))];
+  bin.hits = bin.hits * kForgetDepth + accepted;
+  bin.count = bin.count * kForgetDepth + 1;
+}
+
+Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const PassCosts& costs,
+                       double extra_seconds, int nodes) {
+  // The chance of the whole path to each node. A child's is never above its parent's, so taking nodes by it, the
+  // earlier of equal ones first, always takes parents first.
+  std::vector<double> path(tree.size());
+  std::vector<size_t> order(tree.size());
+  for (size_t i = 0; i < tree.size(); ++i) {
+    path[i] = chances[i] * (tree[i].parent < 0 ? 1 : path[static_cast<size_t>(tree[i].parent)]);
+    order[i] = i;
+  }
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return path[a] > path[b]; });
+  const size_t most =
+      std::min({tree.size(), static_cast<size_t>(std::max(0, nodes)), static_cast<size_t>(PassCosts::kMostRows - 1)});
+  Selection best;
+  best.rate = 1 / (extra_seconds + costs.of(1));
+  size_t kept = 0;
+  double tokens = 1;
+  for (size_t n = 1; n <= most; ++n) {
+    tokens += path[order[n - 1]];
+    const double rate = tokens / (extra_seconds + costs.of(static_cast<int>(n) + 1));
+    if (rate <= best.rate) continue;
+    best.rate = rate;
+    best.tokens = tokens;
+    kept = n;
+  }
+  std::vector<size_t> chosen(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept));
+  std::sort(chosen.begin(), chosen.end());
+  std::vector<int> place(tree.size(), -1);
+  for (const size_t i : chosen) {
+    place[i] = static_cast<int>(best.tree.size());
+    DraftNode node = tree[i];
+    if (node.parent >= 0) node.parent = place[static_cast<size_t>(node.parent)];
+    best.tree.push_back(node);
+  }
+  return best;
+}
+
+bool DraftGate::open(double expected_rate, double other_rate) {
+  // To open again it must promise two per cent more than what it stays open for.
+  constexpr double kHysteresis = 1.02;
+  const bool worth = expected_rate > other_rate * (open_ ? 1 : kHysteresis);
+  if (worth) {
+    open_ = true;
+    pause_ = kFirstPause;
+    waited_ = 0;
+    return true;
+  }
+  if (open_) {
+    open_ = false;
+    waited_ = 0;
+  }
+  if (++waited_ < pause_) return false;
+  waited_ = 0;
+  pause_ = std::min(2 * pause_, kLongestPause);
+  return true;  // a probe
+}
+
+}  // namespace s3d

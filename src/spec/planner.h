@@ -1,0 +1,74 @@
+// What a round should draft: measured costs of passes, learned chances of drafts, and the choice between them
+// (DESIGN section 6). Nothing here reads a clock: seconds come from outside, so that all of it can be tested.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "spec/drafter.h"
+
+namespace s3d {
+
+// Seconds of passes on this machine, refined while it runs.
+struct PassCosts {
+  static constexpr int kMostRows = 16;
+  std::array<double, kMostRows + 1> full{};  // [n] a full pass of n rows, n = 1 … 16
+  double draft = 0;                          // a draft pass, choosing its tokens included; 0: there is none
+
+  double of(int rows) const { return full[static_cast<size_t>(rows < kMostRows ? rows : kMostRows)]; }
+  // Moves the curve a little towards what was just seen; a pass that took absurdly long (the machine did something
+  // else) counts as twice the expected time at most.
+  void observe_full(int rows, double seconds);
+  void observe_draft(double seconds);
+};
+
+// How often proposals of one drafter come true: by their own probability and depth. Forgets slowly.
+class Calibration {
+ public:
+  // The chance that a node is accepted when its parent was; `depth` 0 for a child of the root.
+  double chance(float probability, int depth) const;
+  void learn(float probability, int depth, bool accepted);
+
+  // The chance that the best proposal of a depth is accepted, before it is known: for choosing whether to draft.
+  double chance_at(int depth) const;
+  void learn_depth(int depth, double accepted);  // 0 or 1, or the chance of a draft that was not verified
+
+ private:
+  static constexpr int kBins = 10, kDepths = 4;
+  struct Bin {
+    double hits = 0, count = 0;
+  };
+  static size_t bin_of(float probability);
+  static size_t depth_of(int depth) { return static_cast<size_t>(depth < kDepths ? depth : kDepths - 1); }
+
+  std::array<std::array<Bin, kBins>, kDepths> bins_{};
+  std::array<Bin, 16> depths_{};
+};
+
+// Of a tree with calibrated chances: the nodes worth a row, and what they are worth.
+struct Selection {
+  DraftTree tree;     // parents before children
+  double tokens = 1;  // expected of the round, the target's own included
+  double rate = 0;    // tokens a second
+};
+
+// Takes the most probable paths first, while that raises tokens / (extra_seconds + costs.full[rows]); at most `nodes`.
+// `chances`: [tree.size()] of each node given its parent.
+Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const PassCosts& costs,
+                       double extra_seconds, int nodes);
+
+// Whether a drafter that costs a pass is worth it, before it is asked. Keeps asking it now and then when it is not.
+class DraftGate {
+ public:
+  // `expected_rate`: tokens a second of a round with it; `other_rate`: of the best round without it.
+  bool open(double expected_rate, double other_rate);
+
+ private:
+  static constexpr int kFirstPause = 8, kLongestPause = 256;  // rounds: a probe costs half a pass, so 0.2 % at the most
+  bool open_ = true;
+  int pause_ = kFirstPause;  // rounds between probes
+  int waited_ = 0;
+};
+
+}  // namespace s3d

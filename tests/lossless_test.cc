@@ -1,0 +1,199 @@
+// Speculation changes no token: every drafter, any number of drafted tokens, chains and trees, threads, batches, types
+// of the KV cache and samplers, against plain decoding, on real models.
+//
+// By default a fixed sample of the matrix runs (its size is told by kSample). S3D_LOSSLESS=full runs all of it, over 40
+// prompts of 128 tokens: hours. A model that scripts/fetch-model has not fetched is skipped.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <memory>
+
+#include "engine/engine.h"
+#include "engine/model_path.h"
+#include "engine/prompt_file.h"
+#include "engine/speculation.h"
+
+namespace s3d {
+namespace {
+
+struct Size {
+  size_t stride;  // every so many configurations
+  size_t prompts;
+  int tokens;
+};
+constexpr Size kSample = {.stride = 311, .prompts = 40, .tokens = 24};
+constexpr Size kFull = {.stride = 1, .prompts = 40, .tokens = 128};
+
+Size chosen_size() {
+  const char* value = std::getenv("S3D_LOSSLESS");
+  return value != nullptr && std::string_view(value) == "full" ? kFull : kSample;
+}
+
+struct Configuration {
+  std::string drafter;
+  int draft_rows, draft_width, batch;
+  size_t sampler;
+};
+
+SamplerSettings sampler_of(size_t index) {
+  switch (index) {
+    case 1:
+      return {.temperature = 1.0F, .seed = 7};
+    case 2:
+      return {.temperature = 0.8F, .top_k = 40, .top_p = 0.9F, .min_p = 0.02F, .seed = 8};
+    case 3:
+      return {.temperature = 0.7F,
+              .repetition_penalty = 1.1F,
+              .presence_penalty = 0.2F,
+              .frequency_penalty = 0.1F,
+              .logit_bias = {{260, 1.5F}, {280, -2.0F}},
+              .seed = 9};
+    default:
+      return {};
+  }
+}
+constexpr size_t kSamplers = 4;
+
+std::vector<Configuration> all_configurations(const Engine& engine) {
+  std::vector<Configuration> out;
+  for (const OpenDrafter& drafter : open_drafters(engine)) {
+    if (drafter.name == "model") continue;  // needs a second file: DraftModel below
+    for (int rows = 0; rows <= 8; ++rows) {
+      for (const int width : {1, 3}) {
+        for (const int batch : {1, 3}) {
+          for (size_t sampler = 0; sampler < kSamplers; ++sampler) {
+            out.push_back({drafter.name, rows, width, batch, sampler});
+          }
+        }
+      }
+    }
+  }
+  return out;
+}
+
+std::vector<std::vector<TokenId>> read_prompts(const Engine& engine, size_t count) {
+  std::vector<std::vector<TokenId>> prompts;
+  const ChatTemplate chat = ChatTemplate::create(engine.tokenizer().chat_template(), "").value();
+  for (const char* file : {"chat", "code", "extraction", "qa", "translation"}) {
+    const std::string path = std::string(S3D_SOURCE_DIR) + "/bench/prompts/" + file + ".jsonl";
+    const std::vector<FilePrompt> all = read_prompt_file(path).value();
+    for (const FilePrompt& prompt : all) {
+      std::vector<TokenId> tokens = engine.encode_chat(chat, {{"user", prompt.turns[0]}}).value();
+      if (tokens.size() < 300) prompts.push_back(std::move(tokens));
+    }
+  }
+  std::vector<std::vector<TokenId>> out;  // evenly from all files
+  for (size_t i = 0; i < count; ++i) out.push_back(prompts[i * prompts.size() / count]);
+  return out;
+}
+
+// An engine and what plain decoding says on it, kept for all configurations.
+class Contest {
+ public:
+  Contest(const std::string& model, int threads, KvType kv_type, const Size& size)
+      : engine_(Engine::load({.model = model, .threads = threads, .context = 512, .sequences = 3, .kv_type = kv_type})
+                    .value()),
+        size_(size),
+        prompts_(read_prompts(engine_, size.prompts)) {}
+
+  const Engine& engine() const { return engine_; }
+  void expect_same(const Configuration& c) {
+    std::vector<std::unique_ptr<Speculator>> speculators;
+    std::vector<BatchItem> items;
+    std::vector<size_t> numbers;
+    for (int i = 0; i < c.batch; ++i) {
+      auto speculator =
+          make_speculator(engine_, {.drafter = c.drafter, .draft_rows = c.draft_rows, .draft_width = c.draft_width});
+      ASSERT_TRUE(speculator.ok()) << speculator.error().message;
+      speculators.push_back(std::move(*speculator));
+      numbers.push_back(next_++ % prompts_.size());
+      items.push_back(item(numbers.back(), c.sampler, speculators.back().get()));
+    }
+    const auto all = generate_batch(engine_.backend(), engine_.kv(), items);
+    ASSERT_TRUE(all.ok()) << all.error().message;
+    for (size_t i = 0; i < items.size(); ++i) {
+      engine_.kv().remove_sequence(items[i].seq);
+      EXPECT_EQ((*all)[i].tokens, plain(numbers[i], c.sampler))
+          << c.drafter << ", " << c.draft_rows << " rows, width " << c.draft_width << ", batch " << c.batch
+          << ", sampler " << c.sampler << ", prompt " << numbers[i] << ", " << engine_.threads() << " threads, KV "
+          << kv_type_name(engine_.kv().type());
+      accepted += (*all)[i].spec.num_accepted_tokens;
+    }
+  }
+
+  int64_t accepted = 0;
+
+ private:
+  BatchItem item(size_t prompt, size_t sampler, Speculator* speculator) {
+    return {.seq = engine_.kv().add_sequence(),
+            .prompt = prompts_[prompt],
+            .options = {.sampler = sampler_of(sampler),
+                        .max_tokens = size_.tokens,
+                        .is_end = [this](int32_t token) { return engine_.tokenizer().is_end(token); },
+                        .stream = prompt,
+                        .speculator = speculator}};
+  }
+  const std::vector<int32_t>& plain(size_t prompt, size_t sampler) {
+    auto& known = plain_[{prompt, sampler}];
+    if (known.empty()) {
+      const BatchItem alone = item(prompt, sampler, nullptr);
+      known = engine_.generate(alone.seq, alone.prompt, alone.options).value().tokens;
+      engine_.kv().remove_sequence(alone.seq);
+    }
+    return known;
+  }
+
+  Engine engine_;
+  Size size_;
+  std::vector<std::vector<TokenId>> prompts_;
+  std::map<std::pair<size_t, size_t>, std::vector<int32_t>> plain_;
+  size_t next_ = 0;
+};
+
+class Lossless : public testing::TestWithParam<const char*> {};
+
+TEST_P(Lossless, SpeculationChangesNoToken) {
+  if (!find_model(GetParam()).ok()) GTEST_SKIP() << GetParam() << " is absent: scripts/fetch-model " << GetParam();
+  const Size size = chosen_size();
+  size_t number = 0, run = 0;
+  for (const int threads : {2, 1, 3, 4}) {
+    for (const KvType kv_type : {KvType::kF16, KvType::kQ8_0}) {
+      Contest contest(GetParam(), threads, kv_type, size);
+      for (const Configuration& c : all_configurations(contest.engine())) {
+        if (number++ % size.stride != 0) continue;
+        contest.expect_same(c);
+        ++run;
+        if (HasFatalFailure()) return;
+      }
+      EXPECT_GT(contest.accepted, 0) << "no draft was ever accepted: nothing was tested";
+    }
+  }
+  RecordProperty("configurations", static_cast<int>(run));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Lossless, testing::Values("smollm2-135m", "qwen2.5-coder-0.5b"),
+                         [](const auto& info) { return info.index == 0 ? "SmolLM2" : "QwenCoder"; });
+
+TEST(LosslessDraftModel, ASecondModelChangesNoToken) {
+  // The model drafts for itself through a second copy: every draft is right, or the two copies are not independent.
+  if (!find_model("smollm2-135m").ok()) GTEST_SKIP() << "smollm2-135m is absent: scripts/fetch-model smollm2-135m";
+  Engine engine = Engine::load({.model = "smollm2-135m", .threads = 2, .context = 256}).value();
+  const std::vector<TokenId> prompt = engine.encode("The tide comes in twice a day, and the").value();
+  const auto text = [&](Speculator* speculator) {
+    const SeqId seq = engine.kv().add_sequence();
+    Generation g = engine.generate(seq, prompt, {.max_tokens = 40, .speculator = speculator}).value();
+    engine.kv().remove_sequence(seq);
+    return g;
+  };
+  auto speculator = make_speculator(engine, {.drafter = "model", .draft_rows = 3, .draft_model = "smollm2-135m"});
+  ASSERT_TRUE(speculator.ok()) << speculator.error().message;
+  const Generation drafted = text(speculator->get());
+  EXPECT_EQ(drafted.tokens, text(nullptr).tokens);
+  // An end inside a draft leaves the rest of it unused; what was looked at was right.
+  for (const double rate : drafted.spec.acceptance_by_depth()) EXPECT_DOUBLE_EQ(rate, 1.0);
+}
+
+}  // namespace
+}  // namespace s3d
