@@ -28,6 +28,9 @@ foreach(part ${s3d_parts})
     FILES_MATCHING PATTERN "*.h" PATTERN "*-inl.h" EXCLUDE PATTERN "*test*" EXCLUDE PATTERN "simde" EXCLUDE)
 endforeach()
 
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/adapters/ DESTINATION ${CMAKE_INSTALL_DATADIR}/s3d/adapters
+  FILES_MATCHING PATTERN "*.gguf")
+
 set(s3d_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/s3d)
 install(EXPORT s3dTargets NAMESPACE s3d:: DESTINATION ${s3d_package_dir})
 if(s3d_ggml_bundled)

@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 constexpr std::array kWidths = {1, 2, 3, 4, 5, 6, 8, 12, 16};
 constexpr int kContext = 64;  // committed positions before the rows
 
@@ -51,9 +51,9 @@ std::optional<PassCosts> read_costs(const std::string& key) {
   try {
     PassCosts costs;
     costs.full = object.at("full").get<decltype(costs.full)>();
-    costs.draft = object.at("draft").get<double>();
+    costs.draft = object.at("draft").get<decltype(costs.draft)>();
     const bool sane = std::all_of(costs.full.begin() + 1, costs.full.end(), [](double s) { return s > 0 && s < 1e6; });
-    if (sane && costs.draft >= 0) return costs;
+    if (sane) return costs;
   } catch (const json::exception&) {
   }
   return std::nullopt;
@@ -90,13 +90,13 @@ class Measure {
     S3D_TRY(full_pass(kContext, nullptr));
     engine_.kv().commit(seq_, kContext);
     std::array<std::vector<double>, kWidths.size()> full;
-    std::vector<double> draft;
+    std::vector<std::vector<double>> draft(drafter_ == nullptr ? 0 : static_cast<size_t>(drafter_->max_depth()));
     const Stopwatch watch;
     constexpr int kLeast = 3, kMost = 9;
     constexpr double kBudget = 0.5;  // seconds, after the least that is needed for a median
     for (int turn = 0; turn < kMost && (turn <= kLeast || watch.seconds() < kBudget); ++turn) {
       for (size_t i = 0; i < kWidths.size(); ++i) S3D_TRY(timed_pass(kWidths[i], turn, full[i]));
-      if (drafter_ != nullptr) S3D_TRY(timed_draft(turn, draft));
+      for (size_t d = 0; d < draft.size(); ++d) S3D_TRY(timed_draft(static_cast<int>(d) + 1, turn, draft[d]));
     }
     return curve(full, draft);
   }
@@ -121,16 +121,16 @@ class Measure {
     if (turn > 0) seconds.push_back(took);
     return Ok();
   }
-  Status timed_draft(int turn, std::vector<double>& seconds) {
+  Status timed_draft(int depth, int turn, std::vector<double>& seconds) {
     DraftTree tree;
-    const int depth = drafter_->max_depth();
     const Stopwatch watch;
     S3D_TRY(drafter_->draft({.seq = seq_, .tokens = tokens_, .state = {}}, {.nodes = depth, .depth = depth}, tree));
     if (turn > 0) seconds.push_back(watch.seconds());
     return Ok();
   }
 
-  static PassCosts curve(std::array<std::vector<double>, kWidths.size()>& full, std::vector<double>& draft) {
+  static PassCosts curve(std::array<std::vector<double>, kWidths.size()>& full,
+                         std::vector<std::vector<double>>& draft) {
     PassCosts costs;
     int before = 1;
     for (size_t i = 0; i < kWidths.size(); ++i) {
@@ -143,7 +143,7 @@ class Measure {
       }
       before = width;
     }
-    if (!draft.empty()) costs.draft = median(draft);
+    for (size_t d = 0; d < std::min(draft.size(), costs.draft.size() - 1); ++d) costs.draft[d + 1] = median(draft[d]);
     return costs;
   }
 
@@ -162,7 +162,7 @@ Result<PassCosts> pass_costs(Engine& engine, Drafter* drafter) {
     // Too small to measure: a pass of any width costs the same, which lets drafts be tried and then learned from.
     PassCosts flat;
     flat.full.fill(1);
-    flat.draft = drafter == nullptr ? 0 : 0.5;
+    flat.draft.fill(0.5);
     return flat;
   }
   S3D_ASSIGN(const PassCosts costs, Measure(engine, drafter).run());

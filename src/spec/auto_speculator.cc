@@ -41,20 +41,12 @@ class AutoSpeculator : public Speculator {
 
   Status propose(const DraftContext& context, const DraftLimits& limits, DraftTree& tree) override {
     active_ = nullptr;
-    drafted_ = false;
+    drafted_depth_ = 0;
     Selection best;
     best.rate = 1 / costs_.of(1);
     for (Arm& arm : free_) S3D_TRY(consider(arm, context, limits, 0, best));
     const bool possible = pass_.drafter != nullptr && limits.nodes > 0 && limits.depth > 0;
-    if (possible && gate_.open(expected_rate(limits), best.rate)) {
-      // Its cost is spent from here on, whatever is verified.
-      drafted_ = true;
-      active_ = nullptr;
-      best = {};
-      best.rate = 1 / (costs_.draft + costs_.of(1));
-      S3D_TRY(consider(pass_, context, limits, costs_.draft, best));
-      if (active_ == nullptr) pass_.calibration.learn_depth(0, first_chance_);
-    }
+    if (possible) S3D_TRY(consider_pass(context, limits, best));
     tree = std::move(best.tree);
     return Ok();
   }
@@ -63,7 +55,7 @@ class AutoSpeculator : public Speculator {
     if (result.verify_rows == 1 + static_cast<int>(tree.size())) {
       costs_.observe_full(result.verify_rows, result.verify_seconds);
     }
-    if (drafted_) costs_.observe_draft(result.draft_seconds);
+    if (drafted_depth_ > 0) costs_.observe_draft(drafted_depth_, result.draft_seconds);
     if (active_ == nullptr) return;
     const std::vector<int> depths = depths_of(tree);
     std::vector<bool> on_path(tree.size());
@@ -100,17 +92,23 @@ class AutoSpeculator : public Speculator {
     return Ok();
   }
 
-  // What a draft of the pass drafter is worth before it is made: a chain with the usual chances.
-  double expected_rate(const DraftLimits& limits) const {
-    const int depth = std::min(limits.depth, pass_.drafter->max_depth());
-    DraftTree chain;
-    std::vector<double> chances;
-    for (int j = 0; j < depth; ++j) {
-      chain.push_back({0, j - 1, 1});
-      chances.push_back(pass_.calibration.chance_at(j));
-    }
-    const Selection selection = select_nodes(chain, chances, costs_, costs_.draft, limits.nodes);
-    return selection.tree.empty() ? 0 : selection.rate;
+  // The drafter that costs a pass: asked if the usual chances promise more than `best`, or now and then to see.
+  Status consider_pass(const DraftContext& context, const DraftLimits& limits, Selection& best) {
+    const int most = std::min(limits.depth, pass_.drafter->max_depth());
+    const DraftDepth expected = best_depth(pass_.calibration, costs_, most, limits.nodes);
+    if (!gate_.open(expected.rate, best.rate)) return Ok();
+    // Its cost is spent from here on, whatever is verified.
+    drafted_depth_ = std::max(1, expected.depth);
+    const double seconds = costs_.draft[static_cast<size_t>(drafted_depth_)];
+    active_ = nullptr;
+    best = {};
+    best.rate = 1 / (seconds + costs_.of(1));
+    DraftLimits mine = limits;
+    mine.depth = drafted_depth_;
+    S3D_TRY(consider(pass_, context, mine, seconds, best));
+    if (active_ == nullptr) pass_.calibration.learn_depth(0, first_chance_);
+    pass_.calibration.learn_undrafted(drafted_depth_);
+    return Ok();
   }
 
   void learn_depths(const std::vector<int>& depths, size_t accepted) {
@@ -126,7 +124,7 @@ class AutoSpeculator : public Speculator {
   Arm pass_;
   DraftGate gate_;
   Arm* active_ = nullptr;  // whose tree is verified in this round
-  bool drafted_ = false;   // the pass drafter ran in this round
+  int drafted_depth_ = 0;  // of the pass drafter's draft in this round; 0: it was not asked
   double first_chance_ = 0;
   DraftTree scratch_;
 };

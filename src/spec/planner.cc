@@ -23,8 +23,12 @@ void PassCosts::observe_full(int rows, double seconds) {
   seen *= 1 + kOne * (ratio - 1);
 }
 
-void PassCosts::observe_draft(double seconds) {
-  if (draft > 0) draft *= 1 + kOne * (std::clamp(seconds / draft, 0.5, 2.0) - 1);
+void PassCosts::observe_draft(int depth, double seconds) {
+  double& seen = draft[static_cast<size_t>(std::min(depth, kMostRows))];
+  if (seen <= 0) return;
+  const double ratio = std::clamp(seconds / seen, 0.5, 2.0);
+  for (double& cost : draft) cost *= 1 + kAll * (ratio - 1);
+  seen *= 1 + kOne * (ratio - 1);
 }
 
 size_t Calibration::bin_of(float probability) {
@@ -53,6 +57,13 @@ void Calibration::learn_depth(int depth, double accepted) {
   Bin& bin = depths_[static_cast<size_t>(std::min<int>(depth, static_cast<int>(depths_.size()) - 1))];
   bin.hits = bin.hits * kForgetDepth + accepted;
   bin.count = bin.count * kForgetDepth + 1;
+}
+
+void Calibration::learn_undrafted(int first) {
+  constexpr double kShare = 0.9;  // deeper drafts are right a little less often
+  for (int depth = std::max(1, first); depth < static_cast<int>(depths_.size()); ++depth) {
+    learn_depth(depth, kShare * chance_at(depth - 1));
+  }
 }
 
 Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const PassCosts& costs,
@@ -88,6 +99,19 @@ Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances
     DraftNode node = tree[i];
     if (node.parent >= 0) node.parent = place[static_cast<size_t>(node.parent)];
     best.tree.push_back(node);
+  }
+  return best;
+}
+
+DraftDepth best_depth(const Calibration& calibration, const PassCosts& costs, int most, int nodes) {
+  DraftDepth best;
+  DraftTree chain;
+  std::vector<double> chances;
+  for (int depth = 1; depth <= std::min(most, PassCosts::kMostRows); ++depth) {
+    chain.push_back({0, depth - 2, 1});
+    chances.push_back(calibration.chance_at(depth - 1));
+    const Selection s = select_nodes(chain, chances, costs, costs.draft[static_cast<size_t>(depth)], nodes);
+    if (!s.tree.empty() && s.rate > best.rate) best = {depth, s.rate};
   }
   return best;
 }

@@ -14,13 +14,14 @@ namespace s3d {
 struct PassCosts {
   static constexpr int kMostRows = 16;
   std::array<double, kMostRows + 1> full{};  // [n] a full pass of n rows, n = 1 … 16
-  double draft = 0;                          // a draft pass, choosing its tokens included; 0: there is none
+  // [d] a draft of depth d, choosing its tokens included; 0 where there is none. Rows of a draft pass are not free.
+  std::array<double, kMostRows + 1> draft{};
 
   double of(int rows) const { return full[static_cast<size_t>(rows < kMostRows ? rows : kMostRows)]; }
   // Moves the curve a little towards what was just seen; a pass that took absurdly long (the machine did something
   // else) counts as twice the expected time at most.
   void observe_full(int rows, double seconds);
-  void observe_draft(double seconds);
+  void observe_draft(int depth, double seconds);
 };
 
 // How often proposals of one drafter come true: by their own probability and depth. Forgets slowly.
@@ -33,6 +34,9 @@ class Calibration {
   // The chance that the best proposal of a depth is accepted, before it is known: for choosing whether to draft.
   double chance_at(int depth) const;
   void learn_depth(int depth, double accepted);  // 0 or 1, or the chance of a draft that was not verified
+  // Depths from `first` on were not drafted: what is believed of them follows the depth before, so that they are tried
+  // again when a text becomes easier.
+  void learn_undrafted(int first);
 
  private:
   static constexpr int kBins = 10, kDepths = 4;
@@ -43,7 +47,7 @@ class Calibration {
   static size_t depth_of(int depth) { return static_cast<size_t>(depth < kDepths ? depth : kDepths - 1); }
 
   std::array<std::array<Bin, kBins>, kDepths> bins_{};
-  std::array<Bin, 16> depths_{};
+  std::array<Bin, PassCosts::kMostRows> depths_{};
 };
 
 // Of a tree with calibrated chances: the nodes worth a row, and what they are worth.
@@ -57,6 +61,13 @@ struct Selection {
 // `chances`: [tree.size()] of each node given its parent.
 Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const PassCosts& costs,
                        double extra_seconds, int nodes);
+
+// How deep a draft by a pass should go, by the usual chances, and what the round is then worth.
+struct DraftDepth {
+  int depth = 0;
+  double rate = 0;  // tokens a second
+};
+DraftDepth best_depth(const Calibration& calibration, const PassCosts& costs, int most, int nodes);
 
 // Whether a drafter that costs a pass is worth it, before it is asked. Keeps asking it now and then when it is not.
 class DraftGate {

@@ -8,11 +8,11 @@
 namespace s3d {
 namespace {
 
-// The curve of smollm2-135m on two Zen 3 cores, in one-row passes, and a draft pass of 0.45.
+// The curve of smollm2-135m on two Zen 3 cores, in one-row passes, and draft passes of 0.45 of it.
 PassCosts real_costs() {
   PassCosts costs;
   costs.full = {0, 1, 1.08, 1.33, 1.59, 1.85, 2.31, 2.58, 2.80, 3.18, 3.26, 3.82, 3.94, 4.16, 4.57, 4.70, 5.09};
-  costs.draft = 0.45;
+  for (size_t depth = 1; depth <= 4; ++depth) costs.draft[depth] = 0.45 * costs.full[depth];
   return costs;
 }
 
@@ -77,9 +77,11 @@ class ChanceDrafter : public Drafter {
   Status draft(const DraftContext&, const DraftLimits& limits, DraftTree& tree) override {
     tree = chain(std::min(limits.nodes, limits.depth), 0.7F);
     ++drafts;
+    depth = limits.depth;
     return Ok();
   }
   int drafts = 0;
+  int depth = 0;  // of the last draft
 
  private:
   int depth_;
@@ -96,7 +98,7 @@ double simulate(Speculator& speculator, const ChanceDrafter& drafter, int rounds
     const int before = drafter.drafts;
     EXPECT_TRUE(speculator.propose({.seq = 0, .tokens = text, .state = {}}, {.nodes = 15, .depth = 15}, tree).ok());
     RoundResult result;
-    result.draft_seconds = drafter.drafts > before ? truth.draft : 0;
+    result.draft_seconds = drafter.drafts > before ? truth.draft[static_cast<size_t>(drafter.depth)] : 0;
     result.verify_rows = 1 + static_cast<int>(tree.size());
     result.verify_seconds = truth.of(result.verify_rows);
     for (size_t d = 0; d < tree.size(); ++d) {
@@ -117,7 +119,7 @@ double best_fixed(const std::function<double(int)>& chance, int depth) {
   for (int n = 1; n <= depth; ++n) {
     path *= chance(n - 1);
     tokens += path;
-    best = std::max(best, tokens / (costs.draft + costs.of(n + 1)));
+    best = std::max(best, tokens / (costs.draft[static_cast<size_t>(n)] + costs.of(n + 1)));
   }
   return best;
 }
