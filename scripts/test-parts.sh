@@ -67,3 +67,9 @@ part_tidy() {
   ((status)) && grep -E 'warning:|error:' "$logs/tidy" | sort -u | head -n 100
   return "$status"
 }
+
+# libtorch's headers are slow to compile: the trainer's own tests only.
+part_train() {
+  scripts/setup-train || return 1
+  build_quietly -d build-train -t train_tests -- -DS3D_TRAIN=ON && run_ctest train build-train --label-regex train
+}

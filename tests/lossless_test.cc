@@ -58,8 +58,7 @@ constexpr size_t kSamplers = 4;
 
 std::vector<Configuration> all_configurations(const Engine& engine) {
   std::vector<Configuration> out;
-  for (const OpenDrafter& drafter : open_drafters(engine)) {
-    if (drafter.name == "model") continue;  // needs a second file: DraftModel below
+  for (const OpenDrafter& drafter : open_drafters(engine.adapter_path())) {
     for (int rows = 0; rows <= 8; ++rows) {
       for (const int width : {1, 3}) {
         for (const int batch : {1, 3}) {

@@ -1,6 +1,7 @@
 #include "train/anchors.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 #include "train/keyed_random.h"
@@ -22,15 +23,56 @@ std::vector<int> all_anchors(const Sequence& sequence) {
   return out;
 }
 
-AnchorPlan::AnchorPlan(const Dataset& data, int per_group, int groups_per_step, uint64_t seed)
-    : data_(data), per_group_(per_group), groups_per_step_(groups_per_step), seed_(seed) {
-  int64_t groups = 0;
+RowPlan::RowPlan(std::vector<double> weights, bool sampled, int full_groups, uint64_t seed)
+    : shares_(weights.size()), full_groups_(full_groups), seed_(seed) {
+  // A step of r rows has 1 / r of its anchors' weight in each row. For row j to weigh w_j in all, the steps of r rows
+  // must be a share of r (w_{r-1} - w_r).
+  weights.push_back(0);
+  double sum = 0;
+  for (size_t r = 1; r <= shares_.size(); ++r) {
+    shares_[r - 1] = sampled ? static_cast<double>(r) * (weights[r - 1] - weights[r]) : r == shares_.size();
+    sum += shares_[r - 1];
+  }
+  for (double& share : shares_) share /= sum;
+}
+
+int RowPlan::rows(int64_t step) const {
+  double left = uniform(keyed(seed_, 0x707, step));
+  for (size_t r = 1; r < shares_.size(); ++r) {
+    left -= shares_[r - 1];
+    if (left < 0) return static_cast<int>(r);
+  }
+  return static_cast<int>(shares_.size());
+}
+
+int RowPlan::groups(int rows) const {
+  return static_cast<int>(std::lround(static_cast<double>(full_groups_) * static_cast<double>(shares_.size()) / rows));
+}
+
+double RowPlan::mean_groups() const {
+  double mean = 0;
+  for (size_t r = 1; r <= shares_.size(); ++r) mean += shares_[r - 1] * groups(static_cast<int>(r));
+  return mean;
+}
+
+AnchorPlan::AnchorPlan(const Dataset& data, int per_group, RowPlan rows, uint64_t seed)
+    : data_(data), per_group_(per_group), rows_(std::move(rows)), seed_(seed) {
   for (const Sequence& sequence : data.sequences) {
     const int anchors = std::max(0, sequence.answer_length() - 1);
     anchors_per_epoch_ += anchors;
-    groups += (anchors + per_group - 1) / per_group;
+    groups_per_epoch_ += (anchors + per_group - 1) / per_group;
   }
-  steps_per_epoch_ = std::max<int64_t>(1, groups / groups_per_step);
+}
+
+int64_t AnchorPlan::first_group(int64_t step) {
+  while (static_cast<int64_t>(firsts_.size()) <= step) {
+    firsts_.push_back(firsts_.back() + rows_.groups(rows_.rows(static_cast<int64_t>(firsts_.size()) - 1)));
+  }
+  return firsts_[static_cast<size_t>(step)];
+}
+
+int64_t AnchorPlan::anchors_before(int64_t step) {
+  return first_group(step) * per_group_;
 }
 
 void AnchorPlan::make_epoch(int64_t epoch) {
@@ -52,17 +94,18 @@ void AnchorPlan::make_epoch(int64_t epoch) {
 }
 
 std::vector<AnchorGroup> AnchorPlan::step(int64_t step) {
-  const int64_t epoch = step / steps_per_epoch_;
-  if (epoch != epoch_) make_epoch(epoch);
-  const auto begin = static_cast<size_t>(step % steps_per_epoch_) * static_cast<size_t>(groups_per_step_);
-  const size_t end = std::min(groups_.size(), begin + static_cast<size_t>(groups_per_step_));
-  return {groups_.begin() + static_cast<std::ptrdiff_t>(begin), groups_.begin() + static_cast<std::ptrdiff_t>(end)};
+  std::vector<AnchorGroup> out;
+  for (int64_t i = first_group(step); i < first_group(step + 1); ++i) {
+    if (i / groups_per_epoch_ != epoch_) make_epoch(i / groups_per_epoch_);
+    out.push_back(groups_[static_cast<size_t>(i % groups_per_epoch_)]);
+  }
+  return out;
 }
 
 TrainingBatch make_batch(const Dataset& data, const ContextStore& store, const AdapterConfig& config,
-                         const std::vector<AnchorGroup>& groups, int per_group, torch::Device device) {
+                         const std::vector<AnchorGroup>& groups, int per_group, torch::Device device, int rows) {
   const auto s = static_cast<int64_t>(groups.size());
-  const int64_t rows = config.masks + 1;
+  if (rows == 0) rows = config.masks + 1;
   std::vector<int64_t> positions, tokens, targets, previous;
   TrainingBatch batch;
   int64_t context = 1;
@@ -88,11 +131,13 @@ TrainingBatch make_batch(const Dataset& data, const ContextStore& store, const A
   };
   batch.draft.sequences = s;
   batch.draft.anchors = per_group;
+  batch.draft.rows = rows;
   batch.draft.positions = longs(positions, {s, per_group});
   batch.draft.tokens = longs(tokens, {s, per_group});
   batch.targets = longs(targets, {s * per_group, rows});
   batch.previous = longs(previous, {s * per_group, rows});
   if (config.state_rank > 0) batch.draft.state = store.state(batch.sequences, batch.draft.positions);
+  batch.draft.context_length = context;
   batch.draft.context = [&store, sequences = batch.sequences, context](int kept_layer) {
     return store.context(kept_layer, sequences, context);
   };

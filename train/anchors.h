@@ -19,29 +19,50 @@ struct AnchorGroup {
   std::vector<int> positions;  // distinct, ascending; at most `per_group` of them
 };
 
+// How many rows of its anchors a step trains. Later rows matter less, because they count only when the earlier ones are
+// right. With weights w_0 >= w_1 >= … a loss can weigh every row, and pay for all of them; or it can leave out the
+// later rows of most anchors and weigh what is left equally, which has the same expected gradient for each anchor at a
+// part of the cost. The steps are of (nearly) the same number of rows: the fewer rows an anchor has, the more anchors.
+class RowPlan {
+ public:
+  // `weights`: of rows 0, 1, …, not increasing. `sampled` false: every step trains all rows.
+  RowPlan(std::vector<double> weights, bool sampled, int full_groups, uint64_t seed);
+
+  int rows(int64_t step) const;  // a function of seed and step
+  int groups(int rows) const;    // of a step with so many rows
+  double mean_groups() const;    // of a step, expected
+
+ private:
+  std::vector<double> shares_;  // [rows - 1] of all steps
+  int full_groups_;             // of a step with all rows
+  uint64_t seed_;
+};
+
 // Every anchor of every answer once an epoch: each sequence's anchors are shuffled anew and cut into groups of
-// `per_group`, and the groups of all sequences are shuffled. A step takes the next `groups_per_step` of them; the last
-// groups of an epoch that do not fill a step are left out.
+// `per_group`, and the groups of all sequences are shuffled. Each step takes the next of them.
 class AnchorPlan {
  public:
-  AnchorPlan(const Dataset& data, int per_group, int groups_per_step, uint64_t seed);
+  AnchorPlan(const Dataset& data, int per_group, RowPlan rows, uint64_t seed);
 
-  int64_t steps_per_epoch() const { return steps_per_epoch_; }
+  double steps_per_epoch() const { return static_cast<double>(groups_per_epoch_) / rows_.mean_groups(); }
   int64_t anchors_per_epoch() const { return anchors_per_epoch_; }
-  int per_group() const { return per_group_; }
+  int64_t anchors_before(int64_t step);  // trained by the steps before it, fillers included
+  int rows(int64_t step) const { return rows_.rows(step); }
 
-  // The groups of a step. Consecutive steps of one epoch are cheap.
+  // The groups of a step. Consecutive steps are cheap.
   std::vector<AnchorGroup> step(int64_t step);
 
  private:
   void make_epoch(int64_t epoch);
+  int64_t first_group(int64_t step);  // of all groups of all epochs
 
   const Dataset& data_;
   int per_group_;
-  int groups_per_step_;
+  RowPlan rows_;
   uint64_t seed_;
-  int64_t steps_per_epoch_ = 0;
+  int64_t groups_per_epoch_ = 0;
   int64_t anchors_per_epoch_ = 0;
+  std::vector<int64_t> firsts_ = {0};  // first_group() of the steps that were asked for
   int64_t epoch_ = -1;
   std::vector<AnchorGroup> groups_;  // of `epoch_`, shuffled
 };
@@ -54,12 +75,12 @@ std::vector<int> all_anchors(const Sequence& sequence);
 struct TrainingBatch {
   DraftBatch draft;
   std::vector<int> sequences;  // [S]
-  Tensor targets;   // [S * A, masks + 1] the text's token at t + 1 + j, or -1 where it has ended or is filled up
-  Tensor previous;  // [S * A, masks + 1] the token before it (row 0: x_t; 0 where there is none)
+  Tensor targets;              // [S * A, R] the text's token at t + 1 + j, or -1 where it has ended or is filled up
+  Tensor previous;             // [S * A, R] the token before it (row 0: x_t; 0 where there is none)
 };
 
-// `per_group`: A. All groups must hold at least one anchor.
+// `per_group`: A. `rows`: R; 0: masks + 1. All groups must hold at least one anchor.
 TrainingBatch make_batch(const Dataset& data, const ContextStore& store, const AdapterConfig& config,
-                         const std::vector<AnchorGroup>& groups, int per_group, torch::Device device);
+                         const std::vector<AnchorGroup>& groups, int per_group, torch::Device device, int rows = 0);
 
 }  // namespace s3d::train

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "base/atomic_file.h"
 #include "base/check.h"
@@ -77,7 +78,7 @@ Result<ContextStore> ContextStore::build(const BaseModel& base, const Dataset& d
       store.soft_probabilities_ = torch::empty({tokens, options.soft_targets}, torch::kHalf);
     }
   }
-  store.compute(base, data, options);
+  S3D_TRY(store.fill(base, data, options));
   if (!options.folder.empty()) {
     const std::string label = read_text(options.folder + "/context.wanted");
     S3D_TRY(write_file_atomically(options.folder + "/context.done", std::as_bytes(std::span(label))));
@@ -125,26 +126,71 @@ Tensor ContextStore::kv_of(int sequence) const {
   return kv_.slice(0, first_[s] * per_token, first_[s + 1] * per_token).view({kept_, 2, length, kv_heads_, head_dim_});
 }
 
-void ContextStore::compute(const BaseModel& base, const Dataset& data, const ContextOptions& options) {
+// Sequence by sequence: from the context that was kept when it was made, or by a pass of the base.
+Status ContextStore::fill(const BaseModel& base, const Dataset& data, const ContextOptions& options) {
   const torch::NoGradGuard no_grad;
-  const int skipped_end = base.config.n_layers - options.tail;
+  const ModelConfig& config = base.config;
+  const KeptFormat format = {.fingerprint = base.fingerprint,
+                             .n_layers = config.n_layers,
+                             .n_kv_heads = config.n_kv_heads,
+                             .head_dim = config.head_dim,
+                             .head = options.head,
+                             .tail = options.tail,
+                             .soft = options.kept_soft};
+  std::map<int, KeptReader> readers;  // by index of the file
   for (size_t s = 0; s < data.sequences.size(); ++s) {
-    const std::vector<int32_t>& ids = data.sequences[s].tokens;
-    const Tensor tokens = torch::tensor(std::vector<int64_t>(ids.begin(), ids.end())).to(base.device);
-    const Tensor kept = kv_of(static_cast<int>(s));
-    const Tensor hidden = base_forward(base, tokens, [&](int layer, const LayerKv& kv) {
-      if (layer >= options.head && layer < skipped_end) return;
-      const int index = layer < options.head ? layer : options.head + layer - skipped_end;
-      kept.select(0, index).select(0, 0).copy_(kv.keys);
-      kept.select(0, index).select(0, 1).copy_(kv.values);
-    });
-    if (state_.defined()) state_.slice(0, first_[s], first_[s + 1]).copy_(rms_norm(hidden, {}, base.config.norm_eps));
-    if (soft_tokens_.defined()) {
-      const auto [probabilities, ids_of] = base_logits(base, hidden).softmax(-1).topk(options.soft_targets, -1);
-      soft_tokens_.slice(0, first_[s], first_[s + 1]).copy_(ids_of);
-      soft_probabilities_.slice(0, first_[s], first_[s + 1]).copy_(probabilities);
+    const Sequence& sequence = data.sequences[s];
+    // Hidden states are not kept.
+    if (sequence.context_at < 0 || options.state) {
+      compute(base, sequence, static_cast<int>(s), options);
+    } else {
+      auto reader = readers.find(sequence.file);
+      if (reader == readers.end()) {
+        S3D_ASSIGN(KeptReader opened,
+                   KeptReader::open(kept_path(data.files[static_cast<size_t>(sequence.file)]), format));
+        reader = readers.emplace(sequence.file, std::move(opened)).first;
+      }
+      S3D_ASSIGN(const KeptRecord record, reader->second.read(sequence.context_at, sequence.length()));
+      take(record, static_cast<int>(s));
     }
     if (options.progress) options.progress(first_[s + 1], first_.back());
+  }
+  return Ok();
+}
+
+void ContextStore::take(const KeptRecord& record, int index) {
+  const auto s = static_cast<size_t>(index);
+  const auto view = [](const auto& values, torch::ScalarType type) {
+    return torch::from_blob(const_cast<void*>(static_cast<const void*>(values.data())),
+                            {static_cast<int64_t>(values.size())}, type);
+  };
+  kv_of(index).view({-1}).copy_(view(record.kv, torch::kHalf));
+  if (!soft_tokens_.defined()) return;
+  const int64_t length = first_[s + 1] - first_[s], wanted = soft_tokens_.size(1);
+  const auto copy = [&](const Tensor& to, const Tensor& from) {
+    to.slice(0, first_[s], first_[s + 1]).copy_(from.view({length, -1}).slice(1, 0, wanted));
+  };
+  copy(soft_tokens_, view(record.soft_tokens, torch::kInt));
+  copy(soft_probabilities_, view(record.soft_probabilities, torch::kHalf));
+}
+
+void ContextStore::compute(const BaseModel& base, const Sequence& sequence, int index, const ContextOptions& options) {
+  const int skipped_end = base.config.n_layers - options.tail;
+  const auto s = static_cast<size_t>(index);
+  const std::vector<int32_t>& ids = sequence.tokens;
+  const Tensor tokens = torch::tensor(std::vector<int64_t>(ids.begin(), ids.end())).to(base.device);
+  const Tensor kept = kv_of(index);
+  const Tensor hidden = base_forward(base, tokens, [&](int layer, const LayerKv& kv) {
+    if (layer >= options.head && layer < skipped_end) return;
+    const int at = layer < options.head ? layer : options.head + layer - skipped_end;
+    kept.select(0, at).select(0, 0).copy_(kv.keys);
+    kept.select(0, at).select(0, 1).copy_(kv.values);
+  });
+  if (state_.defined()) state_.slice(0, first_[s], first_[s + 1]).copy_(rms_norm(hidden, {}, base.config.norm_eps));
+  if (soft_tokens_.defined()) {
+    const auto [probabilities, ids_of] = base_logits(base, hidden).softmax(-1).topk(options.soft_targets, -1);
+    soft_tokens_.slice(0, first_[s], first_[s + 1]).copy_(ids_of);
+    soft_probabilities_.slice(0, first_[s], first_[s + 1]).copy_(probabilities);
   }
 }
 

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "train/base_model.h"
 #include "train/dataset.h"
+#include "train/kept_context.h"
 
 namespace s3d::train {
 
@@ -20,6 +21,7 @@ struct ContextOptions {
   int head = 0, tail = 0;  // the plan: layers whose keys and values are kept
   bool state = false;      // also keep rms(h), h the last layer's hidden state
   int soft_targets = 0;    // also keep this many of the base's most probable next tokens and their probabilities
+  int kept_soft = 16;      // how many of them a file of kept context holds (kept_context.h); at least soft_targets
   std::string folder;      // where the file lies; empty: in memory
   std::function<void(int64_t done, int64_t total)> progress;  // tokens
 };
@@ -28,7 +30,8 @@ struct ContextOptions {
 class ContextStore {
  public:
   // Runs the base over every sequence, or takes the file that an earlier run left for the same base, data and options.
-  // Errors: the file cannot be made or is too short; the run was interrupted.
+  // Sequences whose context was kept when they were made (kept_context.h) are only read. Errors: the file cannot be
+  // made or is too short; kept context of another base or plan.
   static Result<ContextStore> build(const BaseModel& base, const Dataset& data, const ContextOptions& options);
 
   // Bytes that build() will keep for each token.
@@ -50,7 +53,9 @@ class ContextStore {
  private:
   struct Layout;
   Result<bool> open_file(const BaseModel& base, const Dataset& data, const ContextOptions& options);
-  void compute(const BaseModel& base, const Dataset& data, const ContextOptions& options);
+  Status fill(const BaseModel& base, const Dataset& data, const ContextOptions& options);
+  void compute(const BaseModel& base, const Sequence& sequence, int index, const ContextOptions& options);
+  void take(const KeptRecord& record, int index);
   Tensor kv_of(int sequence) const;  // [kept, 2, length, kv_heads, head_dim] halfs, a view of `kv_`
 
   torch::Device device_ = torch::kCPU;

@@ -39,6 +39,31 @@ uint64_t hash_of(const std::vector<Sequence>& sequences) {
   return hash;
 }
 
+Status read_file(const std::string& path, int file, int vocab_size, int max_length, Dataset& data) {
+  std::ifstream in(path);
+  if (!in) return Error{fmt::format("cannot read {}: is the path right?", path)};
+  std::string line;
+  for (int number = 1; std::getline(in, line); ++number) {
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!object.is_object()) return Error{fmt::format("{}:{}: expected a JSON object", path, number)};
+    Sequence sequence{};
+    sequence.file = file;
+    auto wrong = append_ids(object, "prompt_tokens", vocab_size, sequence.tokens);
+    sequence.prompt_length = sequence.length();
+    if (!wrong) wrong = append_ids(object, "answer_tokens", vocab_size, sequence.tokens);
+    if (wrong) return Error{fmt::format("{}:{}: {}", path, number, *wrong)};
+    const auto at = object.find("context_at");
+    sequence.context_at = at != object.end() && at->is_number_integer() ? at->get<int64_t>() : -1;
+    if (sequence.length() > max_length) {
+      sequence.tokens.resize(static_cast<size_t>(max_length));
+      sequence.context_at = -1;  // its record has another shape
+    }
+    if (sequence.prompt_length >= 1 && sequence.answer_length() >= 2) data.sequences.push_back(std::move(sequence));
+  }
+  return Ok();
+}
+
 }  // namespace
 
 int64_t Dataset::tokens() const {
@@ -53,26 +78,15 @@ int64_t Dataset::answer_tokens() const {
   return total;
 }
 
-Result<Dataset> read_dataset(const std::string& path, int vocab_size, int max_length) {
-  std::ifstream in(path);
-  if (!in) return Error{fmt::format("cannot read {}: is the path right?", path)};
+Result<Dataset> read_dataset(const std::vector<std::string>& paths, int vocab_size, int max_length) {
   Dataset data;
-  std::string line;
-  for (int number = 1; std::getline(in, line); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!object.is_object()) return Error{fmt::format("{}:{}: expected a JSON object", path, number)};
-    Sequence sequence{};
-    auto wrong = append_ids(object, "prompt_tokens", vocab_size, sequence.tokens);
-    sequence.prompt_length = sequence.length();
-    if (!wrong) wrong = append_ids(object, "answer_tokens", vocab_size, sequence.tokens);
-    if (wrong) return Error{fmt::format("{}:{}: {}", path, number, *wrong)};
-    if (sequence.length() > max_length) sequence.tokens.resize(static_cast<size_t>(max_length));
-    if (sequence.prompt_length >= 1 && sequence.answer_length() >= 2) data.sequences.push_back(std::move(sequence));
+  data.files = paths;
+  for (size_t file = 0; file < paths.size(); ++file) {
+    S3D_TRY(read_file(paths[file], static_cast<int>(file), vocab_size, max_length, data));
   }
   if (data.sequences.empty()) {
-    return Error{
-        fmt::format("{}: no sequence has a prompt and at least two answer tokens within {} tokens", path, max_length)};
+    return Error{fmt::format("{}: no sequence has a prompt and at least two answer tokens within {} tokens",
+                             fmt::join(paths, ", "), max_length)};
   }
   data.hash = hash_of(data.sequences);
   return data;

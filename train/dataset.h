@@ -13,6 +13,8 @@ namespace s3d::train {
 struct Sequence {
   std::vector<int32_t> tokens;  // prompt, then answer
   int prompt_length;
+  int file = 0;             // index in Dataset::files of the file it came from
+  int64_t context_at = -1;  // its record in kept_path() of that file (kept_context.h); -1: none
 
   int length() const { return static_cast<int>(tokens.size()); }
   int answer_length() const { return length() - prompt_length; }
@@ -20,16 +22,17 @@ struct Sequence {
 
 struct Dataset {
   std::vector<Sequence> sequences;
+  std::vector<std::string> files;
   uint64_t hash = 0;  // of all tokens and lengths: tells whether kept results are for this data
 
   int64_t tokens() const;         // all of them
   int64_t answer_tokens() const;  // of the answers
 };
 
-// Reads JSONL: one object a line with the arrays "prompt_tokens" and "answer_tokens". Sequences are cut to
+// Reads JSONL files: one object a line with the arrays "prompt_tokens" and "answer_tokens". Sequences are cut to
 // `max_length` tokens; those whose answer keeps fewer than two tokens are left out. Errors name file and line: not
 // JSON, keys missing, ids outside [0, vocab_size), nothing left.
-Result<Dataset> read_dataset(const std::string& path, int vocab_size, int max_length);
+Result<Dataset> read_dataset(const std::vector<std::string>& paths, int vocab_size, int max_length);
 
 // The `size` tokens that answers hold most often, most frequent first (equal counts: smaller id first), filled up with
 // the smallest ids that never occur. Special tokens count as any other.

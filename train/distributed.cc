@@ -108,6 +108,11 @@ Result<std::unique_ptr<Group>> join_group() {
   S3D_ASSIGN(const int port, variable("MASTER_PORT", 1, 65535));
   const char* address = std::getenv("MASTER_ADDR");
   if (address == nullptr) return Error{"the environment variable MASTER_ADDR is not set"};
+  return join_group(rank, size, address, port);
+}
+
+Result<std::unique_ptr<Group>> join_group(int rank, int size, const std::string& address, int port) {
+  if (size == 1) return std::unique_ptr<Group>(std::make_unique<Alone>());
   return join_gloo(rank, size, address, port);
 }
 

@@ -26,6 +26,9 @@ class Group {
 // MASTER_ADDR:MASTER_PORT; the program was built without c10d's Gloo.
 Result<std::unique_ptr<Group>> join_group();
 
+// The same, told by arguments.
+Result<std::unique_ptr<Group>> join_group(int rank, int size, const std::string& address, int port);
+
 // The sum of `values` over the group.
 Result<std::vector<double>> sum(Group& group, const std::vector<double>& values);
 

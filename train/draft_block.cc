@@ -8,54 +8,51 @@ namespace s3d::train {
 namespace {
 
 // Attention of the rows of a draft pass: over the committed context of their sequence before their anchor, and causally
-// within their own anchor's block.
+// within their own anchor's block. The blocks of all anchors of a sequence stand behind its context as further keys,
+// and one mask hides what a row may not see: a few more products than needed, but one matrix product for all.
 class BlockAttention {
  public:
-  // `hidden_context`: [S, A, C], true where a context position is not before the anchor.
-  BlockAttention(const ModelConfig& config, int64_t sequences, int64_t anchors, int64_t rows,
-                 const Tensor& hidden_context)
-      : config_(config),
-        s_(sequences),
-        a_(anchors),
-        r_(rows),
-        g_(config.n_kv_heads),
-        p_(config.n_heads / config.n_kv_heads),
-        hidden_context_(hidden_context.view({s_, 1, 1, a_, 1, hidden_context.size(2)})) {}
+  // `hidden`: [S, A R, C + A R], -inf where a row does not see a key, else 0.
+  BlockAttention(const ModelConfig& config, const Tensor& hidden)
+      : config_(config), hidden_(hidden), s_(hidden.size(0)), n_(hidden.size(1)), keys_(hidden.size(2)) {}
 
-  // q: [S * A * R, heads, head_dim]; own: keys and values of the block, [S * A * R, kv_heads, head_dim];
-  // context: [S, C, kv_heads, head_dim]. Returns [S * A * R, q_dim].
+  // q: [S A R, heads, head_dim]; own: keys and values of the blocks, [S A R, kv_heads, head_dim];
+  // context: [S, C, kv_heads, head_dim]. Returns [S A R, q_dim].
   Tensor run(const Tensor& q, const LayerKv& own, const LayerKv& context) const {
-    const int64_t e = config_.head_dim, n = s_ * a_, c = hidden_context_.size(5);
-    // Against the context, all queries of a sequence that share a key-value head are one matrix: [S, g, p A R, e].
-    const Tensor heads = q.view({s_, a_, r_, g_, p_, e});
-    const Tensor by_sequence = heads.permute({0, 3, 4, 1, 2, 5}).reshape({s_, g_, p_ * a_ * r_, e});
-    Tensor far = torch::matmul(by_sequence, context.keys.permute({0, 2, 3, 1})).view({s_, g_, p_, a_, r_, c});
-    far = (far * config_.attention_scale).masked_fill(hidden_context_, -INFINITY);
-    // Against its own block, each anchor is a small matrix: [S A, g, p R, e].
-    const Tensor by_anchor = heads.reshape({n, r_, g_, p_, e}).permute({0, 2, 3, 1, 4}).reshape({n, g_, p_ * r_, e});
-    const Tensor near_keys = own.keys.view({n, r_, g_, e}).permute({0, 2, 3, 1});
-    Tensor near = torch::matmul(by_anchor, near_keys).view({s_, a_, g_, p_, r_, r_}) * config_.attention_scale;
-    near = near.masked_fill(later_rows(q), -INFINITY).permute({0, 2, 3, 1, 4, 5});
-
-    const Tensor weights = torch::cat({far, near}, -1).softmax(-1);
-    const Tensor far_weights = weights.slice(-1, 0, c).reshape({s_, g_, p_ * a_ * r_, c});
-    const Tensor far_out = torch::matmul(far_weights, context.values.permute({0, 2, 1, 3}));
-    const Tensor near_weights = weights.slice(-1, c).permute({0, 3, 1, 2, 4, 5}).reshape({n, g_, p_ * r_, r_});
-    const Tensor near_out = torch::matmul(near_weights, own.values.view({n, r_, g_, e}).permute({0, 2, 1, 3}));
-    const Tensor out = far_out.view({s_, g_, p_, a_, r_, e}).permute({0, 3, 4, 1, 2, 5}) +
-                       near_out.view({s_, a_, g_, p_, r_, e}).permute({0, 1, 4, 2, 3, 5});
-    return out.reshape({n * r_, config_.q_dim()});
+    const int64_t g = config_.n_kv_heads, p = config_.n_heads / g, e = config_.head_dim;
+    // All queries of a sequence that share a key-value head are one matrix: [S g, p A R, e].
+    const Tensor queries = (q * config_.attention_scale).view({s_, n_, g, p, e}).permute({0, 2, 3, 1, 4});
+    Tensor scores = torch::bmm(queries.reshape({s_ * g, p * n_, e}), joined(context.keys, own.keys).transpose(1, 2));
+    scores.view({s_, g * p, n_, keys_}).add_(hidden_.unsqueeze(1));
+    const Tensor out = torch::bmm(scores.softmax(-1), joined(context.values, own.values));
+    return out.view({s_, g, p, n_, e}).permute({0, 3, 1, 2, 4}).reshape({s_ * n_, config_.q_dim()});
   }
 
  private:
-  Tensor later_rows(const Tensor& like) const {
-    return torch::ones({r_, r_}, torch::TensorOptions(torch::kBool).device(like.device())).triu(1);
+  // [S g, C + A R, e]
+  Tensor joined(const Tensor& context, const Tensor& own) const {
+    const int64_t g = config_.n_kv_heads, e = config_.head_dim;
+    const Tensor all = torch::cat({context, own.view({s_, n_, g, e})}, 1);
+    return all.permute({0, 2, 1, 3}).reshape({s_ * g, keys_, e});
   }
 
   const ModelConfig& config_;
-  int64_t s_, a_, r_, g_, p_;  // sequences, anchors, rows, key-value heads, query heads of each
-  Tensor hidden_context_;
+  Tensor hidden_;
+  int64_t s_, n_, keys_;  // sequences, rows of each, keys of each
 };
+
+// The mask of BlockAttention for anchors at `positions` [S, A] with `rows` rows each: [S, A R, C + A R].
+Tensor hidden_keys(const Tensor& positions, int64_t rows, int64_t context) {
+  const auto longs = torch::TensorOptions(torch::kLong).device(positions.device());
+  const int64_t s = positions.size(0), n = positions.size(1) * rows;
+  const Tensor first = positions.repeat_interleave(rows, 1).unsqueeze(2);  // [S, A R, 1]
+  const Tensor far = torch::arange(context, longs).view({1, 1, context}) >= first;
+  const Tensor row = torch::arange(n, longs);
+  const Tensor anchor = row.div(rows, "floor");
+  const Tensor near = (anchor.unsqueeze(0) != anchor.unsqueeze(1)) | (row.unsqueeze(0) > row.unsqueeze(1));
+  const Tensor hidden = torch::cat({far, near.unsqueeze(0).expand({s, n, n})}, 2);
+  return torch::zeros(hidden.sizes(), positions.device()).masked_fill(hidden, -INFINITY);
+}
 
 Tensor low_rank(const Tensor& x, const Tensor& down, const Tensor& up) {
   return torch::linear(torch::linear(x, down), up);
@@ -77,7 +74,7 @@ DraftBlock::DraftBlock(const BaseModel& base, const std::vector<int32_t>& draft_
 
 // [S * A * R, d_model]
 Tensor DraftBlock::inputs(const DraftParams& params, const DraftBatch& batch) const {
-  const int64_t n = batch.sequences * batch.anchors, d = base_.config.d_model, masks = params.config.masks;
+  const int64_t n = batch.sequences * batch.anchors, d = base_.config.d_model, masks = batch.rows - 1;
   Tensor first = embed(base_, batch.tokens.view({n})).unsqueeze(1);  // [n, 1, d]
   Tensor state;                                                      // [n, 1, d]
   if (params.state_down.defined()) {
@@ -85,13 +82,13 @@ Tensor DraftBlock::inputs(const DraftParams& params, const DraftBatch& batch) co
     if (params.config.state_on_first_row) first = first + state;
   }
   if (masks == 0) return first.reshape({n, d});
-  Tensor rest = params.masks.unsqueeze(0).expand({n, masks, d});
+  Tensor rest = params.masks.slice(0, 0, masks).unsqueeze(0).expand({n, masks, d});
   if (state.defined()) rest = rest + state;
   return torch::cat({first, rest}, 1).view({n * (masks + 1), d});
 }
 
 Tensor DraftBlock::layer(const DraftParams& params, const DraftBatch& batch, int kept_layer, const Tensor& x,
-                         const Tensor& positions, const Tensor& hidden_context) const {
+                         const Tensor& positions, const Tensor& hidden_keys) const {
   const ModelConfig& config = base_.config;
   const int index = kept_layer < params.config.head
                         ? kept_layer
@@ -110,7 +107,7 @@ Tensor DraftBlock::layer(const DraftParams& params, const DraftBatch& batch, int
   const LayerKv own = {
       rotate(base_, apply(LoraTarget::kK, h, base.bk).view({rows, config.n_kv_heads, head_dim}), positions),
       apply(LoraTarget::kV, h, base.bv).view({rows, config.n_kv_heads, head_dim})};
-  const BlockAttention attention(config, batch.sequences, batch.anchors, params.config.masks + 1, hidden_context);
+  const BlockAttention attention(config, hidden_keys);
   const Tensor mixed = x + apply(LoraTarget::kOutput, attention.run(q, own, batch.context(kept_layer)));
   const Tensor f = rms_norm(mixed, base.ffn_norm, config.norm_eps);
   const Tensor gated = torch::silu(apply(LoraTarget::kGate, f)) * apply(LoraTarget::kUp, f);
@@ -119,17 +116,16 @@ Tensor DraftBlock::layer(const DraftParams& params, const DraftBatch& batch, int
 
 Tensor DraftBlock::hidden(const DraftParams& params, const DraftBatch& batch) const {
   const AdapterConfig& plan = params.config;
-  const int64_t n = batch.sequences * batch.anchors, rows = plan.masks + 1;
+  const int64_t n = batch.sequences * batch.anchors, rows = batch.rows;
   const auto longs = torch::TensorOptions(torch::kLong).device(base_.device);
   const Tensor positions = (batch.positions.view({n, 1}) + torch::arange(rows, longs)).view({n * rows});
-  const int64_t context = batch.context(0).keys.size(1);
-  const Tensor hidden_context = torch::arange(context, longs).view({1, 1, context}) >= batch.positions.unsqueeze(2);
+  const Tensor hidden = hidden_keys(batch.positions, rows, batch.context_length);
   Tensor x = inputs(params, batch);
   for (int i = 0; i < plan.head + plan.tail; ++i) {
     if (i == plan.head && params.bridge_down.defined()) {
       x = x + low_rank(rms_norm(x, {}, base_.config.norm_eps), params.bridge_down, params.bridge_up);
     }
-    x = layer(params, batch, i, x, positions, hidden_context);
+    x = layer(params, batch, i, x, positions, hidden);
   }
   return rms_norm(x, base_.output_norm, base_.config.norm_eps).view({n, rows, base_.config.d_model});
 }

@@ -48,12 +48,14 @@ int copy_matching(const DraftParams& from, DraftParams& params);
 // Anchors of S sequences, A of each. The anchor at position t has the token x_t, decided but not yet run, and the
 // context [0, t).
 struct DraftBatch {
-  int64_t sequences = 0;  // S
-  int64_t anchors = 0;    // A
-  Tensor positions;       // [S, A] t
-  Tensor tokens;          // [S, A] x_t
-  Tensor state;           // [S, A, d_model] rms(h) of position t - 1; undefined if the adapter has no state part
-  // Context of kept layer i, padded with zeros to the same number of positions C: [S, C, kv_heads, head_dim] each.
+  int64_t sequences = 0;       // S
+  int64_t anchors = 0;         // A
+  int64_t rows = 0;            // R of each anchor: 1 to masks + 1
+  Tensor positions;            // [S, A] t
+  Tensor tokens;               // [S, A] x_t
+  Tensor state;                // [S, A, d_model] rms(h) of position t - 1; undefined if the adapter has no state part
+  int64_t context_length = 0;  // C: no anchor is at a later position
+  // Context of kept layer i, padded with zeros to C positions: [S, C, kv_heads, head_dim] each.
   std::function<LayerKv(int kept_layer)> context;
 };
 
@@ -62,7 +64,7 @@ class DraftBlock {
  public:
   DraftBlock(const BaseModel& base, const std::vector<int32_t>& draft_ids);
 
-  // Output-normed hidden states of the rows of every anchor: [S * A, masks + 1, d_model].
+  // Output-normed hidden states of the rows of every anchor: [S * A, R, d_model].
   Tensor hidden(const DraftParams& params, const DraftBatch& batch) const;
 
   // Logits over the draft vocabulary of hidden [n, rows, d_model], when row j's previous token is previous[n, j]
@@ -84,7 +86,7 @@ class DraftBlock {
  private:
   Tensor inputs(const DraftParams& params, const DraftBatch& batch) const;
   Tensor layer(const DraftParams& params, const DraftBatch& batch, int kept_layer, const Tensor& x,
-               const Tensor& positions, const Tensor& hidden_context) const;
+               const Tensor& positions, const Tensor& hidden_keys) const;
 
   const BaseModel& base_;
   Tensor head_;         // [drafted, d_model]

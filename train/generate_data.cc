@@ -1,6 +1,7 @@
 #include "train/generate_data.h"
 
 #include <fmt/format.h>
+#include <torch/torch.h>
 
 #include <algorithm>
 #include <chrono>
@@ -13,6 +14,8 @@
 
 #include "engine/engine.h"
 #include "engine/prompt_file.h"
+#include "model/fingerprint.h"
+#include "train/kept_context.h"
 #include "train/keyed_random.h"
 
 namespace s3d::train {
@@ -47,10 +50,13 @@ class Output {
     return Ok();
   }
 
+  // `text`: the answer's, for readers. `context_at`: where the line's record in the context file begins, or -1.
   Status append(int64_t id, const std::vector<TokenId>& prompt, const std::vector<TokenId>& answer,
-                const std::string& text) {
-    const json line = {{"id", id}, {"prompt_tokens", prompt}, {"answer_tokens", answer}, {"answer", text}};
-    out_ << line.dump(-1, ' ', false, json::error_handler_t::replace) << '\n' << std::flush;
+                const std::string& text, int64_t context_at) {
+    json line = {{"id", id}, {"prompt_tokens", prompt}, {"answer_tokens", answer}, {"answer", text}};
+    if (context_at >= 0) line["context_at"] = context_at;
+    // An answer may end within a character.
+    out_ << line.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace) << '\n' << std::flush;
     if (!out_) return Error{fmt::format("cannot write {}; is the disk full? The lines before are good", path_)};
     return Ok();
   }
@@ -94,6 +100,8 @@ struct Slot {
   std::vector<TokenId> tokens;  // all decided ones
   size_t given;                 // of them, not made in this phase
   SeqId seq;
+  std::vector<int32_t> soft_tokens;  // [made, soft] the most probable tokens where each answer token was chosen …
+  std::vector<float> soft_probabilities;  // … and their probabilities
 };
 
 class Maker {
@@ -107,6 +115,7 @@ class Maker {
 
   Status prepare() {
     S3D_ASSIGN(prompts_, read_prompts(options_.prompts));
+    S3D_TRY(prepare_context());
     if (options_.raw) {
       if (options_.invent > 0) return Error{"--invent needs a chat template; it does not go with --raw"};
       return Ok();
@@ -143,6 +152,23 @@ class Maker {
     return Sampler(SamplerSettings{.temperature = temperature, .seed = keyed(options_.seed, purpose)});
   }
   int64_t total() const { return static_cast<int64_t>(prompts_.size()) + options_.invent; }
+  bool keeps() const { return format_.kept() > 0; }
+
+  Status prepare_context() {
+    if (options_.keep_head + options_.keep_tail == 0) return Ok();
+    const ModelConfig& config = engine_.config();
+    format_ = {.fingerprint = base_fingerprint(engine_.file()),
+               .n_layers = config.n_layers,
+               .n_kv_heads = config.n_kv_heads,
+               .head_dim = config.head_dim,
+               .head = options_.keep_head,
+               .tail = options_.keep_tail,
+               .soft = options_.keep_soft};
+    if (format_.kept() > config.n_layers) {
+      return Error{fmt::format("--keep-head and --keep-tail name {} layers of {}", format_.kept(), config.n_layers)};
+    }
+    return context_.open(kept_path(options_.out), format_);
+  }
 
   Result<std::vector<TokenId>> encode(const std::string& prompt) const {
     if (options_.raw) return engine_.encode(prompt, /*parse_special=*/false);
@@ -168,7 +194,7 @@ class Maker {
         if (!takes(tokens)) continue;
       }
       const size_t given = tokens.size();
-      slots_.push_back({id, inventing, std::move(tokens), given, engine_.kv().add_sequence()});
+      slots_.push_back({id, inventing, std::move(tokens), given, engine_.kv().add_sequence(), {}, {}});
     }
     return Ok();
   }
@@ -203,6 +229,7 @@ class Maker {
 
   // Logits come in the order of the rows: first those of sequences that decode, then of prompts that were completed.
   Status accept(const std::vector<int>& taken, const PassOutput& out) {
+    const std::vector<float> log_sums = sums_of(out);
     const auto vocab = static_cast<size_t>(engine_.config().vocab_size);
     std::vector<size_t> order;
     for (const bool decoding : {true, false}) {
@@ -221,6 +248,7 @@ class Maker {
       const TokenId token = sampler.sample(out.logits.subspan(w * vocab, vocab), slot.tokens,
                                            static_cast<uint64_t>(slot.id), static_cast<int>(slot.tokens.size()), work_);
       ++summary_.tokens;
+      if (keeps() && !slot.inventing) keep_row(slot, out.logits.subspan(w * vocab, vocab), log_sums[w]);
       S3D_ASSIGN(const bool done, push(slot, token));
       if (done) ended.insert(order[w]);
     }
@@ -229,6 +257,39 @@ class Maker {
       slots_.erase(slots_.begin() + static_cast<std::ptrdiff_t>(*i));
     }
     return Ok();
+  }
+
+  // log(sum(exp(logits))) of each row, if it is needed.
+  std::vector<float> sums_of(const PassOutput& out) const {
+    if (!keeps() || out.logits.empty()) return {};
+    const int64_t vocab = engine_.config().vocab_size, rows = static_cast<int64_t>(out.logits.size()) / vocab;
+    const torch::Tensor logits = torch::from_blob(const_cast<float*>(out.logits.data()), {rows, vocab});
+    const torch::Tensor sums = logits.logsumexp(-1);
+    return {sums.data_ptr<float>(), sums.data_ptr<float>() + rows};
+  }
+
+  void keep_row(Slot& slot, std::span<const float> logits, float log_sum) const {
+    const auto k = static_cast<size_t>(format_.soft), at = slot.soft_tokens.size();
+    slot.soft_tokens.resize(at + k);
+    slot.soft_probabilities.resize(at + k);
+    top_tokens(logits, log_sum, std::span(slot.soft_tokens).subspan(at),
+               std::span(slot.soft_probabilities).subspan(at));
+  }
+
+  // The record of a finished slot; -1 if none is wanted.
+  Result<int64_t> append_context(const Slot& slot) {
+    if (!keeps()) return int64_t{-1};
+    const auto length = static_cast<int>(slot.tokens.size());
+    KeptRecord record = {.kv = kept_kv(engine_.kv(), slot.seq, format_, length)};
+    // The row of position p says what comes at p + 1: the first answer token was chosen in row given - 1.
+    const size_t k = static_cast<size_t>(format_.soft), before = (slot.given - 1) * k;
+    record.soft_tokens.resize(static_cast<size_t>(length) * k);
+    record.soft_probabilities.resize(record.soft_tokens.size());
+    for (size_t i = 0; i < slot.soft_tokens.size(); ++i) {
+      record.soft_tokens[before + i] = slot.soft_tokens[i];
+      record.soft_probabilities[before + i] = c10::Half(slot.soft_probabilities[i]).x;
+    }
+    return context_.append(record);
   }
 
   // Adds a token; true if the slot has nothing more to do.
@@ -240,8 +301,10 @@ class Maker {
     if (!end && made < most) return false;
     if (slot.inventing) return end ? begin_answer(slot) : abandon();
     const auto middle = slot.tokens.begin() + static_cast<std::ptrdiff_t>(slot.given);
+    S3D_ASSIGN(const int64_t context_at, append_context(slot));
+    const std::vector<TokenId> prompt(slot.tokens.begin(), middle), answer(middle, slot.tokens.end());
     const std::string text = engine_.tokenizer().decode({middle, slot.tokens.end() - (end ? 1 : 0)});
-    S3D_TRY(output_.append(slot.id, {slot.tokens.begin(), middle}, {middle, slot.tokens.end()}, text));
+    S3D_TRY(output_.append(slot.id, prompt, answer, text, context_at));
     ++summary_.written;
     return true;
   }
@@ -288,6 +351,8 @@ class Maker {
   std::vector<std::string> prompts_;
   std::optional<ChatTemplate> template_;
   std::vector<TokenId> before_user_;
+  KeptFormat format_;
+  KeptWriter context_;
   std::vector<Slot> slots_;
   int64_t next_ = 0;
   DataSummary summary_;

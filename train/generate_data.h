@@ -22,6 +22,10 @@ struct DataOptions {
   int max_answer = 256;
   float temperature = 0;  // of answers; 0: greedy
   uint64_t seed = 1;
+  // Also keep the keys and values of these layers, and the base's most probable tokens, in OUT.context
+  // (kept_context.h): training by the same plan then needs no pass of the base. keep_head + keep_tail = 0: nothing.
+  int keep_head = 0, keep_tail = 0;
+  int keep_soft = 16;
   int threads = 0;  // 0: all cores
   const std::atomic<bool>* stop = nullptr;
   std::function<void(const std::string&)> log;
@@ -36,11 +40,11 @@ struct DataSummary {
   bool finished = true;
 };
 
-// Appends one line for each prompt: {"id", "prompt_tokens", "answer_tokens", "answer"}; an answer ends with its end token unless
-// it was cut. Lines whose id is in the file are not made again, and a line that was cut off by a kill is made anew, so
-// that the same call goes on where it was stopped. A prompt that came before (the same tokens) is left out. The text
-// of an answer depends on its prompt, id and seed only, not on what is made beside it. Errors: what the engine
-// refuses; prompts that cannot be read; a file that cannot be written.
+// Appends one line for each prompt: {"id", "prompt_tokens", "answer_tokens", "answer"}; an answer ends with its end
+// token unless it was cut. Lines whose id is in the file are not made again, and a line that was cut off by a kill is
+// made anew, so that the same call goes on where it was stopped. A prompt that came before (the same tokens) is left
+// out. The text of an answer depends on its prompt, id and seed only, not on what is made beside it. Errors: what the
+// engine refuses; prompts that cannot be read; a file that cannot be written.
 Result<DataSummary> generate_data(const DataOptions& options);
 
 }  // namespace s3d::train

@@ -31,20 +31,22 @@ Tensor confidence_loss(const DraftBlock& block, const DraftParams& params, const
 
 }  // namespace
 
-double depth_weight(const LossOptions& options, int masks, int j) {
+std::vector<double> depth_weights(const LossOptions& options, int masks) {
   const double decay = options.depth_decay > 0 ? options.depth_decay : std::max(1, masks);
-  return std::exp(-j / decay);
+  std::vector<double> weights;
+  for (int j = 0; j <= masks; ++j) weights.push_back(std::exp(-j / decay));
+  return weights;
 }
 
 LossSums draft_loss(const DraftBlock& block, const DraftParams& params, const TrainingBatch& batch,
                     const std::optional<ContextStore::SoftTargets>& soft, const LossOptions& options) {
-  const int masks = params.config.masks;
-  std::vector<float> by_depth;
-  for (int j = 0; j <= masks; ++j) by_depth.push_back(static_cast<float>(depth_weight(options, masks, j)));
   const Tensor targets = batch.targets;
+  std::vector<double> by_depth = depth_weights(options, params.config.masks);
+  if (options.sample_rows) by_depth.assign(by_depth.size(), 1);
+  by_depth.resize(static_cast<size_t>(targets.size(1)));
   const Tensor index = block.draft_index().index_select(0, targets.clamp_min(0).flatten()).view(targets.sizes());
   const Tensor valid = ((targets >= 0) & (index >= 0)).to(torch::kFloat32);
-  const Tensor weights = valid * torch::tensor(by_depth).to(targets.device());
+  const Tensor weights = valid * torch::tensor(by_depth, torch::kFloat32).to(targets.device());
 
   const Tensor hidden = block.hidden(params, batch.draft);
   const Tensor logits = block.logits(params, hidden, batch.previous);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "train/anchors.h"
 #include "train/draft_block.h"
@@ -15,6 +16,9 @@ struct LossOptions {
   // Row j weighs exp(-j / depth_decay): a later draft counts only when the earlier ones were right. 0: the number of
   // masks.
   double depth_decay = 0;
+  // The weights decide how many rows are trained (RowPlan), and those that are weigh the same. The default, because it
+  // trains nearly twice the anchors in the same time.
+  bool sample_rows = true;
   // Share of the loss that compares with the base's own distribution instead of the text's token, 0 to 1.
   double soft_share = 0;
 };
@@ -24,8 +28,8 @@ struct LossSums {
   double weight;  // sum of the weights; divide by it
 };
 
-// Weight of row j.
-double depth_weight(const LossOptions& options, int masks, int j);
+// Weights of rows 0 … masks.
+std::vector<double> depth_weights(const LossOptions& options, int masks);
 
 // Rows whose target is -1 or outside the draft vocabulary have weight 0. `soft` is needed when soft_share > 0; its
 // tokens outside the draft vocabulary are left out. With a confidence head, its cross entropy towards "the greedy token

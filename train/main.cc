@@ -1,6 +1,7 @@
 // s3d-train: text for training, adapters, and their acceptance (docs/training.md).
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <CLI/CLI.hpp>
 #include <atomic>
@@ -43,6 +44,13 @@ void set_threads(int threads) {
   }
 }
 
+// A step makes and drops the same large tensors again and again: by default each is a mapping of its own that the
+// kernel fills with zeros, page by page.
+void keep_freed_memory() {
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 32 << 20);
+}
+
 nlohmann::json to_json(const Acceptance& acceptance) {
   nlohmann::json out = {{"mean_acceptance_length", acceptance.mean()},
                         {"rounds", acceptance.rounds},
@@ -62,6 +70,7 @@ struct Shared {
 };
 
 Status set_device(const Shared& shared, Recipe& recipe) {
+  keep_freed_memory();
   set_threads(shared.threads);
   if (shared.device == "cpu") return Ok();
   if (!torch::cuda::is_available()) return Error{"--device cuda: this libtorch finds no CUDA device; use --device cpu"};
@@ -121,12 +130,16 @@ void add_recipe_options(CLI::App& command, Recipe& recipe) {
   add("--held-out", recipe.held_out, "sequences kept apart when there is no --held-out-data (at most a tenth)");
   add("--epochs", recipe.epochs, "how often every anchor is trained");
   add("--steps", recipe.steps, "if above 0: length of the run, instead of --epochs");
-  add("--sequences", recipe.groups, "sequences of a step");
+  add("--sequences", recipe.groups, "sequences of a step that trains all rows");
   add("--anchors", recipe.per_group, "anchors of each sequence in a step");
   add("--learning-rate", recipe.learning_rate, "its peak");
   add("--last-rate", recipe.last_rate, "share of the peak that is left at the end of the cosine");
   add("--warmup", recipe.warmup, "steps until the peak");
   add("--depth-decay", recipe.loss.depth_decay, "row j weighs exp(-j / decay); 0: the number of masks");
+  command
+      .add_flag("!--all-rows", recipe.loss.sample_rows,
+                "train all rows of each anchor, weighted; not the important ones more often")
+      ->group("Recipe");
   add("--soft", recipe.loss.soft_share, "share of the loss that compares with the base's distribution");
   add("--soft-tokens", recipe.soft_tokens, "most probable tokens kept of it");
   add("--weight-decay", recipe.adam.weight_decay, "of AdamW");
@@ -179,6 +192,7 @@ int run_measure(Recipe& recipe, const Shared& shared, const std::string& adapter
 }
 
 int run_data(DataOptions& options) {
+  set_threads(1);  // libtorch only adds up a few rows here: threads of its own would disturb the engine's
   options.log = log_line;
   options.stop = &stop_asked;
   const auto summary = generate_data(options);
@@ -209,6 +223,10 @@ void add_data_options(CLI::App& command, DataOptions& options) {
   command.add_option("--max-answer", options.max_answer, "longer answers are cut")->capture_default_str();
   command.add_option("--temperature", options.temperature, "of answers; 0: greedy")->capture_default_str();
   command.add_option("--seed", options.seed, "of sampled prompts and answers")->capture_default_str();
+  command.add_option("--keep-head", options.keep_head, "keep the context of these first layers, for training");
+  command.add_option("--keep-tail", options.keep_tail, "keep the context of these last layers, for training");
+  command.add_option("--keep-soft", options.keep_soft, "most probable tokens kept with the context")
+      ->capture_default_str();
   command.add_option("--threads", options.threads, "default: all cores");
 }
 

@@ -61,13 +61,14 @@ std::string settings_text(const Recipe& r, uint64_t base_fingerprint, uint64_t d
   const AdapterConfig& a = r.adapter;
   return fmt::format(
       "base {} {} data {:016x} max-length {} held-out {} plan {}+{} masks {} lora {} markov {} state {}{} bridge {} "
-      "confidence {} draft-vocab {} epochs {} steps {} batch {}x{} rate {} last {} warmup {} depth-decay {} soft {}/{} "
+      "confidence {} draft-vocab {} epochs {} steps {} batch {}x{} rate {} last {} warmup {} depth-decay {}{} soft "
+      "{}/{} "
       "adam {} {} {} decay {} clip {} seed {} init {}",
       fingerprint_text(base_fingerprint), toString(r.base_dtype), data_hash, r.max_length, r.held_out, a.head, a.tail,
       a.masks, a.lora_rank, a.markov_rank, a.state_rank, a.state_on_first_row ? " first row" : "", a.bridge_rank,
       a.confidence, r.draft_vocab, r.epochs, r.steps, r.groups, r.per_group, r.learning_rate, r.last_rate, r.warmup,
-      r.loss.depth_decay, r.loss.soft_share, r.soft_tokens, r.adam.beta1, r.adam.beta2, r.adam.epsilon,
-      r.adam.weight_decay, r.adam.clip, r.seed, r.init.empty() ? "new" : r.init);
+      r.loss.depth_decay, r.loss.sample_rows ? " sampled" : "", r.loss.soft_share, r.soft_tokens, r.adam.beta1,
+      r.adam.beta2, r.adam.epsilon, r.adam.weight_decay, r.adam.clip, r.seed, r.init.empty() ? "new" : r.init);
 }
 
 size_t free_memory() {

@@ -17,12 +17,12 @@ namespace s3d::train {
 
 struct Recipe {
   // Files.
-  std::string model;           // the base, a GGUF file
-  std::string data;            // JSONL, see dataset.h
-  std::string held_out_data;   // JSONL to measure acceptance on; empty: some sequences of `data` are kept apart
-  std::string out;             // folder of the results
-  std::string init;            // adapter file to start from; empty: a new one
-  std::string context_folder;  // where the base's keys and values are kept; empty: in memory
+  std::string model;                       // the base, a GGUF file
+  std::vector<std::string> data;           // JSONL, see dataset.h
+  std::vector<std::string> held_out_data;  // JSONL to measure acceptance on; empty: some sequences of `data`
+  std::string out;                         // folder of the results
+  std::string init;                        // adapter file to start from; empty: a new one
+  std::string context_folder;              // where the base's keys and values are kept; empty: in memory
 
   // What is made: plan, ranks, parts. head = tail = 0: a plan by default_plan().
   AdapterConfig adapter = {.masks = 3, .lora_rank = 32, .markov_rank = 64};
@@ -33,9 +33,9 @@ struct Recipe {
   int max_length = 1024;  // longer sequences are cut
   int held_out = 32;      // sequences kept apart when held_out_data is empty
   double epochs = 3;
-  int64_t steps = 0;  // if above 0, instead of `epochs`
-  int groups = 6;     // sequences of a step …
-  int per_group = 8;  // … and anchors of each
+  int64_t steps = 0;   // if above 0, instead of `epochs`
+  int groups = 4;      // sequences of a step that trains all rows; more where it trains fewer …
+  int per_group = 12;  // … and anchors of each
   double learning_rate = 1e-3;
   double last_rate = 0.02;  // share of it at the end of the cosine
   int64_t warmup = 20;      // steps

@@ -59,7 +59,7 @@ Status load_data(const Recipe& recipe, const ModelConfig& config, Inputs& in) {
     S3D_ASSIGN(in.held_out, read_dataset(recipe.held_out_data, config.vocab_size, recipe.max_length));
     in.data_hash = keyed(in.data_hash, in.held_out.hash);
   } else {
-    if (in.data.sequences.size() < 2) return Error{recipe.data + ": at least two sequences are needed"};
+    if (in.data.sequences.size() < 2) return Error{recipe.data[0] + ": at least two sequences are needed"};
     in.held_out = split_held_out(in.data, recipe.held_out, recipe.seed);
   }
   return Ok();
@@ -100,18 +100,19 @@ class Run {
         in_(in),
         params_(std::move(params)),
         block_(in.base, params_.draft_ids),
-        plan_(in.data, recipe.per_group, recipe.groups, recipe.seed),
+        plan_(in.data, recipe.per_group,
+              RowPlan(depth_weights(recipe.loss, recipe.adapter.masks), recipe.loss.sample_rows, recipe.groups,
+                      recipe.seed),
+              recipe.seed),
         adam_(tensors_of(params_), recipe.adam),
         settings_(settings_text(recipe, in.base.fingerprint, in.data_hash)) {
-    total_ = recipe.steps > 0
-                 ? recipe.steps
-                 : static_cast<int64_t>(std::ceil(recipe.epochs * static_cast<double>(plan_.steps_per_epoch())));
+    total_ = recipe.steps > 0 ? recipe.steps : static_cast<int64_t>(std::ceil(recipe.epochs * plan_.steps_per_epoch()));
   }
 
   Result<TrainingResult> run() {
     S3D_TRY(resume());
-    log(fmt::format("{} steps of {} anchors, {} anchors an epoch, {:.2f} M trained numbers", total_,
-                    recipe_.groups * recipe_.per_group, plan_.anchors_per_epoch(),
+    log(fmt::format("{} steps, {} anchors, {} of them an epoch, {:.2f} M trained numbers", total_,
+                    plan_.anchors_before(total_), plan_.anchors_per_epoch(),
                     static_cast<double>(params_.count()) / 1e6));
     if (step_ == 0 && curve_.empty()) S3D_TRY(measure());
     while (step_ < total_ && !stopped_early_) {
@@ -146,10 +147,10 @@ class Run {
     }
     if (mine.empty()) return LossSums{torch::zeros({}), 0};
     const TrainingBatch batch =
-        make_batch(in_.data, *in_.context, params_.config, mine, recipe_.per_group, in_.base.device);
+        make_batch(in_.data, *in_.context, params_.config, mine, recipe_.per_group, in_.base.device, plan_.rows(step_));
     std::optional<ContextStore::SoftTargets> soft;
     if (recipe_.loss.soft_share > 0) {
-      const Tensor rows = torch::arange(params_.config.masks + 1).view({1, 1, -1});
+      const Tensor rows = torch::arange(plan_.rows(step_)).view({1, 1, -1});
       const Tensor at = batch.draft.positions.to(torch::kCPU).unsqueeze(2) + rows;
       // Rows beyond the end have no target; any position will do for them.
       std::vector<int64_t> last;
@@ -198,7 +199,7 @@ class Run {
     return recipe_.max_minutes > 0 && seconds_since(started_) > 60 * recipe_.max_minutes;
   }
 
-  int64_t anchors() const { return step_ * recipe_.groups * recipe_.per_group; }
+  int64_t anchors() { return plan_.anchors_before(step_); }
 
   Result<Acceptance> measure_params(const DraftParams& params) {
     const Acceptance mine =
@@ -385,6 +386,7 @@ Dataset split_held_out(Dataset& data, int count, uint64_t seed) {
   std::vector<bool> held(n);
   for (size_t i = 0; i < wanted; ++i) held[order[i]] = true;
   Dataset kept, out;
+  kept.files = out.files = data.files;
   for (size_t i = 0; i < n; ++i) (held[i] ? out : kept).sequences.push_back(std::move(data.sequences[i]));
   kept.hash = keyed(data.hash, wanted, seed, 0);
   out.hash = keyed(data.hash, wanted, seed, 1);

@@ -21,6 +21,7 @@ struct Options {
   bool raw = false;
   bool json = false;
   bool verbose = false;
+  bool compare = false;
 };
 
 constexpr const char* kFooter = R"(The prompt is dressed by the model's chat template when it has one (--raw: never).
@@ -78,34 +79,66 @@ Json to_json(const Engine& engine, const Options& o, const Answer& answer, const
               {"peak_rss", figures.peak_rss}};
 }
 
+// One answer, shown as it is made unless JSON is wanted.
+Result<Answer> answer_once(Engine& engine, const Options& o, std::span<const TokenId> prompt, Speculator* speculator,
+                           const Console& console) {
+  AnswerOptions options = o.sampling.answer;
+  options.generate.cancelled = Interrupt::requested;
+  options.generate.speculator = speculator;
+  const auto show = [&](std::string_view part, bool drafted) {
+    if (!o.json) console.text(o.spec.show && drafted ? console.styled_out(Style::kDrafted, part) : std::string(part));
+  };
+  const SeqId seq = engine.kv().add_sequence();
+  auto answer = engine.answer(seq, prompt, options, show);
+  engine.kv().remove_sequence(seq);
+  const bool ends_line = answer.ok() && !answer->text.empty() && answer->text.back() == '\n';
+  if (!o.json && answer.ok() && !ends_line) console.text("\n");
+  return answer;
+}
+
+void print_closing(const Engine& engine, const Answer& answer, const Console& console) {
+  console.note(closing_line(answer.generation, measure_run(engine, answer.generation.timings)));
+  if (const std::string line = spec_line(answer.generation.spec); !line.empty()) console.note(line);
+}
+
+// --compare: the same answer by plain decoding, and what speculation gained.
+Status compare(Engine& engine, const Options& o, std::span<const TokenId> prompt, const Answer& drafted,
+               const Speculator* speculator, const Console& console) {
+  if (speculator == nullptr) return Error{"--compare needs drafts: leave out --spec off"};
+  console.note("\nThe same without speculation:");
+  S3D_ASSIGN(const Answer plain, answer_once(engine, o, prompt, nullptr, console));
+  print_closing(engine, plain, console);
+  const bool same = plain.generation.tokens == drafted.generation.tokens;
+  const double ratio = plain.generation.timings.decode_seconds / drafted.generation.timings.decode_seconds;
+  const double rounds = static_cast<double>(std::max<int64_t>(1, drafted.generation.spec.num_rounds));
+  console.note(fmt::format("\nspeculation: {:.2f} times plain decoding, {:.2f} tokens a round, {} more memory, {}",
+                           ratio, drafted.generation.timings.decoded_tokens / rounds,
+                           mebibytes(speculator->extra_bytes()), same ? "the same tokens" : "DIFFERENT TOKENS"));
+  if (same || Interrupt::requested()) return Ok();
+  return Error{"speculation changed the text: this is a bug of S3D, please report it with the command line"};
+}
+
 Result<int> run(const Options& o, Console& console) {
   S3D_ASSIGN(const std::string text, o.prompt.read(console));
   S3D_ASSIGN(Engine engine, o.model.load(console));
   S3D_ASSIGN(const std::vector<TokenId> prompt, make_prompt(o, engine, text));
+  S3D_ASSIGN(const std::unique_ptr<Speculator> speculator, make_speculator(engine, o.spec.settings));
   if (o.verbose) print_setup(engine, console);
 
   const Interrupt interrupt;
-  AnswerOptions options = o.sampling.answer;
-  options.generate.cancelled = Interrupt::requested;
-  S3D_ASSIGN(const std::unique_ptr<Speculator> speculator, make_speculator(engine, o.spec.settings));
-  options.generate.speculator = speculator.get();
-  const auto show = [&](std::string_view part, bool drafted) {
-    if (!o.json) console.text(o.spec.show && drafted ? console.styled_out(Style::kDrafted, part) : std::string(part));
-  };
-  S3D_ASSIGN(const Answer answer, engine.answer(engine.kv().add_sequence(), prompt, options, show));
-  const bool ends_line = !answer.text.empty() && answer.text.back() == '\n';
-  if (!o.json && !ends_line) console.text("\n");
-
-  const RunFigures figures = measure_run(engine, answer.generation.timings);
-  if (o.json) console.text(json_text(to_json(engine, o, answer, figures)));
-  console.note(closing_line(answer.generation, figures));
-  if (const std::string line = spec_line(answer.generation.spec); !line.empty()) console.note(line);
-  if (o.verbose) {
-    print_memory(engine, figures.peak_rss, console);
-    console.note(fmt::format("finish: {}, seed: {}", finish_reason_name(answer.generation.reason),
-                             options.generate.sampler.seed));
+  S3D_ASSIGN(const Answer answer, answer_once(engine, o, prompt, speculator.get(), console));
+  if (o.json) {
+    console.text(json_text(to_json(engine, o, answer, measure_run(engine, answer.generation.timings))));
   }
-  return answer.generation.reason == FinishReason::kCancelled ? kExitInterrupted : kExitOk;
+  print_closing(engine, answer, console);
+  if (o.verbose) {
+    print_memory(engine, peak_resident_bytes(), console);
+    console.note(fmt::format("finish: {}, seed: {}", finish_reason_name(answer.generation.reason),
+                             o.sampling.answer.generate.sampler.seed));
+  }
+  if (answer.generation.reason == FinishReason::kCancelled) return kExitInterrupted;
+  if (o.compare) S3D_TRY(compare(engine, o, prompt, answer, speculator.get(), console));
+  return kExitOk;
 }
 
 }  // namespace
@@ -120,7 +153,8 @@ void add_generate(CLI::App& app, Program& program) {
   o->sampling.add_to(*command, /*default_max_tokens=*/256);
   o->spec.add_to(*command);
   o->spec.add_show_to(*command);
-  command->add_flag("--json", o->json, "One JSON object instead of live text");
+  command->add_flag("--compare", o->compare, "Answer again without speculation, and tell what it gained")
+      ->excludes(command->add_flag("--json", o->json, "One JSON object instead of live text"));
   command->add_flag("-v,--verbose", o->verbose, "More figures: memory by purpose, seed, why the answer ended");
   on_chosen<Options>(*command, program, o, check, run);
 }

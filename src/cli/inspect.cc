@@ -7,8 +7,11 @@
 
 #include "cli/program.h"
 #include "cli/report.h"
+#include "engine/adapter_path.h"
 #include "engine/model_path.h"
+#include "engine/speculation.h"
 #include "kernels/packed_matrix.h"
+#include "model/adapter.h"
 #include "model/config.h"
 #include "model/fingerprint.h"
 
@@ -42,6 +45,37 @@ std::map<std::string, TypeTotal> totals_by_type(const GgufFile& file) {
   return totals;
 }
 
+bool is_adapter(const GgufFile& file) {
+  const auto architecture = file.string("general.architecture");
+  return architecture.ok() && *architecture && **architecture == adapter_names::kArchitecture;
+}
+
+// Bytes of the tensors of each part of an adapter: "lora" of "blk.3.attn_q.lora_a", "markov" of "markov.p", …
+std::map<std::string, size_t> adapter_parts(const GgufFile& file) {
+  std::map<std::string, size_t> parts;
+  for (const Tensor& t : file.tensors()) {
+    const std::string part = t.name.starts_with("blk.") ? "lora" : t.name.substr(0, t.name.find('.'));
+    parts[part] += t.bytes;
+  }
+  return parts;
+}
+
+void print_adapter(const GgufFile& file, const Console& console) {
+  const auto config = read_adapter_config(file);
+  if (!config.ok()) {
+    console.text(fmt::format("not usable: {}\n", config.error().message));
+    return;
+  }
+  console.text(fmt::format("adapter of   {} (fingerprint {})\n",
+                           config->base_name.empty() ? "unnamed" : config->base_name,
+                           fingerprint_text(config->base_fingerprint)));
+  console.text(fmt::format("plan         first {} and last {} layers, {} masks: {} tokens a draft\n", config->head,
+                           config->tail, config->masks, config->masks + 1));
+  for (const auto& [part, bytes] : adapter_parts(file)) {
+    console.text(fmt::format("part         {:<12} {:>12}\n", part, mebibytes(bytes)));
+  }
+}
+
 Json to_json(const GgufFile& file, const Options& o) {
   constexpr size_t kMostChars = 4096;
   Json out{{"file", file.path()},
@@ -53,6 +87,13 @@ Json to_json(const GgufFile& file, const Options& o) {
   for (const auto& [type, total] : totals_by_type(file)) {
     out["types"][type] = {{"tensors", total.tensors}, {"bytes", total.bytes}};
   }
+  if (is_adapter(file)) {
+    out["adapter_parts"] = adapter_parts(file);
+  } else {
+    const std::string adapter = find_adapter(file.path(), base_fingerprint(file));
+    out["adapter"] = adapter;
+    for (const OpenDrafter& drafter : open_drafters(adapter)) out["drafters"].push_back(drafter.name);
+  }
   out["tensors"] = Json::array();
   for (const Tensor& t : file.tensors()) {
     Json entry{{"name", t.name}, {"type", ggml_type_name(t.type)}, {"shape", t.shape}, {"bytes", t.bytes}};
@@ -63,6 +104,7 @@ Json to_json(const GgufFile& file, const Options& o) {
 }
 
 void print_model(const GgufFile& file, const Console& console) {
+  if (is_adapter(file)) return print_adapter(file, console);
   const auto config = read_model_config(file);
   if (!config.ok()) {
     console.text(fmt::format("not runnable: {}\n", config.error().message));
@@ -73,6 +115,9 @@ void print_model(const GgufFile& file, const Console& console) {
                            config->d_model, config->n_heads, config->n_kv_heads, config->head_dim, config->d_ff));
   console.text(
       fmt::format("context      {} positions, vocabulary {} tokens\n", config->context_length, config->vocab_size));
+  for (const OpenDrafter& d : open_drafters(find_adapter(file.path(), base_fingerprint(file)))) {
+    console.text(fmt::format("drafter      {:<14} {}\n", d.name, d.note));
+  }
 }
 
 void print_text(const GgufFile& file, const Options& o, const Console& console) {

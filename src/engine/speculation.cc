@@ -108,14 +108,9 @@ LayerSet default_draft_layers(int n_layers) {
   return {.head = std::max(1, n_layers / 10), .tail = std::max(1, 3 * n_layers / 10)};
 }
 
-std::vector<OpenDrafter> open_drafters(const Engine& engine) {
+std::vector<OpenDrafter> open_drafters(const std::string& adapter_path) {
   std::vector<OpenDrafter> open;
-  if (engine.adapter()) {
-    const AdapterConfig& c = engine.adapter()->config();
-    open.push_back(
-        {"s3d", fmt::format("adapter {}, layers {} + {}, {} masks, {:.1f} MiB", engine.adapter_path(), c.head, c.tail,
-                            c.masks, static_cast<double>(engine.adapter()->bytes()) / (1 << 20))});
-  }
+  if (!adapter_path.empty()) open.push_back({"s3d", "adapter " + adapter_path});
   open.push_back({"s3d-untrained", "the floor of s3d: masks without training"});
   open.push_back({"layerskip", "first and last layers, token by token"});
   open.push_back({"lookup", "n-grams of prompt and answer"});

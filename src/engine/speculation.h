@@ -41,11 +41,11 @@ LayerSet default_draft_layers(int n_layers);
 // fit.
 Result<std::unique_ptr<Speculator>> make_speculator(Engine& engine, const SpecSettings& settings);
 
-// What `auto` would use and what else can be named: lines for people, e.g. "s3d: adapter FILE, 4.1 MiB".
+// The drafters of a model whose adapter is that file (empty: it has none), but for "model", which needs another file.
 struct OpenDrafter {
   std::string name;
   std::string note;
 };
-std::vector<OpenDrafter> open_drafters(const Engine& engine);
+std::vector<OpenDrafter> open_drafters(const std::string& adapter_path);
 
 }  // namespace s3d

@@ -305,7 +305,7 @@ TEST_F(CpuBackendErrors, AreClear) {
   const std::vector<Row> good = {{1, 0, -1, seq_}};
   expect_rows_error({}, "without rows");
   expect_rows_error(std::vector<Row>(129, good[0]), "at most 128");
-  expect_rows_error({{-1, 0, -1, seq_}}, "no adapter is loaded");
+  expect_rows_error({{-1, 0, -1, seq_}}, "there are 0");
   expect_rows_error({{1 << 20, 0, -1, seq_}}, "outside the vocabulary");
   expect_rows_error({{1, 0, -1, seq_ + 5}}, "no sequence");
   expect_rows_error({{1, 3, -1, seq_}}, "position 3; expected 0");
@@ -313,7 +313,8 @@ TEST_F(CpuBackendErrors, AreClear) {
   expect_rows_error({{1, 0, -2, seq_}}, "parent -2");
   expect_rows_error({good[0], {1, 1, 0, runner_.kv().add_sequence()}}, "another sequence");
   expect_error({.rows = good, .layers = {runner_.layers_, 1}, .want = {}}, "layers");
-  expect_error({.rows = good, .layers = all_, .adapter = true, .want = {}}, "no adapter is loaded");
+  const std::vector<const float*> two_states(2);
+  expect_error({.rows = good, .layers = all_, .state = two_states, .want = {}}, "2 states");
   const std::vector<Want> two(2, Want::kLogits);
   expect_error({.rows = good, .layers = all_, .want = two}, "2 wants");
 }

@@ -1,0 +1,143 @@
+#include "train/kept_context.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <utility>
+
+#include "base/check.h"
+#include "model/fingerprint.h"
+
+namespace s3d::train {
+namespace {
+
+constexpr float kFar = 20;  // a token e^20 times less probable than the best is of no use as a target
+
+std::string read_label(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::string label(KeptFormat::kHeaderBytes, '\0');
+  in.read(label.data(), static_cast<std::streamsize>(label.size()));
+  return in ? label.substr(0, label.find('\0')) : "";
+}
+
+Status check_label(const std::string& path, const KeptFormat& format) {
+  const std::string there = read_label(path);
+  if (there == format.label()) return Ok();
+  return Error{
+      fmt::format("{} is for another base or plan; remove it, or use the plan it was made with.\n  there: {}\n"
+                  "  here:  {}",
+                  path, there, format.label())};
+}
+
+template <typename T>
+std::span<char> bytes_of(std::vector<T>& values) {
+  return {reinterpret_cast<char*>(values.data()), values.size() * sizeof(T)};
+}
+
+}  // namespace
+
+std::string kept_path(const std::string& data_path) {
+  return data_path + ".context";
+}
+
+std::string KeptFormat::label() const {
+  return fmt::format("s3d-context 1 base {} layers {} kv {}x{} plan {}+{} soft {}", fingerprint_text(fingerprint),
+                     n_layers, n_kv_heads, head_dim, head, tail, soft);
+}
+
+void top_tokens(std::span<const float> logits, float log_sum, std::span<int32_t> tokens,
+                std::span<float> probabilities) {
+  const size_t k = tokens.size();
+  const float best = *std::max_element(logits.begin(), logits.end());
+  std::vector<std::pair<float, int32_t>> near;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (logits[i] > best - kFar) near.emplace_back(-logits[i], static_cast<int32_t>(i));
+  }
+  const size_t count = std::min(k, near.size());
+  std::partial_sort(near.begin(), near.begin() + static_cast<std::ptrdiff_t>(count), near.end());
+  for (size_t i = 0; i < k; ++i) {
+    tokens[i] = i < count ? near[i].second : 0;
+    probabilities[i] = i < count ? std::exp(-near[i].first - log_sum) : 0;
+  }
+}
+
+std::vector<uint16_t> kept_kv(KvCache& cache, SeqId seq, const KeptFormat& format, int length) {
+  const KvLayout& layout = cache.layout();
+  S3D_CHECK(layout.type == KvType::kF16, "kept context needs a cache of half floats");
+  const auto heads = static_cast<size_t>(format.n_kv_heads), dims = static_cast<size_t>(format.head_dim);
+  const size_t plane = static_cast<size_t>(length) * heads * dims;  // of the keys, or the values, of a layer
+  std::vector<uint16_t> out(static_cast<size_t>(format.kv_halfs(length)));
+  for (int at = 0; at < std::min(length, cache.length(seq)); ++at) {
+    const std::byte* page = cache.page(seq, at / KvLayout::kPageTokens);
+    const int slot = at % KvLayout::kPageTokens;
+    for (int kept = 0; kept < format.kept(); ++kept) {
+      for (int head = 0; head < format.n_kv_heads; ++head) {
+        const size_t to = 2 * static_cast<size_t>(kept) * plane + (static_cast<size_t>(at) * heads + head) * dims;
+        const auto* keys =
+            reinterpret_cast<const uint16_t*>(page + layout.key_head_offset(format.layer_of(kept), head) +
+                                              static_cast<size_t>(slot / KvLayout::kGroup) * layout.key_group_bytes());
+        for (size_t d = 0; d < dims; ++d) out[to + d] = keys[d * KvLayout::kGroup + slot % KvLayout::kGroup];
+        const auto* values = reinterpret_cast<const uint16_t*>(
+            page + layout.value_head_offset(format.layer_of(kept), head) + slot * layout.value_row_bytes());
+        std::copy_n(values, dims, out.begin() + static_cast<std::ptrdiff_t>(to + plane));
+      }
+    }
+  }
+  return out;
+}
+
+Status KeptWriter::open(const std::string& path, const KeptFormat& format) {
+  path_ = path;
+  std::error_code ignored;
+  const bool there = std::filesystem::exists(path, ignored) && std::filesystem::file_size(path, ignored) > 0;
+  if (there) S3D_TRY(check_label(path, format));
+  out_.open(path, std::ios::app | std::ios::binary);
+  std::string header = format.label();
+  header.resize(KeptFormat::kHeaderBytes, '\0');
+  if (!there) out_ << header << std::flush;
+  if (!out_) return Error{fmt::format("cannot write {}", path)};
+  return Ok();
+}
+
+Result<int64_t> KeptWriter::append(const KeptRecord& record) {
+  out_.seekp(0, std::ios::end);
+  const auto at = static_cast<int64_t>(out_.tellp());
+  const auto write = [&](const auto& values) {
+    out_.write(reinterpret_cast<const char*>(values.data()),
+               static_cast<std::streamsize>(values.size() * sizeof(values[0])));
+  };
+  write(record.kv);
+  write(record.soft_tokens);
+  write(record.soft_probabilities);
+  out_.flush();
+  if (!out_) return Error{fmt::format("cannot write {}; is the disk full? The text before is good", path_)};
+  return at;
+}
+
+Result<KeptReader> KeptReader::open(const std::string& path, const KeptFormat& format) {
+  S3D_TRY(check_label(path, format));
+  KeptReader reader;
+  reader.path_ = path;
+  reader.format_ = format;
+  reader.in_ = std::make_unique<std::ifstream>(path, std::ios::binary);
+  return reader;
+}
+
+Result<KeptRecord> KeptReader::read(int64_t at, int length) {
+  KeptRecord record;
+  record.kv.resize(static_cast<size_t>(format_.kv_halfs(length)));
+  record.soft_tokens.resize(static_cast<size_t>(format_.soft_numbers(length)));
+  record.soft_probabilities.resize(record.soft_tokens.size());
+  in_->clear();
+  in_->seekg(at);
+  for (const std::span<char> part :
+       {bytes_of(record.kv), bytes_of(record.soft_tokens), bytes_of(record.soft_probabilities)}) {
+    in_->read(part.data(), static_cast<std::streamsize>(part.size()));
+  }
+  if (!*in_) return Error{fmt::format("{}: no record of {} positions at byte {}", path_, length, at)};
+  return record;
+}
+
+}  // namespace s3d::train
