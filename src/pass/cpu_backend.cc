@@ -233,21 +233,23 @@ Result<PassOutput> CpuBackend::Impl::run(const Block& block, KvCache& kv) {
 
 void CpuBackend::Impl::walk(int thread, Team& team, const Block& block) {
   const std::vector<int>& layers = plan.layers;
-  each_row(team, [&](size_t r) {
-    begin_row(r);
-    if (!layers.empty()) begin_layer(layers.front(), r);
-  });
   static const PackedAdapter::Layer no_lora;
   const bool bridged = adapter != nullptr && !adapter->bridge_down().empty();
+  const auto after_bridge = [&](size_t i) { return bridged && i == static_cast<size_t>(block.layers.head); };
+  // The layer whose inputs the step before it makes, or -1.
+  const auto begun = [&](size_t i) { return i < layers.size() && !after_bridge(i) ? layers[i] : -1; };
+  each_row(team, [&](size_t r) {
+    begin_row(r);
+    if (begun(0) >= 0) begin_layer(begun(0), r);
+  });
   for (size_t i = 0; i < layers.size(); ++i) {
     const PackedAdapter::Layer& lora = adapter != nullptr ? adapter->layers()[i] : no_lora;
-    const int next = i + 1 < layers.size() ? layers[i + 1] : -1;
-    const bool bridge_after = bridged && static_cast<int>(i) + 1 == block.layers.head;
+    if (after_bridge(i)) {
+      bridge(team);
+      each_row(team, [&](size_t r) { begin_layer(layers[i], r); });
+    }
     self_attention(thread, team, layers[i], lora);
-    feed_forward(team, layers[i], bridge_after ? -1 : next, lora);
-    if (!bridge_after) continue;
-    bridge(team);
-    if (next >= 0) each_row(team, [&](size_t r) { begin_layer(next, r); });
+    feed_forward(team, layers[i], begun(i + 1), lora);
   }
   if (!plan.wanted.empty()) output(thread, team, block.want_hidden);
 }

@@ -85,9 +85,9 @@ Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::create(const Adapter
   out->config_ = adapter.config;
   out->d_model_ = static_cast<size_t>(model.config.d_model);
   out->draft_ids_ = adapter.draft_ids;
-  S3D_CHECK(adapter.draft_ids.empty() ||
-                (model.head_ids.size() >= adapter.draft_ids.size() &&
-                 std::equal(adapter.draft_ids.begin(), adapter.draft_ids.end(), model.head_ids.begin())),
+  // Without a draft vocabulary the logits are those of the whole head, in its order.
+  S3D_CHECK(adapter.draft_ids.empty() == model.head_ids.empty() && model.head_ids.size() >= adapter.draft_ids.size() &&
+                std::equal(adapter.draft_ids.begin(), adapter.draft_ids.end(), model.head_ids.begin()),
             "the model was loaded with another draft vocabulary");
   out->draft_size_ =
       adapter.draft_ids.empty() ? static_cast<size_t>(model.config.vocab_size) : adapter.draft_ids.size();

@@ -4,6 +4,7 @@
 #include <ggml.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
 #include <string>
@@ -121,6 +122,24 @@ ReferenceBackend::Forest::Forest(std::span<const Row> all, std::span<const Layer
     positions.push_back(all[i].position);
     visible.push_back(lineage[i]);
   }
+}
+
+// The LoRA pairs of one layer and the rows that they are for: the last ones of those that run it.
+struct ReferenceBackend::Lora {
+  const std::array<LoraPair, kLoraTargets>* pairs = nullptr;  // null: none
+  size_t rows = 0;
+
+  Lora(const ReferenceDraft* draft, const Forest& forest, int layer, int n_layers);
+};
+
+ReferenceBackend::Lora::Lora(const ReferenceDraft* draft, const Forest& forest, int layer, int n_layers) {
+  if (draft == nullptr) return;
+  const AdapterConfig& plan = draft->adapter->config;
+  const int index = layer < plan.head ? layer : layer - (n_layers - plan.head - plan.tail);
+  if (layer >= plan.head && layer < n_layers - plan.tail) return;
+  pairs = &draft->adapter->lora[static_cast<size_t>(index)];
+  const auto first = std::lower_bound(forest.rows.begin(), forest.rows.end(), static_cast<size_t>(draft->first));
+  rows = static_cast<size_t>(forest.rows.end() - first);
 }
 
 // Finds tensors and checks their shapes.
@@ -259,16 +278,58 @@ Vector ReferenceBackend::multiply(const Matrix& w, Vector x, ThreadPool& pool) c
   return y;
 }
 
-Vector ReferenceBackend::embed(std::span<const Row> rows) const {
+// up (down x) for rows x.
+Vector ReferenceBackend::low_rank(const LowRank& pair, Vector x, ThreadPool& pool) const {
+  return multiply({pair.b, 0, pair.b->rows()}, multiply({pair.a, 0, pair.a->rows()}, std::move(x), pool), pool);
+}
+
+// w x, and the pair's b (a x) for the rows that have it.
+Vector ReferenceBackend::multiply(const Matrix& w, const Lora& lora, LoraTarget target, const Vector& x,
+                                  ThreadPool& pool) const {
+  Vector y = multiply(w, x, pool);
+  if (lora.pairs == nullptr) return y;
+  const LoraPair& pair = (*lora.pairs)[static_cast<size_t>(target)];
+  if (!pair) return y;
+  const size_t cols = lora.rows * static_cast<size_t>(w.tensor->cols());
+  const Vector more = low_rank(pair, Vector(x.end() - static_cast<std::ptrdiff_t>(cols), x.end()), pool);
+  for (size_t i = 0; i < more.size(); ++i) y[y.size() - more.size() + i] += more[i];
+  return y;
+}
+
+// Embeddings of tokens, or masks of the adapter.
+Vector ReferenceBackend::embed(std::span<const Row> rows, const Adapter* adapter) const {
   const auto d = static_cast<size_t>(config_.d_model);
   Vector x;
   x.reserve(rows.size() * d);
   std::vector<float> decoded(d);
   for (const Row& row : rows) {
-    row_to_floats(*embedding_.tensor, row.token, decoded.data());
-    for (const float value : decoded) x.push_back(double{value} * config_.embedding_scale);
+    const bool mask = row.token < 0;
+    row_to_floats(mask ? *adapter->masks : *embedding_.tensor, mask ? -1 - row.token : row.token, decoded.data());
+    for (const float value : decoded) x.push_back(mask ? double{value} : double{value} * config_.embedding_scale);
   }
   return x;
+}
+
+// Adds up (down rms(state)) to the inputs of the draft rows that take it.
+void ReferenceBackend::inject_states(std::span<const Row> rows, const ReferenceDraft& draft, Vector& x,
+                                     ThreadPool& pool) const {
+  if (!draft.adapter->state) return;
+  const auto first = static_cast<size_t>(draft.first), d = static_cast<size_t>(config_.d_model);
+  for (size_t i = 0; i < draft.state.size(); ++i) {
+    if (draft.state[i].empty()) continue;
+    if (rows[first + i].token >= 0 && !draft.adapter->config.state_on_first_row) continue;
+    const Vector injected = low_rank(draft.adapter->state, rms(draft.state[i]), pool);
+    for (size_t k = 0; k < d; ++k) x[(first + i) * d + k] += injected[k];
+  }
+}
+
+// Draft rows: x += up (down rms(x)).
+void ReferenceBackend::apply_bridge(const ReferenceDraft& draft, Vector& x, ThreadPool& pool) const {
+  if (!draft.adapter->bridge) return;
+  const size_t first = static_cast<size_t>(draft.first) * static_cast<size_t>(config_.d_model);
+  const Vector more =
+      low_rank(draft.adapter->bridge, rms(Vector(x.begin() + static_cast<std::ptrdiff_t>(first), x.end())), pool);
+  for (size_t i = 0; i < more.size(); ++i) x[first + i] += more[i];
 }
 
 // RMSNorm of every `weight.size()` consecutive values: x / sqrt(mean(x^2) + eps) * weight. No weight, no norm.
@@ -282,6 +343,11 @@ Vector ReferenceBackend::norm(const Vector& x, const Vector& weight) const {
     for (size_t k = 0; k < width; ++k) y[begin + k] = x[begin + k] * scale * weight[k];
   }
   return y;
+}
+
+// RMSNorm of every row without a weight.
+Vector ReferenceBackend::rms(const Vector& x) const {
+  return norm(x, Vector(static_cast<size_t>(config_.d_model), 1.0));
 }
 
 // Rotary embedding of all heads of each row; `heads`: [n, heads, head_dim].
@@ -341,9 +407,12 @@ Vector ReferenceBackend::attend(const Vector& q, const Vector& k, const Vector& 
   return out;
 }
 
-Vector ReferenceBackend::self_attention(const Vector& x, const Forest& forest, int layer, ThreadPool& pool) const {
+Vector ReferenceBackend::self_attention(const Vector& x, const Forest& forest, const Lora& lora, int layer,
+                                        ThreadPool& pool) const {
   const Layer& w = layers_[static_cast<size_t>(layer)];
-  Vector q = multiply(w.wq, x, pool), k = multiply(w.wk, x, pool), v = multiply(w.wv, x, pool);
+  Vector q = multiply(w.wq, lora, LoraTarget::kQ, x, pool);
+  Vector k = multiply(w.wk, lora, LoraTarget::kK, x, pool);
+  Vector v = multiply(w.wv, lora, LoraTarget::kV, x, pool);
   add_to_rows(q, w.bq);
   add_to_rows(k, w.bk);
   add_to_rows(v, w.bv);
@@ -353,46 +422,75 @@ Vector ReferenceBackend::self_attention(const Vector& x, const Forest& forest, i
   rotate(k, forest.positions, layer);
   round_stored(k);
   round_stored(v);
-  return multiply(w.wo, attend(q, k, v, forest, layer, pool), pool);
+  return multiply(w.wo, lora, LoraTarget::kOutput, attend(q, k, v, forest, layer, pool), pool);
 }
 
-Vector ReferenceBackend::feed_forward(const Vector& x, int layer, ThreadPool& pool) const {
+Vector ReferenceBackend::feed_forward(const Vector& x, const Lora& lora, int layer, ThreadPool& pool) const {
   const Layer& w = layers_[static_cast<size_t>(layer)];
-  Vector gate = multiply(w.w_gate, x, pool);
-  const Vector up = multiply(w.w_up, x, pool);
+  Vector gate = multiply(w.w_gate, lora, LoraTarget::kGate, x, pool);
+  const Vector up = multiply(w.w_up, lora, LoraTarget::kUp, x, pool);
   for (size_t i = 0; i < gate.size(); ++i) gate[i] = activate(config_.activation, gate[i]) * up[i];
-  return multiply(w.w_down, gate, pool);
+  return multiply(w.w_down, lora, LoraTarget::kDown, gate, pool);
 }
 
-Vector ReferenceBackend::run_layer(Vector x, const Forest& forest, int layer, ThreadPool& pool) const {
+Vector ReferenceBackend::run_layer(Vector x, const Forest& forest, const Lora& lora, int layer,
+                                   ThreadPool& pool) const {
   const Layer& w = layers_[static_cast<size_t>(layer)];
-  add(x, norm(self_attention(norm(x, w.attn_norm), forest, layer, pool), w.attn_post_norm));
-  add(x, norm(feed_forward(norm(x, w.ffn_norm), layer, pool), w.ffn_post_norm));
+  add(x, norm(self_attention(norm(x, w.attn_norm), forest, lora, layer, pool), w.attn_post_norm));
+  add(x, norm(feed_forward(norm(x, w.ffn_norm), lora, layer, pool), w.ffn_post_norm));
   return x;
 }
 
+// Logits of rows `hidden`, [n, d_model].
+ReferenceOutput ReferenceBackend::output(Vector hidden, const Adapter* adapter, ThreadPool& pool) const {
+  const Vector normed = norm(hidden, output_norm_);
+  const Vector logits = multiply(head_, normed, pool);
+  if (adapter == nullptr) {
+    ReferenceOutput out = {.logits = logits, .hidden = std::move(hidden)};
+    if (const double cap = config_.logit_softcap; cap > 0) {
+      for (double& logit : out.logits) logit = cap * std::tanh(logit / cap);
+    }
+    return out;
+  }
+  if (adapter->draft_ids.empty()) return {.logits = logits, .hidden = normed};
+  ReferenceOutput out = {.logits = {}, .hidden = normed};
+  const auto vocab = static_cast<size_t>(config_.vocab_size);
+  for (size_t row = 0; row < logits.size(); row += vocab) {
+    for (const int32_t id : adapter->draft_ids) out.logits.push_back(logits[row + static_cast<size_t>(id)]);
+  }
+  return out;
+}
+
 Result<ReferenceOutput> ReferenceBackend::run(std::span<const Row> rows, std::span<const LayerSet> layers,
-                                              std::span<const int> wanted, ThreadPool& pool) const {
+                                              std::span<const int> wanted, ThreadPool& pool,
+                                              const ReferenceDraft* draft) const {
   S3D_CHECK(layers.empty() || layers.size() == rows.size(), "one layer set a row, or none at all");
-  for (const Row& row : rows) {
-    if (row.token < 0 || row.token >= config_.vocab_size) {
-      return Error{fmt::format("token {} is outside the vocabulary of {} tokens", row.token, config_.vocab_size)};
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const bool may_be_mask = draft != nullptr && static_cast<int>(i) >= draft->first;
+    const int32_t least = may_be_mask ? -draft->adapter->config.masks : 0;
+    if (rows[i].token < least || rows[i].token >= config_.vocab_size) {
+      return Error{fmt::format("token {} is outside the vocabulary of {} tokens", rows[i].token, config_.vocab_size)};
     }
   }
   const auto d = static_cast<size_t>(config_.d_model);
-  Vector x = embed(rows);
+  const Adapter* adapter = draft != nullptr ? draft->adapter : nullptr;
+  Vector x = embed(rows, adapter);
+  if (draft != nullptr) inject_states(rows, *draft, x, pool);
   for (int layer = 0; layer < config_.n_layers; ++layer) {
+    if (draft != nullptr && layer == config_.n_layers - adapter->config.tail) apply_bridge(*draft, x, pool);
     const Forest forest(rows, layers, layer, config_.n_layers);
     if (forest.rows.empty()) continue;
-    scatter(run_layer(gather(x, forest.rows, d), forest, layer, pool), forest.rows, d, x);
+    const Lora lora(draft, forest, layer, config_.n_layers);
+    scatter(run_layer(gather(x, forest.rows, d), forest, lora, layer, pool), forest.rows, d, x);
   }
-  ReferenceOutput out;
-  out.hidden = gather(x, std::vector<size_t>(wanted.begin(), wanted.end()), d);
-  out.logits = multiply(head_, norm(out.hidden, output_norm_), pool);
-  if (const double cap = config_.logit_softcap; cap > 0) {
-    for (double& logit : out.logits) logit = cap * std::tanh(logit / cap);
-  }
-  return out;
+  return output(gather(x, std::vector<size_t>(wanted.begin(), wanted.end()), d), adapter, pool);
+}
+
+Vector ReferenceBackend::markov_term(const Adapter& adapter, std::span<const int32_t> previous,
+                                     ThreadPool& pool) const {
+  std::vector<Row> rows;
+  for (const int32_t token : previous) rows.push_back({token, 0, -1, 0});
+  return low_rank({adapter.markov_p, adapter.markov_w2}, rms(embed(rows, nullptr)), pool);
 }
 
 int append_chain(std::vector<Row>& rows, std::span<const int32_t> tokens, int parent, int first_position) {

@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "file/gguf.h"
+#include "model/adapter.h"
 #include "model/config.h"
 #include "pass/pass.h"
 
@@ -17,8 +18,16 @@ namespace s3d {
 
 // What a reference pass gives for the wanted rows, in the order in which they were asked for.
 struct ReferenceOutput {
-  std::vector<double> logits;  // [n_wanted, vocab]
-  std::vector<double> hidden;  // [n_wanted, d_model], before the output norm
+  std::vector<double> logits;  // [n_wanted, vocab]; of draft rows [n_wanted, draft size], without the Markov term
+  std::vector<double> hidden;  // [n_wanted, d_model], before the output norm; of draft rows after it
+};
+
+// Makes the last rows of a reference pass those of a draft pass (docs/adapter.md). Borrows what it points to.
+struct ReferenceDraft {
+  const Adapter* adapter;
+  int first;  // row of the pass; it and all rows after it are draft rows, whose tokens may be masks
+  // [n rows - first] or empty: the hidden state of which each row's injection is made, or an empty vector.
+  std::span<const std::vector<double>> state = {};
 };
 
 // What the fast backends round on purpose. A reference that rounds the same is apart from them by the order and
@@ -41,10 +50,14 @@ class ReferenceBackend {
   // whatever their number, each at its own position (chains, trees and several sequences alike; Row::seq is not used).
   // `layers`: which layers each row runs, [n rows], or empty for all layers in all rows. In a layer that a row does
   // not run its hidden state stays as it is, and no other row sees it there: as in a draft pass after full passes.
-  // `wanted`: the rows whose results are returned.
-  // Error: a token outside the vocabulary. Time: n rows * weights / (about 4e9 a second and core).
+  // `wanted`: the rows whose results are returned. `draft`: null, or the rows that are a draft pass, whose `layers`
+  // must be the adapter's plan; then only draft rows may be wanted. Error: a token outside the vocabulary. Time: n rows
+  // * weights / (about 4e9 a second and core).
   Result<ReferenceOutput> run(std::span<const Row> rows, std::span<const LayerSet> layers, std::span<const int> wanted,
-                              ThreadPool& pool) const;
+                              ThreadPool& pool, const ReferenceDraft* draft = nullptr) const;
+
+  // W2 P rms(E[token]) for each token, [tokens, draft size]: the Markov term, which adapter must have.
+  std::vector<double> markov_term(const Adapter& adapter, std::span<const int32_t> previous, ThreadPool& pool) const;
 
   const ModelConfig& config() const { return config_; }
 
@@ -64,21 +77,28 @@ class ReferenceBackend {
     Matrix w_gate, w_up, w_down;
   };
   struct Forest;
+  struct Lora;
   class Loader;
 
   ReferenceBackend() = default;
   Vector multiply(const Matrix& w, Vector x, ThreadPool& pool) const;
   void round_stored(Vector& heads) const;
-  Vector embed(std::span<const Row> rows) const;
+  Vector multiply(const Matrix& w, const Lora& lora, LoraTarget target, const Vector& x, ThreadPool& pool) const;
+  Vector low_rank(const LowRank& pair, Vector x, ThreadPool& pool) const;
+  Vector embed(std::span<const Row> rows, const Adapter* adapter) const;
   Vector norm(const Vector& x, const Vector& weight) const;
+  Vector rms(const Vector& x) const;
+  void inject_states(std::span<const Row> rows, const ReferenceDraft& draft, Vector& x, ThreadPool& pool) const;
+  void apply_bridge(const ReferenceDraft& draft, Vector& x, ThreadPool& pool) const;
   void rotate(Vector& heads, const std::vector<int32_t>& positions, int layer) const;
   void attend_row(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer, size_t i,
                   Vector& out) const;
   Vector attend(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer,
                 ThreadPool& pool) const;
-  Vector self_attention(const Vector& x, const Forest& forest, int layer, ThreadPool& pool) const;
-  Vector feed_forward(const Vector& x, int layer, ThreadPool& pool) const;
-  Vector run_layer(Vector x, const Forest& forest, int layer, ThreadPool& pool) const;
+  Vector self_attention(const Vector& x, const Forest& forest, const Lora& lora, int layer, ThreadPool& pool) const;
+  Vector feed_forward(const Vector& x, const Lora& lora, int layer, ThreadPool& pool) const;
+  Vector run_layer(Vector x, const Forest& forest, const Lora& lora, int layer, ThreadPool& pool) const;
+  ReferenceOutput output(Vector hidden, const Adapter* adapter, ThreadPool& pool) const;
 
   std::shared_ptr<const GgufFile> file_;
   ModelConfig config_;
