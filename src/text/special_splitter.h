@@ -24,8 +24,8 @@ class SpecialSplitter {
   explicit SpecialSplitter(const Vocab& vocab);
 
   // Longer tokens are looked for first, in all of the text, then the next shorter ones in what is left. User-defined
-  // tokens count always, control and unknown tokens only if `parse_special`. No fragment is empty. White space after a token that
-  // strips it is left out.
+  // tokens count always, control and unknown tokens only if `parse_special`. No fragment is empty. White space after a
+  // token that strips it is left out.
   std::vector<Fragment> split(std::string_view text, bool parse_special) const;
 
  private:

@@ -80,7 +80,7 @@ class Vocab {
 
   std::vector<std::string> tokens_;
   std::vector<TokenType> types_;
-  std::vector<bool> strips_right_;  // of each id; empty = none does
+  std::vector<bool> strips_right_;                     // of each id; empty = none does
   std::unordered_map<std::string_view, TokenId> ids_;  // keys point into tokens_
   std::vector<TokenId> ends_;                          // sorted
   size_t longest_ = 0;
