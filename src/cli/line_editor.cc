@@ -31,11 +31,11 @@ struct LineEditor::Impl {
     return static_cast<Impl*>(self);
   }
   static char* prompt_of(EditLine* editor) { return of(editor)->prompt.data(); }
-  static unsigned char on_interrupt(EditLine* editor, int) {
+  static unsigned char on_interrupt(EditLine* editor, wint_t) {
     of(editor)->interrupted = true;
     return CC_NEWLINE;
   }
-  static unsigned char on_suspend(EditLine* editor, int) {
+  static unsigned char on_suspend(EditLine* editor, wint_t) {
     el_set(editor, EL_PREP_TERM, 0);
     std::raise(SIGTSTP);
     el_set(editor, EL_PREP_TERM, 1);
@@ -55,9 +55,10 @@ LineEditor::Impl::Impl(std::string path) : history_path(std::move(path)) {
   el_set(editor, EL_EDITOR, "emacs");
   // Ctrl-C and Ctrl-Z are keys while a line is edited, so that no signal has to interrupt a read.
   el_set(editor, EL_SETTY, "-d", "-isig", nullptr);
-  el_set(editor, EL_ADDFN, "s3d-interrupt", "Drop the line", on_interrupt);
+  // The wide form, because the narrow one copies both strings and never frees them.
+  el_wset(editor, EL_ADDFN, L"s3d-interrupt", L"Drop the line", on_interrupt);
   el_set(editor, EL_BIND, "^C", "s3d-interrupt", nullptr);
-  el_set(editor, EL_ADDFN, "s3d-suspend", "Give the terminal back to the shell", on_suspend);
+  el_wset(editor, EL_ADDFN, L"s3d-suspend", L"Give the terminal back to the shell", on_suspend);
   el_set(editor, EL_BIND, "^Z", "s3d-suspend", nullptr);
   el_set(editor, EL_BIND, "^R", "em-inc-search-prev", nullptr);
   load_history();
@@ -107,6 +108,8 @@ ReadLine LineEditor::read(const std::string& prompt, bool styled) {
   }
   impl_->prompt = styled ? "\1\x1b[1;32m\1" + prompt + "\1\x1b[0m\1" : prompt;
   impl_->interrupted = false;
+  // Before the prompt: libedit shows it first, and a Ctrl-C in between would be a signal instead of a key.
+  el_set(impl_->editor, EL_PREP_TERM, 1);
   int count = 0;
   const char* text = el_gets(impl_->editor, &count);
   if (impl_->interrupted) return {ReadOutcome::kInterrupted, {}};

@@ -1,4 +1,5 @@
-// Phi-3, Phi-3.5 and Phi-4 (dense): fused QKV and gate-up, LongRoPE, a sliding window on all layers.
+// Phi-3, Phi-3.5 and Phi-4 (dense): fused QKV and gate-up, LongRoPE, a sliding window on all layers as in
+// transformers (llama.cpp reads the window and leaves it out).
 #include <cmath>
 
 #include "model/family.h"

@@ -39,8 +39,8 @@ struct GenerateOptions {
 enum class Next { kContinue, kStop, kCancel };
 struct NewToken {
   int32_t id;
-  bool drafted;  // it was proposed by a drafter, and accepted
-  operator int32_t() const { return id; }
+  bool drafted;                            // it was proposed by a drafter, and accepted
+  operator int32_t() const { return id; }  // NOLINT(google-explicit-constructor): it is a token, with a remark
 };
 using OnToken = std::function<Next(NewToken token)>;
 

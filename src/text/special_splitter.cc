@@ -9,8 +9,12 @@ uint64_t edge_key(uint32_t node, char byte) {
   return uint64_t{node} << 8 | static_cast<uint8_t>(byte);
 }
 
-// Replaces each plain fragment that holds `special` by what lies before, between and after its occurrences.
-void split_by(std::string_view special, TokenId id, std::vector<Fragment>& fragments) {
+constexpr std::string_view kWhiteSpace = " \t\n\v\f\r";
+
+}  // namespace
+
+// Replaces each plain fragment that holds the special by what lies before, between and after its occurrences.
+void SpecialSplitter::split_by(const Special& special, std::vector<Fragment>& fragments) {
   std::vector<Fragment> finer;
   finer.reserve(fragments.size());
   for (const Fragment& fragment : fragments) {
@@ -19,23 +23,22 @@ void split_by(std::string_view special, TokenId id, std::vector<Fragment>& fragm
       continue;
     }
     std::string_view rest = fragment.text;
-    for (size_t at = rest.find(special); at != std::string_view::npos; at = rest.find(special)) {
+    for (size_t at = rest.find(special.text); at != std::string_view::npos; at = rest.find(special.text)) {
       if (at > 0) finer.push_back({-1, rest.substr(0, at)});
-      finer.push_back({id, rest.substr(at, special.size())});
-      rest.remove_prefix(at + special.size());
+      finer.push_back({special.id, rest.substr(at, special.text.size())});
+      rest.remove_prefix(at + special.text.size());
+      if (special.strips_right) rest.remove_prefix(std::min(rest.find_first_not_of(kWhiteSpace), rest.size()));
     }
     if (!rest.empty()) finer.push_back({-1, rest});
   }
   fragments.swap(finer);
 }
 
-}  // namespace
-
 SpecialSplitter::SpecialSplitter(const Vocab& vocab) {
   for (TokenId id = 0; id < vocab.size(); ++id) {
     const bool control = vocab.is_control(id);
     if (!control && vocab.type(id) != TokenType::kUserDefined) continue;
-    if (!vocab.text(id).empty()) specials_.push_back({vocab.text(id), id, control});
+    if (!vocab.text(id).empty()) specials_.push_back({vocab.text(id), id, control, vocab.strips_right(id)});
   }
   std::stable_sort(specials_.begin(), specials_.end(),
                    [](const Special& a, const Special& b) { return a.text.size() > b.text.size(); });
@@ -76,7 +79,7 @@ std::vector<Fragment> SpecialSplitter::split(std::string_view text, bool parse_s
   std::vector<Fragment> fragments;
   if (text.empty()) return fragments;
   fragments.push_back({-1, text});
-  for (const size_t i : present(text, parse_special)) split_by(specials_[i].text, specials_[i].id, fragments);
+  for (const size_t i : present(text, parse_special)) split_by(specials_[i], fragments);
   return fragments;
 }
 

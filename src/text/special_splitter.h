@@ -24,7 +24,8 @@ class SpecialSplitter {
   explicit SpecialSplitter(const Vocab& vocab);
 
   // Longer tokens are looked for first, in all of the text, then the next shorter ones in what is left. User-defined
-  // tokens count always, control and unknown tokens only if `parse_special`. No fragment is empty.
+  // tokens count always, control and unknown tokens only if `parse_special`. No fragment is empty. White space after a
+  // token that strips it is left out.
   std::vector<Fragment> split(std::string_view text, bool parse_special) const;
 
  private:
@@ -32,7 +33,9 @@ class SpecialSplitter {
     std::string_view text;
     TokenId id;
     bool control;
+    bool strips_right;
   };
+  static void split_by(const Special& special, std::vector<Fragment>& fragments);
   std::vector<size_t> present(std::string_view text, bool parse_special) const;
 
   std::vector<Special> specials_;  // the longest first

@@ -71,6 +71,18 @@ TEST(Tokenizer, SpecialTokensLongestFirst) {
   EXPECT_FALSE(t.is_end(260));
 }
 
+// As llama.cpp does it: Phi-3 by the model's name, <unk> and <s> excepted.
+TEST(Tokenizer, SpecialTokensOfPhi3SwallowWhiteSpace) {
+  TokenizerMetadata metadata = tiny_spm();
+  EXPECT_EQ(make(metadata).encode("</s> \n ab", false, true).size(), 5U);
+  metadata.model_name = "Phi-3 mini 4k instruct";
+  const Tokenizer t = make(metadata);
+  EXPECT_EQ(t.encode("</s> \n ab</s>", false, true), (Ids{2, 263, 2}));
+  EXPECT_EQ(t.encode("</s> \n </s>\n", false, true), (Ids{2, 2}));
+  EXPECT_EQ(t.encode("<s> ab", false, true), make(tiny_spm()).encode("<s> ab", false, true));
+  EXPECT_EQ(t.encode("</s>\nab", false, false), make(tiny_spm()).encode("</s>\nab", false, false));
+}
+
 TEST(Tokenizer, BeginAndEndOfTextAsTheFileAsks) {
   TokenizerMetadata metadata = tiny_bpe();
   EXPECT_EQ(make(metadata).encode("ab", true, false), (Ids{256}));

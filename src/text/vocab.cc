@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 
 namespace s3d {
 namespace {
@@ -70,6 +71,7 @@ Result<TokenizerMetadata> TokenizerMetadata::read(const GgufFile& file) {
   if (m.model.empty()) {
     return Error{file.path() + ": no tokenizer (key tokenizer.ggml.model is absent); use a file that has one"};
   }
+  S3D_TRY(assign(file.string("general.name"), m.model_name));
   S3D_TRY(assign(file.string("tokenizer.ggml.pre"), m.pre));
   S3D_TRY(assign(file.strings("tokenizer.ggml.tokens"), m.tokens));
   S3D_TRY(assign(file.integers("tokenizer.ggml.token_type"), m.types));
@@ -92,6 +94,7 @@ Result<Vocab> Vocab::create(TokenizerMetadata& metadata) {
   S3D_TRY(vocab.take_tokens(metadata));
   S3D_TRY(vocab.take_types(metadata.types));
   S3D_TRY(vocab.take_special_ids(metadata));
+  vocab.take_stripping(metadata);
   return vocab;
 }
 
@@ -129,6 +132,21 @@ Status Vocab::take_types(const std::vector<int64_t>& types) {
     types_.push_back(types[i] == 0 ? TokenType::kNormal : static_cast<TokenType>(types[i]));  // 0 = undefined
   }
   return Ok();
+}
+
+// GGUF has no key for a token's "rstrip". As llama.cpp does, Phi-3 is known by the model's name: all its special tokens
+// strip but three.
+void Vocab::take_stripping(const TokenizerMetadata& metadata) {
+  std::string name = metadata.model_name;
+  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (name.find("phi-3") == std::string::npos && name.find("phi3") == std::string::npos) return;
+  strips_right_.resize(tokens_.size());
+  for (TokenId id = 0; id < size(); ++id) {
+    strips_right_[static_cast<size_t>(id)] = is_control(id) || type(id) == TokenType::kUserDefined;
+  }
+  for (const char* text : {"<unk>", "<s>", "<|endoftext|>"}) {
+    if (const TokenId id = find(text); id >= 0) strips_right_[static_cast<size_t>(id)] = false;
+  }
 }
 
 Status Vocab::take_special_ids(const TokenizerMetadata& metadata) {

@@ -29,6 +29,7 @@ enum class TokenType : uint8_t {
 // The metadata of a tokenizer as read, not yet checked. Optional fields are empty where the file has no such key.
 struct TokenizerMetadata {
   std::string model;                // tokenizer.ggml.model
+  std::string model_name;           // general.name: all that tells some tokenizers' habits
   std::string pre;                  // tokenizer.ggml.pre; empty = absent
   std::vector<std::string> tokens;  // the text of each id
   std::vector<int64_t> types;       // TokenType of each id; empty = all normal
@@ -66,6 +67,8 @@ class Vocab {
   bool add_bos() const { return add_bos_; }
   bool add_eos() const { return add_eos_; }
   bool is_end(TokenId id) const;
+  // White space that follows this special token in a text belongs to it (Phi-3).
+  bool strips_right(TokenId id) const { return !strips_right_.empty() && strips_right_[static_cast<size_t>(id)]; }
   bool is_control(TokenId id) const { return type(id) == TokenType::kControl || type(id) == TokenType::kUnknown; }
 
  private:
@@ -73,9 +76,11 @@ class Vocab {
   Status take_tokens(TokenizerMetadata& metadata);
   Status take_types(const std::vector<int64_t>& types);
   Status take_special_ids(const TokenizerMetadata& metadata);
+  void take_stripping(const TokenizerMetadata& metadata);
 
   std::vector<std::string> tokens_;
   std::vector<TokenType> types_;
+  std::vector<bool> strips_right_;                     // of each id; empty = none does
   std::unordered_map<std::string_view, TokenId> ids_;  // keys point into tokens_
   std::vector<TokenId> ends_;                          // sorted
   size_t longest_ = 0;

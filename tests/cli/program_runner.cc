@@ -118,7 +118,8 @@ bool Terminal::wait_for(const std::string& text, std::chrono::seconds limit) {
 
 int Terminal::finish() {
   while (read_some(1000)) {
-    if (waitpid(pid_, nullptr, WNOHANG | WNOWAIT) != 0) break;
+    siginfo_t ended{};
+    if (waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) != 0 || ended.si_pid != 0) break;
   }
   int status = 0;
   waitpid(pid_, &status, 0);
