@@ -62,6 +62,19 @@ std::string escaped(const std::string& raw) {
   return out;
 }
 
+// A line's name beside its end.
+struct Label {
+  double y;
+  std::string text;
+  const char* color;
+};
+
+// Moves labels down until none is nearer than `distance` to the one above it.
+void spread(std::vector<Label>& labels, double distance) {
+  std::sort(labels.begin(), labels.end(), [](const Label& a, const Label& b) { return a.y < b.y; });
+  for (size_t i = 1; i < labels.size(); ++i) labels[i].y = std::max(labels[i].y, labels[i - 1].y + distance);
+}
+
 // The largest value of the curve by `get`, and at least `least`.
 template <typename Get>
 double largest(const std::vector<CurvePoint>& curve, double least, Get get) {
@@ -88,6 +101,7 @@ std::string depth_panel(const std::vector<CurvePoint>& curve, double x_max) {
   std::string out = frame(panel, "acceptance by depth, when all before were right");
   size_t depths = 0;
   for (const CurvePoint& p : curve) depths = std::max(depths, p.rates.size());
+  std::vector<Label> labels;
   for (size_t j = 0; j < depths; ++j) {
     std::vector<std::pair<double, double>> points;
     for (const CurvePoint& p : curve) {
@@ -95,8 +109,11 @@ std::string depth_panel(const std::vector<CurvePoint>& curve, double x_max) {
     }
     const char* color = kColors[j % std::size(kColors)];
     out += line(panel, points, color, 2);
-    out += text(panel.left + panel.width + 8, panel.y(points.back().second), "start",
-                fmt::format("{}: {:.2f}", j + 1, points.back().second), color);
+    labels.push_back({panel.y(points.back().second), fmt::format("{}: {:.2f}", j + 1, points.back().second), color});
+  }
+  spread(labels, 14);
+  for (const Label& label : labels) {
+    out += text(panel.left + panel.width + 8, label.y, "start", label.text, label.color);
   }
   return out;
 }
