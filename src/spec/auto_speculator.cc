@@ -57,6 +57,7 @@ class AutoSpeculator : public Speculator {
     }
     if (drafted_depth_ > 0) costs_.observe_draft(drafted_depth_, result.draft_seconds);
     if (active_ == nullptr) return;
+    if (active_ == &pass_ && gate_.probing()) gate_.learn_probe(!result.path.empty());
     const std::vector<int> depths = depths_of(tree);
     std::vector<bool> on_path(tree.size());
     for (const int node : result.path) on_path[static_cast<size_t>(node)] = true;
@@ -106,6 +107,10 @@ class AutoSpeculator : public Speculator {
     DraftLimits mine = limits;
     mine.depth = drafted_depth_;
     S3D_TRY(consider(pass_, context, mine, seconds, best));
+    if (active_ == nullptr && gate_.probing() && !scratch_.empty()) {
+      best.tree = {scratch_.front()};
+      active_ = &pass_;
+    }
     if (active_ == nullptr) pass_.calibration.learn_depth(0, first_chance_);
     pass_.calibration.learn_undrafted(drafted_depth_);
     return Ok();

@@ -132,8 +132,12 @@ bool DraftGate::open(double expected_rate, double other_rate) {
   }
   if (++waited_ < pause_) return false;
   waited_ = 0;
-  pause_ = std::min(2 * pause_, kLongestPause);
   return true;  // a probe
+}
+
+// After a good probe the next one follows at once: a few of them in a row tell that the text has changed.
+void DraftGate::learn_probe(bool accepted) {
+  pause_ = accepted ? 1 : std::min(std::max(kFirstPause, 2 * pause_), kLongestPause);
 }
 
 }  // namespace s3d

@@ -74,9 +74,13 @@ class DraftGate {
  public:
   // `expected_rate`: tokens a second of a round with it; `other_rate`: of the best round without it.
   bool open(double expected_rate, double other_rate);
+  // The draft that was let through is a probe: it is to be verified whatever is believed of it, and its outcome told.
+  bool probing() const { return !open_; }
+  void learn_probe(bool accepted);
 
  private:
-  static constexpr int kFirstPause = 8, kLongestPause = 256;  // rounds: a probe costs half a pass, so 0.2 % at the most
+  // Rounds. A probe costs half a pass and a row more, so half a per cent at the most.
+  static constexpr int kFirstPause = 8, kLongestPause = 128;
   bool open_ = true;
   int pause_ = kFirstPause;  // rounds between probes
   int waited_ = 0;

@@ -132,6 +132,9 @@ class SuffixDrafter : public Drafter {
     if (match < kShortest) return Ok();
     const int most = std::min(limits.nodes, limits.depth);
     for (int i = 0; i < most; ++i) {
+      // In a text that repeats itself the match runs up to the end, where nothing follows: a shorter one goes on.
+      while (automaton_.state(state).next.empty() && state > 0) state = automaton_.state(state).link;
+      if (automaton_.state(state).length < kShortest) return Ok();
       const auto [token, next, count] = most_frequent(state);
       if (count == 0) return Ok();
       // The end of the text is an occurrence of the first state that nothing follows yet.
