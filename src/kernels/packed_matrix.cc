@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -10,6 +11,24 @@
 #include "quant/r16.h"
 
 namespace s3d {
+namespace {
+
+void* map_memory(size_t bytes) {
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  // 2 MiB pages: 31.0 -> 34.9 GB/s for one-row passes on Zen 4 (docs/kernels.md).
+  if (bytes >= size_t{2} << 20) madvise(memory, bytes, MADV_HUGEPAGE);
+  return memory;
+}
+
+// Units of 16 rows whose reading makes about 16 MiB of a mapped file resident. A row that is read out of order brings
+// 64 KiB: the kernel maps the pages around a fault.
+size_t units_of_slice(size_t row_bytes, bool scattered) {
+  constexpr size_t kSliceBytes = size_t{16} << 20, kFaultBytes = size_t{64} << 10;
+  return std::max<size_t>(1, kSliceBytes / (r16::kRows * (scattered ? row_bytes + kFaultBytes : row_bytes)));
+}
+
+}  // namespace
 
 bool is_supported_weight(ggml_type type) {
   switch (type) {
@@ -46,7 +65,7 @@ void PackedMatrix::Free::operator()(std::byte* p) const {
 }
 
 Result<PackedMatrix> PackedMatrix::pack(ggml_type type, const void* src, size_t rows, size_t cols, ThreadPool* pool,
-                                        std::span<const int32_t> order) {
+                                        std::span<const int32_t> order, const std::function<void()>& after_slice) {
   S3D_CHECK(order.empty() || order.size() == rows);
   if (!is_supported_weight(type)) {
     return Error{
@@ -64,37 +83,46 @@ Result<PackedMatrix> PackedMatrix::pack(ggml_type type, const void* src, size_t 
   m.rows_ = rows;
   m.cols_ = cols;
   m.unit_bytes_ = r16::unit_bytes(type, cols);
-  void* memory = mmap(nullptr, m.bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) {
+  void* memory = map_memory(m.bytes());
+  if (memory == nullptr) {
     return Error{"out of memory: " + std::to_string(m.bytes()) + " bytes were asked for to pack a weight matrix"};
   }
-  // 2 MiB pages: 31.0 -> 34.9 GB/s for one-row passes on Zen 4 (docs/kernels.md).
-  if (m.bytes() >= size_t{2} << 20) madvise(memory, m.bytes(), MADV_HUGEPAGE);
   m.data_ = {static_cast<std::byte*>(memory), Free{m.bytes()}};
 
-  const size_t row_bytes = ggml_row_size(type, static_cast<int64_t>(cols));
-  const auto pack_range = [&](size_t begin, size_t end) {
-    std::vector<std::byte> gathered(order.empty() ? 0 : r16::kRows * row_bytes);
-    for (size_t u = begin; u < end; ++u) {
-      const size_t row = u * r16::kRows;
-      const size_t n = rows - row < r16::kRows ? rows - row : r16::kRows;
-      const std::byte* from = static_cast<const std::byte*>(src) + row * row_bytes;
-      if (!order.empty()) {
-        for (size_t i = 0; i < n; ++i) {
-          std::memcpy(&gathered[i * row_bytes],
-                      static_cast<const std::byte*>(src) + static_cast<size_t>(order[row + i]) * row_bytes, row_bytes);
-        }
-        from = gathered.data();
-      }
-      r16::pack_unit(type, from, row_bytes, n, cols, m.data_.get() + u * m.unit_bytes_);
+  const auto* from = static_cast<const std::byte*>(src);
+  const auto pack_range = [&](size_t begin, size_t end) { m.pack_units(from, order, begin, end); };
+  const size_t slice =
+      after_slice ? units_of_slice(ggml_row_size(type, static_cast<int64_t>(cols)), !order.empty()) : m.units();
+  for (size_t first = 0; first < m.units(); first += slice) {
+    const size_t count = std::min(slice, m.units() - first);
+    if (pool == nullptr) {
+      pack_range(first, first + count);
+    } else {
+      pool->run([&](int, Team& team) {
+        team.for_chunks(count, 4, [&](size_t begin, size_t end) { pack_range(first + begin, first + end); });
+      });
     }
-  };
-  if (pool == nullptr) {
-    pack_range(0, m.units());
-  } else {
-    pool->run([&](int, Team& team) { team.for_chunks(m.units(), 4, pack_range); });
+    if (after_slice) after_slice();
   }
   return m;
+}
+
+// Packs units [begin, end).
+void PackedMatrix::pack_units(const std::byte* src, std::span<const int32_t> order, size_t begin, size_t end) {
+  const size_t row_bytes = ggml_row_size(type_, static_cast<int64_t>(cols_));
+  std::vector<std::byte> gathered(order.empty() ? 0 : r16::kRows * row_bytes);
+  for (size_t u = begin; u < end; ++u) {
+    const size_t row = u * r16::kRows;
+    const size_t n = std::min(rows_ - row, r16::kRows);
+    const std::byte* from = src + row * row_bytes;
+    if (!order.empty()) {
+      for (size_t i = 0; i < n; ++i) {
+        std::memcpy(&gathered[i * row_bytes], src + static_cast<size_t>(order[row + i]) * row_bytes, row_bytes);
+      }
+      from = gathered.data();
+    }
+    r16::pack_unit(type_, from, row_bytes, n, cols_, data_.get() + u * unit_bytes_);
+  }
 }
 
 }  // namespace s3d

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -33,9 +34,11 @@ class PackedMatrix {
   // Packs `rows` rows of `cols` values of `type` from `src` (ggml's row-major block layout, each row starting at a
   // multiple of ggml_row_size). Work is shared among the team that calls it when `pool` is not null.
   // `order`: row r of the result is row order[r] of `src` ([rows] different rows of it); empty: all in their order.
-  // Errors: unsupported type, cols not a multiple of the type's block, out of memory.
+  // `after_slice`, if given, is called by the caller's thread after every few MiB, so that the pages of a mapped `src`
+  // that were read so far can be given back. Errors: unsupported type, cols not a multiple of the type's block, out of
+  // memory.
   static Result<PackedMatrix> pack(ggml_type type, const void* src, size_t rows, size_t cols, ThreadPool* pool,
-                                   std::span<const int32_t> order = {});
+                                   std::span<const int32_t> order = {}, const std::function<void()>& after_slice = {});
 
   ggml_type type() const { return type_; }
   size_t rows() const { return rows_; }
@@ -53,6 +56,8 @@ class PackedMatrix {
     explicit Free(size_t n) : bytes(n) {}
     void operator()(std::byte* p) const;
   };
+  void pack_units(const std::byte* src, std::span<const int32_t> order, size_t begin, size_t end);
+
   std::unique_ptr<std::byte, Free> data_;
   ggml_type type_ = GGML_TYPE_F32;
   size_t rows_ = 0;

@@ -59,7 +59,7 @@ class Loader {
                    std::span<const int32_t> order = {}) {
     const std::byte* data = tensor.data + static_cast<size_t>(first) * ggml_row_size(tensor.type, tensor.cols());
     auto packed = PackedMatrix::pack(tensor.type, data, static_cast<size_t>(rows), static_cast<size_t>(tensor.cols()),
-                                     &pool_, order);
+                                     &pool_, order, [&] { file_.release_pages(tensor); });
     if (!packed.ok()) return packed.error().within(fmt::format("{}: tensor \"{}\"", file_.path(), tensor.name));
     out = std::move(*packed);
     return Ok();

@@ -131,6 +131,7 @@ Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::untrained(const Mode
     model.embed(token, row.data());
     for (size_t i = 0; i < mean.size(); ++i) mean[i] += row[i];
   }
+  model.file->release_pages(*model.token_embedding);
   for (float& value : mean) value /= static_cast<float>(count);
   for (int j = 0; j < masks; ++j) out->masks_.insert(out->masks_.end(), mean.begin(), mean.end());
   return std::shared_ptr<const PackedAdapter>(out);
