@@ -117,9 +117,10 @@ DraftDepth best_depth(const Calibration& calibration, const PassCosts& costs, in
 }
 
 bool DraftGate::open(double expected_rate, double other_rate) {
-  // To open again it must promise two per cent more than what it stays open for.
-  constexpr double kHysteresis = 1.02;
-  const bool worth = expected_rate > other_rate * (open_ ? 1 : kHysteresis);
+  // Estimates are noisy, and the larger of two noisy ones is too large: what costs a pass must promise a little more than
+  // what does not, and more still to open again.
+  constexpr double kStay = 1.02, kOpen = 1.06;
+  const bool worth = expected_rate > other_rate * (open_ ? kStay : kOpen);
   if (worth) {
     open_ = true;
     pause_ = kFirstPause;
