@@ -15,7 +15,7 @@ s3d::Status run(const std::string& model, const std::string& prompt, int tokens)
   S3D_ASSIGN(const std::vector<s3d::TokenId> ids, engine.encode(prompt));
   s3d::AnswerOptions options;
   options.generate.max_tokens = tokens;
-  const auto print = [](std::string_view text, bool /*drafted*/) {
+  const auto print = [](std::string_view text, bool /*drafted*/ = false) {
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   };
