@@ -117,8 +117,8 @@ DraftDepth best_depth(const Calibration& calibration, const PassCosts& costs, in
 }
 
 bool DraftGate::open(double expected_rate, double other_rate) {
-  // Estimates are noisy, and the larger of two noisy ones is too large: what costs a pass must promise a little more than
-  // what does not, and more still to open again.
+  // Estimates are noisy, and the larger of two noisy ones is too large: what costs a pass must promise a little more
+  // than what does not, and more still to open again.
   constexpr double kStay = 1.02, kOpen = 1.06;
   const bool worth = expected_rate > other_rate * (open_ ? kStay : kOpen);
   if (worth) {
