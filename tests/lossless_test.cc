@@ -157,6 +157,7 @@ TEST_P(Lossless, SpeculationChangesNoToken) {
   if (!find_model(GetParam()).ok()) GTEST_SKIP() << GetParam() << " is absent: scripts/fetch-model " << GetParam();
   const Size size = chosen_size();
   size_t number = 0, run = 0;
+  int64_t accepted = 0;
   for (const int threads : {2, 1, 3, 4}) {
     for (const KvType kv_type : {KvType::kF16, KvType::kQ8_0}) {
       Contest contest(GetParam(), threads, kv_type, size);
@@ -166,9 +167,11 @@ TEST_P(Lossless, SpeculationChangesNoToken) {
         ++run;
         if (HasFatalFailure()) return;
       }
-      EXPECT_GT(contest.accepted, 0) << "no draft was ever accepted: nothing was tested";
+      accepted += contest.accepted;
     }
   }
+  // Over all engines: what the planner drafts on one of them depends on measured costs, fixed numbers of rows do not.
+  EXPECT_GT(accepted, 0) << "no draft was ever accepted: nothing was tested";
   RecordProperty("configurations", static_cast<int>(run));
 }
 
