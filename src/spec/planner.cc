@@ -13,22 +13,25 @@ constexpr double kPrior = 6;       // observations that the first guess is worth
 // What is believed of the drafts at a depth before any was seen: an adapter in training reaches about these.
 constexpr double kFirstChance = 0.6, kLaterChance = 0.5;
 
-}  // namespace
+using Curve = std::array<double, PassCosts::kMostRows + 1>;
 
-void PassCosts::observe_full(int rows, double seconds) {
-  double& seen = full[static_cast<size_t>(std::min(rows, kMostRows))];
+// Moves a curve towards what was seen at `n`, and a little everywhere; 0 was never measured and stays.
+void observe(Curve& curve, int n, double seconds) {
+  double& seen = curve[static_cast<size_t>(std::min(n, PassCosts::kMostRows))];
   if (seen <= 0) return;
   const double ratio = std::clamp(seconds / seen, 0.5, 2.0);
-  for (double& cost : full) cost *= 1 + kAll * (ratio - 1);
+  for (double& cost : curve) cost *= 1 + kAll * (ratio - 1);
   seen *= 1 + kOne * (ratio - 1);
 }
 
+}  // namespace
+
+void PassCosts::observe_full(int rows, double seconds) {
+  observe(full, rows, seconds);
+}
+
 void PassCosts::observe_draft(int depth, double seconds) {
-  double& seen = draft[static_cast<size_t>(std::min(depth, kMostRows))];
-  if (seen <= 0) return;
-  const double ratio = std::clamp(seconds / seen, 0.5, 2.0);
-  for (double& cost : draft) cost *= 1 + kAll * (ratio - 1);
-  seen *= 1 + kOne * (ratio - 1);
+  observe(draft, depth, seconds);
 }
 
 size_t Calibration::bin_of(float probability) {
