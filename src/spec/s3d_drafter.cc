@@ -35,7 +35,8 @@ class S3dDrafter : public Drafter {
 
   Status draft(const DraftContext& context, const DraftLimits& limits, DraftTree& tree) override {
     tree.clear();
-    const int rows = std::min(max_depth(), limits.depth);
+    const int rows =
+        std::min({max_depth(), limits.depth, limits.nodes});  // a path is no longer than the tree has nodes
     S3D_TRY(run_pass(context, rows));
     heap_.clear();
     add_children(context.tokens.back(), -1, 0, 1, limits.width);
