@@ -67,7 +67,7 @@ std::vector<float> engine_logits(const TestEngine& engine, std::span<const Row> 
 std::vector<double> reference_logits(std::shared_ptr<const GgufFile> file, const ModelConfig& config,
                                      std::span<const Row> rows, std::span<const LayerSet> layers,
                                      std::span<const int> wanted, ReferenceRounding rounding) {
-  const ReferenceBackend reference = need(ReferenceBackend::load(std::move(file), config, rounding));
+  const ReferenceModel reference = need(ReferenceModel::load(std::move(file), config, rounding));
   ThreadPool pool(2);
   return need(reference.run(rows, layers, wanted, pool)).logits;
 }

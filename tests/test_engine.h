@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "pass/cpu_backend.h"
-#include "pass/reference_backend.h"
+#include "pass/reference_model.h"
 #include "tiny_model.h"
 
 namespace s3d {
@@ -28,7 +28,7 @@ TestEngine open_tiny_engine(const TinyModelOptions& options);  // leaves no file
 std::vector<float> engine_logits(const TestEngine& engine, std::span<const Row> rows, int n_context, KvType kv_type,
                                  LayerSet layers);
 
-// Logits of the reference after the wanted rows, [wanted, vocab]; `layers` as in ReferenceBackend::run.
+// Logits of the reference after the wanted rows, [wanted, vocab]; `layers` as in ReferenceModel::run.
 std::vector<double> reference_logits(std::shared_ptr<const GgufFile> file, const ModelConfig& config,
                                      std::span<const Row> rows, std::span<const LayerSet> layers,
                                      std::span<const int> wanted, ReferenceRounding rounding = {});

@@ -1,5 +1,5 @@
 // The base model in libtorch: a forward pass that autograd can walk back through, on the dequantized weights of the
-// GGUF. Formulas are those of pass/reference_backend.h; the test compares them.
+// GGUF. Formulas are those of pass/reference_model.h; the test compares them.
 #pragma once
 
 #include <torch/torch.h>

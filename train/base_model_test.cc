@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "pass/reference_backend.h"
+#include "pass/reference_model.h"
 #include "train/test_models.h"
 
 namespace s3d::train {
@@ -13,7 +13,7 @@ class BaseModelTest : public testing::TestWithParam<const char*> {};
 TEST_P(BaseModelTest, LogitsAreTheReferences) {
   const BaseModel base = tiny_base(GetParam());
   const std::vector<int32_t> tokens = random_tokens(24, base.config.vocab_size, 3);
-  auto reference = ReferenceBackend::load(base.file, base.config);
+  auto reference = ReferenceModel::load(base.file, base.config);
   ASSERT_TRUE(reference.ok()) << reference.error().message;
   std::vector<Row> rows;
   append_chain(rows, tokens);

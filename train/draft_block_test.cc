@@ -4,7 +4,7 @@
 
 #include <numeric>
 
-#include "pass/reference_backend.h"
+#include "pass/reference_model.h"
 #include "train/anchors.h"
 #include "train/loss.h"
 #include "train/test_models.h"
@@ -43,7 +43,7 @@ TEST(DraftBlock, UntrainedIsTheReferencesLayerSkip) {
   const torch::NoGradGuard no_grad;
   const Tensor logits = block.logits(params, block.hidden(params, batch.draft), batch.previous);
 
-  auto reference = ReferenceBackend::load(base.file, base.config);
+  auto reference = ReferenceModel::load(base.file, base.config);
   ASSERT_TRUE(reference.ok());
   ThreadPool pool(1);
   int64_t anchor = 0;

@@ -50,6 +50,7 @@ Status check(Options& o) {
 Json to_json(const Engine& engine, const Options& o, const BenchResult& r) {
   return Json{{"model", engine.file().path()},
               {"threads", engine.threads()},
+              {"backend", backend_name(engine.backend_kind())},
               {"isa", engine.backend().isa()},
               {"kv_type", o.model.kv_type},
               {"prompt_tokens", o.plan.prompt},

@@ -91,6 +91,7 @@ Json drafter_json(const DrafterResult& result) {
 Json to_json(const Engine& engine, const Options& o, const SpecBenchResult& r) {
   Json out{{"model", engine.file().path()},
            {"threads", engine.threads()},
+           {"backend", backend_name(engine.backend_kind())},
            {"isa", engine.backend().isa()},
            {"prompts", o.prompts},
            {"max_tokens", o.sampling.answer.generate.max_tokens},

@@ -73,6 +73,7 @@ Json to_json(const Engine& engine, const Options& o, const Answer& answer, const
               {"read_gbps", figures.read_gbps},
               {"seed", o.sampling.answer.generate.sampler.seed},
               {"threads", engine.threads()},
+              {"backend", backend_name(engine.backend_kind())},
               {"isa", engine.backend().isa()},
               {"file_bytes", engine.memory().file},
               {"kv_bytes", engine.memory().kv},

@@ -8,8 +8,10 @@
 #include "cli/program.h"
 #include "cli/report.h"
 #include "engine/adapter_path.h"
+#include "engine/engine.h"
 #include "engine/model_path.h"
 #include "engine/speculation.h"
+#include "kernels/kernels.h"
 #include "kernels/packed_matrix.h"
 #include "model/adapter.h"
 #include "model/config.h"
@@ -93,6 +95,7 @@ Json to_json(const GgufFile& file, const Options& o) {
     const std::string adapter = find_adapter(file.path(), base_fingerprint(file));
     out["adapter"] = adapter;
     for (const OpenDrafter& drafter : open_drafters(adapter)) out["drafters"].push_back(drafter.name);
+    for (const BackendKind kind : backend_kinds()) out["backends"].push_back(backend_name(kind));
   }
   out["tensors"] = Json::array();
   for (const Tensor& t : file.tensors()) {
@@ -115,6 +118,11 @@ void print_model(const GgufFile& file, const Console& console) {
                            config->d_model, config->n_heads, config->n_kv_heads, config->head_dim, config->d_ff));
   console.text(
       fmt::format("context      {} positions, vocabulary {} tokens\n", config->context_length, config->vocab_size));
+  const auto kernels = choose_kernels();
+  console.text(fmt::format("backend      {:<14} kernels: {}\n", backend_name(BackendKind::kCpu),
+                           kernels.ok() ? (*kernels)->name : kernels.error().message));
+  console.text(
+      fmt::format("backend      {:<14} double precision, for checking\n", backend_name(BackendKind::kReference)));
   for (const OpenDrafter& d : open_drafters(find_adapter(file.path(), base_fingerprint(file)))) {
     console.text(fmt::format("drafter      {:<14} {}\n", d.name, d.note));
   }

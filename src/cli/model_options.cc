@@ -21,6 +21,10 @@ void ModelOptions::add_to(CLI::App& command) {
       ->type_name("N");
   command.add_option("--kv-type", kv_type, "How keys and values are stored (default: f16)")->type_name("f16|f32|q8_0");
   command
+      .add_option("--backend", backend,
+                  "What computes: cpu (default), or reference: double precision, about 100 times slower, for checking")
+      ->type_name("cpu|reference");
+  command
       .add_option("--adapter", engine.adapter,
                   "Draft adapter of the model, or none (default: the one found beside the model or in adapters/)")
       ->type_name("FILE");
@@ -36,6 +40,7 @@ Status ModelOptions::check() {
   S3D_TRY(at_least("--context", engine.context, 0));
   S3D_TRY(at_least("--batch", engine.max_rows, 1));
   S3D_ASSIGN(engine.kv_type, parse_kv_type(kv_type));
+  S3D_ASSIGN(engine.backend, parse_backend(backend));
   return Ok();
 }
 

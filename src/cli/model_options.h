@@ -12,6 +12,7 @@ namespace s3d::cli {
 struct ModelOptions {
   EngineOptions engine;
   std::string kv_type = "f16";
+  std::string backend = "cpu";
 
   void add_to(CLI::App& command);
   void add_model_to(CLI::App& command);  // only -m

@@ -60,7 +60,7 @@ Json to_json(const Engine& engine, const PerplexityResult& r, size_t n_tokens) {
               {"standard_error", r.standard_error}, {"tokens", n_tokens},
               {"scored_tokens", r.scored_tokens},   {"windows", r.windows},
               {"window", engine.context()},         {"threads", engine.threads()},
-              {"isa", engine.backend().isa()}};
+              {"isa", engine.backend().isa()},      {"backend", backend_name(engine.backend_kind())}};
 }
 
 Result<int> run(const Options& o, Console& console) {

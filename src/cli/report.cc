@@ -26,6 +26,7 @@ RunFigures measure_run(const Engine& engine, const Timings& timings) {
   ThreadPool pool(engine.threads());
   const std::vector<Bytes> parts = weight_parts(engine.model());
   const auto bytes = static_cast<double>(engine.model().packed_bytes());
+  if (parts.empty()) return figures;  // the reference: memory does not bound it
   std::vector<double> seconds;
   double spent = 0;
   do {
@@ -56,8 +57,9 @@ void print_setup(const Engine& engine, const Console& console) {
   console.note(fmt::format("model: {} ({}, {} layers, {} wide, {} tokens in the vocabulary)",
                            c.name.empty() ? engine.file().path() : c.name, c.family, c.n_layers, c.d_model,
                            c.vocab_size));
-  console.note(fmt::format("context: {} of {} positions, {} threads, kernels: {}", engine.context(), c.context_length,
-                           engine.threads(), engine.backend().isa()));
+  console.note(fmt::format("context: {} of {} positions, {} threads, backend: {}, kernels: {}", engine.context(),
+                           c.context_length, engine.threads(), backend_name(engine.backend_kind()),
+                           engine.backend().isa()));
 }
 
 void print_memory(const Engine& engine, size_t peak_rss, const Console& console) {

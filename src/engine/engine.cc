@@ -10,6 +10,7 @@
 #include "kernels/kernels.h"
 #include "model/fingerprint.h"
 #include "pass/cpu_backend.h"
+#include "pass/reference_backend.h"
 
 namespace s3d {
 namespace {
@@ -62,15 +63,27 @@ Result<Loaded> load_weights(const std::string& path, const EngineOptions& option
   S3D_TRY(choose_context(options, config));  // before the slow part
   S3D_ASSIGN(const std::optional<Adapter> adapter, load_adapter(options, *file, config));
   ThreadPool pool(threads);
-  const std::vector<int32_t> none;
-  S3D_ASSIGN(Model model,
-             load_model(file, std::move(config), pool, options.progress, adapter ? adapter->draft_ids : none));
+  const std::vector<int32_t> head_first = adapter ? adapter->draft_ids : std::vector<int32_t>();
+  auto opened_model = options.backend == BackendKind::kReference
+                          ? open_model(file, std::move(config), head_first)
+                          : load_model(file, std::move(config), pool, options.progress, head_first);
+  S3D_ASSIGN(Model model, std::move(opened_model));
   Loaded loaded = {.model = std::make_shared<const Model>(std::move(model)), .adapter = nullptr, .adapter_path = ""};
   if (adapter) {
     S3D_ASSIGN(loaded.adapter, PackedAdapter::create(*adapter, *loaded.model, &pool));
     loaded.adapter_path = adapter->file->path();
   }
   return loaded;
+}
+
+Result<std::unique_ptr<Backend>> make_backend(const std::shared_ptr<const Model>& model, const EngineOptions& options,
+                                              int threads, const Kernels* kernels) {
+  if (options.backend == BackendKind::kReference) {
+    S3D_ASSIGN(auto reference, ReferenceBackend::create(model->file, model->config, threads, options.max_rows));
+    return std::unique_ptr<Backend>(std::move(reference));
+  }
+  S3D_ASSIGN(auto cpu, CpuBackend::create(model, threads, kernels, options.max_rows));
+  return std::unique_ptr<Backend>(std::move(cpu));
 }
 
 // Tokens -> text of one answer.
@@ -108,6 +121,21 @@ class TextStream {
 
 }  // namespace
 
+Result<BackendKind> parse_backend(std::string_view name) {
+  for (const BackendKind kind : backend_kinds()) {
+    if (name == backend_name(kind)) return kind;
+  }
+  return Error{fmt::format("backend '{}' is not known; expected cpu or reference", name)};
+}
+
+std::string_view backend_name(BackendKind kind) {
+  return kind == BackendKind::kCpu ? "cpu" : "reference";
+}
+
+std::vector<BackendKind> backend_kinds() {
+  return {BackendKind::kCpu, BackendKind::kReference};
+}
+
 Engine::Engine(std::shared_ptr<const Model> model, Tokenizer tokenizer, std::unique_ptr<Backend> backend, KvCache kv)
     : model_(std::move(model)), tokenizer_(std::move(tokenizer)), backend_(std::move(backend)), kv_(std::move(kv)) {}
 
@@ -121,10 +149,11 @@ Result<Engine> Engine::load(const EngineOptions& options) {
   S3D_ASSIGN(Tokenizer tokenizer, Tokenizer::load(*model->file));
   S3D_ASSIGN(const int context, choose_context(options, model->config));
   S3D_ASSIGN(KvCache kv, KvCache::create(model->config, options.kv_type, int64_t{context} * options.sequences));
-  S3D_ASSIGN(auto backend, CpuBackend::create(model, threads, kernels, options.max_rows));
+  S3D_ASSIGN(auto backend, make_backend(model, options, threads, kernels));
   Engine engine(model, std::move(tokenizer), std::move(backend), std::move(kv));
   engine.adapter_ = std::move(loaded.adapter);
   engine.adapter_path_ = std::move(loaded.adapter_path);
+  engine.backend_kind_ = options.backend;
   engine.context_ = context;
   engine.threads_ = threads;
   return engine;

@@ -25,12 +25,24 @@
 
 namespace s3d {
 
+// What computes the passes.
+enum class BackendKind : uint8_t {
+  kCpu,        // the kernels
+  kReference,  // double precision on the file's weights: about a hundred times slower; for checking (docs/numerics.md)
+};
+
+// By name; an error lists the names.
+Result<BackendKind> parse_backend(std::string_view name);  // "cpu", "reference"
+std::string_view backend_name(BackendKind kind);
+std::vector<BackendKind> backend_kinds();  // all of them
+
 struct EngineOptions {
-  std::string model;                // path of a GGUF file, or the name of a model in the cache folder
-  int threads = 0;                  // 0 = all cores that the process may use
-  int context = 0;                  // positions of one sequence; 0 = the model's own, at most kDefaultContext
-  int sequences = 1;                // the KV pool has room for this many sequences of `context` positions
-  KvType kv_type = KvType::kF16;    // how keys and values are stored
+  std::string model;              // path of a GGUF file, or the name of a model in the cache folder
+  int threads = 0;                // 0 = all cores that the process may use
+  int context = 0;                // positions of one sequence; 0 = the model's own, at most kDefaultContext
+  int sequences = 1;              // the KV pool has room for this many sequences of `context` positions
+  KvType kv_type = KvType::kF16;  // how keys and values are stored
+  BackendKind backend = BackendKind::kCpu;
   int max_rows = 256;               // rows of one pass at most: long prompts run in chunks of this length
   std::string adapter = "";         // file of the draft adapter; "": the one that is found (find_adapter); "none"
   LoadProgress progress = nullptr;  // called while weights are packed
@@ -39,7 +51,7 @@ struct EngineOptions {
 // Bytes held, by purpose. `file` is what the weights took on disk.
 struct MemoryUse {
   size_t file;
-  size_t weights;  // packed
+  size_t weights;  // packed; 0 with the reference, which reads the file
   size_t kv;       // the whole pool; pages that were never used take no memory
   size_t scratch;
   size_t adapter;  // packed; 0 without one
@@ -64,8 +76,8 @@ class Engine {
  public:
   static constexpr int kDefaultContext = 8192;
 
-  // Opens the file, checks it, packs the weights, and sets up tokenizer and KV pool. Errors: no such model; anything
-  // that the parts refuse; an option out of range.
+  // Opens the file, checks it, packs the weights (not for the reference), and sets up tokenizer and KV pool. Errors: no
+  // such model; anything that the parts refuse; an option out of range.
   static Result<Engine> load(const EngineOptions& options);
 
   const GgufFile& file() const { return *model_->file; }
@@ -75,6 +87,7 @@ class Engine {
   // The draft adapter, or null.
   const std::shared_ptr<const PackedAdapter>& adapter() const { return adapter_; }
   const std::string& adapter_path() const { return adapter_path_; }
+  BackendKind backend_kind() const { return backend_kind_; }
   Backend& backend() { return *backend_; }
   const Backend& backend() const { return *backend_; }
   KvCache& kv() { return kv_; }
@@ -105,6 +118,7 @@ class Engine {
 
   std::shared_ptr<const Model> model_;
   Tokenizer tokenizer_;
+  BackendKind backend_kind_ = BackendKind::kCpu;
   std::unique_ptr<Backend> backend_;
   KvCache kv_;
   std::shared_ptr<const PackedAdapter> adapter_;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/conversation.h"
+#include "engine/speculation.h"
 
 namespace s3d {
 namespace {
@@ -62,6 +63,47 @@ TEST(EngineTest, ThreadsAndChunksDoNotChangeTheAnswer) {
   }
   EXPECT_EQ(answers[0], answers[1]);
   EXPECT_EQ(answers[0], answers[2]);
+}
+
+// Greedy tokens of a tiny float model: its rounding is a millionth of the gaps. Drafts that were asked for change
+// nothing.
+TEST(EngineTest, TheReferenceBackendGivesTheSameTokens) {
+  Engine cpu = Engine::load({.model = tiny_path(), .threads = 2, .kv_type = KvType::kF32}).value();
+  Engine reference =
+      Engine::load({.model = tiny_path(), .threads = 2, .kv_type = KvType::kF32, .backend = BackendKind::kReference})
+          .value();
+  EXPECT_EQ(cpu.backend_kind(), BackendKind::kCpu);
+  EXPECT_EQ(reference.backend_kind(), BackendKind::kReference);
+  EXPECT_EQ(reference.backend().isa(), "reference");
+  EXPECT_EQ(reference.memory().weights, 0U) << "nothing is packed";
+  const std::vector<TokenId> prompt = cpu.encode("the quick brown fox, the lazy dog").value();
+  const auto tokens = [&](Engine& engine, Speculator* speculator) {
+    AnswerOptions options = answer_options(20);
+    options.generate.speculator = speculator;
+    return engine.answer(engine.kv().add_sequence(), prompt, options).value().generation.tokens;
+  };
+  const std::vector<int32_t> expected = tokens(cpu, nullptr);
+  EXPECT_EQ(tokens(reference, nullptr), expected);
+  EXPECT_EQ(make_speculator(reference, {.drafter = "auto"}).value(), nullptr) << "drafts gain nothing here";
+  for (const char* drafter : {"layerskip", "s3d-untrained", "suffix"}) {
+    const auto speculator =
+        make_speculator(reference, {.drafter = drafter, .draft_rows = 3, .layers = LayerSet{1, 0}}).value();
+    EXPECT_EQ(tokens(reference, speculator.get()), expected) << drafter;
+  }
+}
+
+TEST(EngineTest, TheReferenceBackendsContextHasAnEnd) {
+  Engine engine = Engine::load({.model = tiny_path(), .context = 16, .backend = BackendKind::kReference}).value();
+  const std::vector<TokenId> prompt = engine.encode("the in an").value();
+  const Answer a = engine.answer(engine.kv().add_sequence(), prompt, answer_options(-1)).value();
+  EXPECT_EQ(a.generation.reason, FinishReason::kContext);
+  const std::vector<TokenId> too_long(17, prompt[0]);
+  EXPECT_FALSE(engine.answer(engine.kv().add_sequence(), too_long, answer_options(1)).ok());
+}
+
+TEST(EngineTest, BackendsHaveNames) {
+  for (const BackendKind kind : backend_kinds()) EXPECT_EQ(parse_backend(backend_name(kind)).value(), kind);
+  EXPECT_EQ(parse_backend("gpu").error().message, "backend 'gpu' is not known; expected cpu or reference");
 }
 
 TEST(EngineTest, ErrorsSayWhatIsWrong) {

@@ -19,7 +19,9 @@ constexpr int kSequentialDepth = 4;  // tokens that layerskip and a draft model 
 // The draft model on an engine of its own, with a KV cache for one sequence of the target's context.
 Result<std::unique_ptr<Drafter>> make_second_model(Engine& engine, const std::string& name) {
   if (name.empty()) return Error{"--spec model needs --draft-model: a smaller model with the same vocabulary"};
-  S3D_ASSIGN(Engine loaded, Engine::load({.model = name, .threads = engine.threads(), .max_rows = 64}));
+  S3D_ASSIGN(
+      Engine loaded,
+      Engine::load({.model = name, .threads = engine.threads(), .backend = engine.backend_kind(), .max_rows = 64}));
   auto second = std::make_shared<Engine>(std::move(loaded));
   if (second->config().vocab_size != engine.config().vocab_size) {
     return Error{
@@ -121,6 +123,10 @@ std::vector<OpenDrafter> open_drafters(const std::string& adapter_path) {
 Result<std::unique_ptr<Speculator>> make_speculator(Engine& engine, const SpecSettings& settings) {
   S3D_TRY(settings.check());
   if (settings.drafter == "off") return std::unique_ptr<Speculator>();
+  // The reference's rows cost the same alone and together: nothing can be gained, so only drafts that were asked for.
+  if (settings.drafter == "auto" && engine.backend_kind() == BackendKind::kReference) {
+    return std::unique_ptr<Speculator>();
+  }
   SpecSettings named = settings;
   if (settings.drafter == "auto") {
     const bool fixed = settings.draft_rows > 0;

@@ -159,25 +159,32 @@ void Model::embed(int32_t token, float* out) const {
   for (int i = 0; i < config.d_model; ++i) out[i] *= config.embedding_scale;
 }
 
-Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig config, ThreadPool& pool,
-                         const LoadProgress& progress, std::span<const int32_t> head_first) {
+Result<Model> open_model(std::shared_ptr<const GgufFile> file, ModelConfig config,
+                         std::span<const int32_t> head_first) {
   const Family* family = find_family(config.family);
   S3D_CHECK(family != nullptr, "a config of an unknown family");
   S3D_TRY(check_tensors(*file, config, *family));
   Model model{};
   model.config = std::move(config);
   model.token_embedding = file->find_tensor("token_embd.weight");
-  Loader loader(*file, pool, progress, bytes_to_read(*file, model.config, *family));
+  model.head_ids = head_order(head_first, model.config.vocab_size);
+  model.file = std::move(file);
+  return model;
+}
+
+Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig config, ThreadPool& pool,
+                         const LoadProgress& progress, std::span<const int32_t> head_first) {
+  S3D_ASSIGN(Model model, open_model(std::move(file), std::move(config), head_first));
+  const Family& family = *find_family(model.config.family);
+  Loader loader(*model.file, pool, progress, bytes_to_read(*model.file, model.config, family));
   model.layers.resize(static_cast<size_t>(model.config.n_layers));
   for (int layer = 0; layer < model.config.n_layers; ++layer) {
     LayerWeights& weights = model.layers[static_cast<size_t>(layer)];
-    S3D_TRY(load_attention(loader, model.config, family->layout, layer, weights));
-    S3D_TRY(load_feed_forward(loader, model.config, family->layout, layer, weights));
+    S3D_TRY(load_attention(loader, model.config, family.layout, layer, weights));
+    S3D_TRY(load_feed_forward(loader, model.config, family.layout, layer, weights));
   }
   S3D_TRY(loader.read("output_norm.weight", model.output_norm));
-  model.head_ids = head_order(head_first, model.config.vocab_size);
   S3D_TRY(loader.pack(model.config.tied_head ? "token_embd.weight" : "output.weight", model.head, model.head_ids));
-  model.file = std::move(file);
   return model;
 }
 

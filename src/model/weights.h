@@ -46,6 +46,11 @@ struct Model {
   void embed(int32_t token, float* out) const;
 };
 
+// Checks every shape and type and loads nothing: a model for the reference, which reads the file. No layers, no packed
+// weights. `head_first` as in load_model. Errors name the tensor, the expected and the found shape or type.
+Result<Model> open_model(std::shared_ptr<const GgufFile> file, ModelConfig config,
+                         std::span<const int32_t> head_first = {});
+
 // Reads, checks every shape against the config, packs (on `pool`), and releases the mapped pages as it goes, so that
 // peak memory stays near the file's size. `head_first`: tokens whose rows come first in the head, so that the head of a
 // draft vocabulary is the beginning of the full one and needs no copy. Errors name the tensor, the expected and the

@@ -10,6 +10,7 @@
 #include "pass/cpu_backend.h"
 #include "pass/packed_adapter.h"
 #include "pass/reference_backend.h"
+#include "pass/reference_model.h"
 
 namespace s3d {
 namespace {
@@ -140,9 +141,9 @@ Tokens previous_tokens(size_t n) {
 class Runner {
  public:
   explicit Runner(const Drafted& setup, int threads = 2, const Kernels* kernels = available_kernels().back())
-      : setup_(setup),
-        backend_(std::move(CpuBackend::create(setup.model, threads, kernels).value())),
-        kv_(KvCache::create(setup.config, KvType::kF32, 1024).value()) {}
+      : Runner(setup, std::unique_ptr<Backend>(std::move(CpuBackend::create(setup.model, threads, kernels).value()))) {}
+  Runner(const Drafted& setup, std::unique_ptr<Backend> backend)
+      : setup_(setup), backend_(std::move(backend)), kv_(KvCache::create(setup.config, KvType::kF32, 1024).value()) {}
 
   // A new sequence with `tokens` committed; its last row's hidden state is kept.
   SeqId add(const Tokens& tokens) {
@@ -195,7 +196,7 @@ class Runner {
 
  private:
   const Drafted& setup_;
-  std::unique_ptr<CpuBackend> backend_;
+  std::unique_ptr<Backend> backend_;
   KvCache kv_;
   std::vector<Floats> hidden_;  // by sequence
 };
@@ -214,7 +215,7 @@ double error_of(const Floats& a, const std::vector<double>& b) {
 double error_of(const Drafted& setup, const Tokens& tokens, const ReferenceRounding& rounding) {
   Runner runner(setup);
   const Draft draft = runner.draft({runner.add(tokens)}, 3);
-  const ReferenceBackend reference = ReferenceBackend::load(setup.file, setup.config, rounding).value();
+  const ReferenceModel reference = ReferenceModel::load(setup.file, setup.config, rounding).value();
   ThreadPool pool(2);
   std::vector<Row> rows;
   const int last = append_chain(rows, tokens);
@@ -261,6 +262,24 @@ TEST(DraftPass, EveryPartAgreesWithTheReference) {
       // Float arithmetic; measured: at most 1.2e-6.
       const double error = error_of(setup, some_tokens(kContext, setup.config.vocab_size, 1), {});
       EXPECT_LT(error, 5e-6) << base.name << ", " << name;
+    }
+  }
+}
+
+// The reference as a backend runs draft passes as well, an untrained adapter's too.
+TEST(DraftPass, TheReferenceBackendAgrees) {
+  for (const Base& base : kBases) {
+    Drafted setup(base.name, base.plan, kAll, GGML_TYPE_F32);
+    const Tokens tokens = some_tokens(kContext, setup.config.vocab_size, 1);
+    for (const bool trained : {true, false}) {
+      if (!trained) setup.packed = PackedAdapter::untrained(*setup.model, setup.plan, kMasks, 0).value();
+      Runner cpu(setup);
+      Runner reference(setup, std::move(ReferenceBackend::create(setup.file, setup.config, 2).value()));
+      const Draft a = cpu.draft({cpu.add(tokens)}, 3), b = reference.draft({reference.add(tokens)}, 3);
+      const auto doubles = [](const Floats& x) { return std::vector<double>(x.begin(), x.end()); };
+      for (const auto& [x, y] : {std::pair(a.logits, b.logits), {a.hidden, b.hidden}, {a.scored, b.scored}}) {
+        EXPECT_LT(error_of(x, doubles(y)), 5e-6) << base.name << (trained ? "" : ", untrained");
+      }
     }
   }
 }

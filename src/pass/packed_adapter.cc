@@ -82,9 +82,8 @@ Status PackedAdapter::pack_layers(const Adapter& adapter, ThreadPool* pool) {
 Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::create(const Adapter& adapter, const Model& model,
                                                                    ThreadPool* pool) {
   const std::shared_ptr<PackedAdapter> out(new PackedAdapter);
-  out->config_ = adapter.config;
+  out->source_ = adapter;
   out->d_model_ = static_cast<size_t>(model.config.d_model);
-  out->draft_ids_ = adapter.draft_ids;
   // Without a draft vocabulary the logits are those of the whole head, in its order.
   S3D_CHECK(adapter.draft_ids.empty() == model.head_ids.empty() && model.head_ids.size() >= adapter.draft_ids.size() &&
                 std::equal(adapter.draft_ids.begin(), adapter.draft_ids.end(), model.head_ids.begin()),
@@ -104,8 +103,7 @@ Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::create(const Adapter
   S3D_TRY(pack(adapter.bridge.b, pool, out->bridge_up_));
   S3D_TRY(pack(adapter.markov_p, pool, out->markov_p_));
   S3D_TRY(pack(adapter.markov_w2, pool, out->markov_w2_));
-  out->confidence_w_ = adapter.confidence_w;
-  out->confidence_b_ = adapter.confidence_b;
+  for (const Tensor& tensor : adapter.file->tensors()) adapter.file->release_pages(tensor);
   return std::shared_ptr<const PackedAdapter>(out);
 }
 
@@ -117,12 +115,13 @@ Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::untrained(const Mode
                              layers.tail, n_layers)};
   }
   const std::shared_ptr<PackedAdapter> out(new PackedAdapter);
-  out->config_ = {.head = layers.head, .tail = layers.tail, .masks = masks, .draft_vocab = draft_vocab};
+  out->source_.config = {.head = layers.head, .tail = layers.tail, .masks = masks, .draft_vocab = draft_vocab};
   out->d_model_ = static_cast<size_t>(model.config.d_model);
   out->draft_size_ = static_cast<size_t>(draft_vocab > 0 ? draft_vocab : model.config.vocab_size);
-  out->draft_ids_.assign(model.head_ids.begin(), model.head_ids.begin() + (draft_vocab > 0 ? draft_vocab : 0));
-  if (draft_vocab == 0) out->draft_ids_ = model.head_ids;
+  out->source_.draft_ids.assign(model.head_ids.begin(), model.head_ids.begin() + (draft_vocab > 0 ? draft_vocab : 0));
+  if (draft_vocab == 0) out->source_.draft_ids = model.head_ids;
   out->layers_.resize(static_cast<size_t>(layers.head + layers.tail));
+  out->source_.lora.resize(out->layers_.size());
   // Every 16th row: the mean of a few thousand rows differs from that of all by a hundredth of a row's length.
   constexpr int kStep = 16;
   std::vector<float> row(out->d_model_), mean(out->d_model_);
@@ -138,7 +137,8 @@ Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::untrained(const Mode
 }
 
 size_t PackedAdapter::bytes() const {
-  size_t bytes = (masks_.size() + confidence_w_.size()) * sizeof(float) + draft_ids_.size() * sizeof(int32_t);
+  size_t bytes =
+      (masks_.size() + source_.confidence_w.size()) * sizeof(float) + source_.draft_ids.size() * sizeof(int32_t);
   for (const Layer& layer : layers_) {
     bytes += bytes_of(layer.qkv) + bytes_of(layer.output) + bytes_of(layer.gate_up) + bytes_of(layer.down);
   }
@@ -149,10 +149,10 @@ size_t PackedAdapter::bytes() const {
 }
 
 float PackedAdapter::confidence(std::span<const float> hidden, std::span<const float> z) const {
-  S3D_CHECK(confidence_w_.size() == hidden.size() + z.size());
-  float sum = confidence_b_;
-  for (size_t i = 0; i < hidden.size(); ++i) sum += confidence_w_[i] * hidden[i];
-  for (size_t i = 0; i < z.size(); ++i) sum += confidence_w_[hidden.size() + i] * z[i];
+  S3D_CHECK(source_.confidence_w.size() == hidden.size() + z.size());
+  float sum = source_.confidence_b;
+  for (size_t i = 0; i < hidden.size(); ++i) sum += source_.confidence_w[i] * hidden[i];
+  for (size_t i = 0; i < z.size(); ++i) sum += source_.confidence_w[hidden.size() + i] * z[i];
   return 1 / (1 + std::exp(-sum));
 }
 

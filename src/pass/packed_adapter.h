@@ -39,9 +39,13 @@ class PackedAdapter {
   static Result<std::shared_ptr<const PackedAdapter>> untrained(const Model& model, LayerSet layers, int masks,
                                                                 int draft_vocab = 0);
 
-  const AdapterConfig& config() const { return config_; }
+  const AdapterConfig& config() const { return source_.config; }
+  // What was packed; of untrained(), an adapter without tensors. For the reference.
+  const Adapter& source() const { return source_; }
   size_t draft_size() const { return draft_size_; }  // logits of a draft row
-  int32_t draft_token(size_t i) const { return draft_ids_.empty() ? static_cast<int32_t>(i) : draft_ids_[i]; }
+  int32_t draft_token(size_t i) const {
+    return source_.draft_ids.empty() ? static_cast<int32_t>(i) : source_.draft_ids[i];
+  }
   size_t bytes() const;  // of memory held
 
   // Estimate of the chance that the draft of a row is accepted when those before it were, by the confidence head;
@@ -61,14 +65,11 @@ class PackedAdapter {
   PackedAdapter() = default;
   Status pack_layers(const Adapter& adapter, ThreadPool* pool);
 
-  AdapterConfig config_;
+  Adapter source_;
   size_t d_model_ = 0, draft_size_ = 0;
-  std::vector<int32_t> draft_ids_;
   std::vector<float> masks_;
   std::vector<Layer> layers_;
   PackedMatrix state_down_, state_up_, bridge_down_, bridge_up_, markov_p_, markov_w2_;
-  std::vector<float> confidence_w_;
-  float confidence_b_ = 0;
 };
 
 }  // namespace s3d

@@ -1,505 +1,149 @@
 #include "pass/reference_backend.h"
 
 #include <fmt/format.h>
-#include <ggml.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <numbers>
-#include <string>
 #include <utility>
 
 #include "base/check.h"
-#include "kernels/packed_matrix.h"
-#include "model/tensor_floats.h"
+#include "pass/packed_adapter.h"
+#include "pass/plain_kv.h"
 
 namespace s3d {
 namespace {
 
-using Vector = std::vector<double>;
+using Doubles = std::vector<double>;
 
-// Eight running sums, so that the compiler can keep them in vector registers without changing the order of any.
-double dot(const double* a, const double* b, size_t n) {
-  double sums[8] = {};
-  size_t k = 0;
-  for (; k + 8 <= n; k += 8) {
-    for (size_t j = 0; j < 8; ++j) sums[j] += a[k + j] * b[k + j];
+// The planned slots of a block as the store of a reference pass. Key `first of its sequence + slot` is that slot's.
+class CacheStore : public ReferenceStore {
+ public:
+  CacheStore(const BlockPlan& plan, const KvLayout& layout) : plan_(plan), layout_(layout) {
+    size_t keys = 0;
+    for (const PlannedSequence& sequence : plan.sequences) {
+      first_.push_back(keys);
+      // Slots in use end with that of the sequence's last row.
+      keys += static_cast<size_t>(plan.rows[static_cast<size_t>(sequence.rows.back())].slot) + 1;
+    }
+    first_.push_back(keys);
+    for (const PlannedRow& row : plan.rows) seen_.push_back(seen_by(row));
   }
-  double total = 0;
-  for (const double sum : sums) total += sum;
-  for (; k < n; ++k) total += a[k] * b[k];
-  return total;
-}
 
-void add_to_rows(Vector& x, const Vector& bias) {
-  if (bias.empty()) return;
-  for (size_t i = 0; i < x.size(); ++i) x[i] += bias[i % bias.size()];
-}
+  const std::vector<std::vector<SeenKey>>& seen() const override { return seen_; }
 
-void add(Vector& x, const Vector& y) {
-  for (size_t i = 0; i < x.size(); ++i) x[i] += y[i];
-}
-
-double activate(Activation activation, double x) {
-  if (activation == Activation::kSilu) return x / (1 + std::exp(-x));
-  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
-}
-
-// In place: exp(x - max) / sum.
-void softmax(Vector& x) {
-  const double max = *std::max_element(x.begin(), x.end());
-  double sum = 0;
-  for (double& value : x) sum += value = std::exp(value - max);
-  for (double& value : x) value /= sum;
-}
-
-// Replaces x by q * scale with q = x * (127 / max|x|) rounded to an integer, ties to even, and scale = max|x| / 127,
-// the latter as a half float if the cache stores it so.
-void round_to_int8(double* x, size_t n, bool half_scale) {
-  float max = 0;
-  for (size_t k = 0; k < n; ++k) max = std::max(max, std::abs(static_cast<float>(x[k])));
-  const float inverse = max > 0 ? 127.0F / max : 0.0F;
-  const float scale = half_scale ? ggml_fp16_to_fp32(ggml_fp32_to_fp16(max / 127.0F)) : max / 127.0F;
-  for (size_t k = 0; k < n; ++k) x[k] = std::nearbyint(static_cast<float>(x[k]) * inverse) * scale;
-}
-
-// Rounds the rows of `x`, [n, cols], in blocks of at most `block` values.
-void round_rows_to_int8(Vector& x, size_t cols, size_t block, bool half_scale) {
-  for (size_t row = 0; row < x.size(); row += cols) {
-    for (size_t k = 0; k < cols; k += block) round_to_int8(&x[row + k], std::min(block, cols - k), half_scale);
+  void exchange(int layer, Doubles& k, Doubles& v) override {
+    const size_t kv_dim = static_cast<size_t>(layout_.n_kv_heads) * static_cast<size_t>(layout_.head_dim);
+    for (size_t r = 0; r < plan_.rows.size(); ++r) {
+      const PlannedRow& row = plan_.rows[r];
+      for_heads(layer, static_cast<size_t>(row.sequence), row.slot,
+                [&](const PlainKv& key, const PlainKv& value, size_t at) {
+                  key.write(&k[r * kv_dim + at]);
+                  value.write(&v[r * kv_dim + at]);
+                });
+    }
+    k.assign(first_.back() * kv_dim, 0);
+    v.assign(first_.back() * kv_dim, 0);
+    for (size_t s = 0; s < plan_.sequences.size(); ++s) {
+      for (size_t index = first_[s]; index < first_[s + 1]; ++index) {
+        for_heads(layer, s, static_cast<int>(index - first_[s]),
+                  [&](const PlainKv& key, const PlainKv& value, size_t at) {
+                    key.read(&k[index * kv_dim + at]);
+                    value.read(&v[index * kv_dim + at]);
+                  });
+      }
+    }
   }
-}
 
-// Turns the pairs of one head by the angles of `position` (RopeConfig says the formula).
-void rotate_head(double* head, const RopeConfig& rope, RopeStyle style, int32_t position) {
-  const int half = rope.dims / 2;
-  for (int i = 0; i < half; ++i) {
-    const double factor = rope.factors.empty() ? 1 : rope.factors[static_cast<size_t>(i)];
-    const double angle = position * std::pow(double{rope.base}, -2.0 * i / rope.dims) * rope.scale / factor;
-    const double cosine = std::cos(angle) * rope.magnitude, sine = std::sin(angle) * rope.magnitude;
-    double& a = style == RopeStyle::kInterleaved ? head[2 * i] : head[i];
-    double& b = style == RopeStyle::kInterleaved ? head[2 * i + 1] : head[i + half];
-    const double turned = a * cosine - b * sine;
-    b = a * sine + b * cosine;
-    a = turned;
+ private:
+  std::vector<SeenKey> seen_by(const PlannedRow& row) const {
+    const size_t first = first_[static_cast<size_t>(row.sequence)];
+    std::vector<SeenKey> seen;
+    for (int p = 0; p <= row.position; ++p) {
+      const int slot = p < row.contiguous ? p : plan_.path(row)[p - row.contiguous];
+      seen.push_back({first + static_cast<size_t>(slot), p});
+    }
+    return seen;
   }
-}
 
-Vector gather(const Vector& x, const std::vector<size_t>& rows, size_t width) {
-  Vector out;
-  out.reserve(rows.size() * width);
-  for (const size_t row : rows) {
-    const double* from = x.data() + row * width;
-    out.insert(out.end(), from, from + width);
+  // Calls f(key, value, offset in a row of all heads) for each head of a slot.
+  void for_heads(int layer, size_t sequence, int slot, const auto& f) const {
+    std::byte* page = plan_.sequences[sequence].pages[static_cast<size_t>(slot / KvLayout::kPageTokens)];
+    const int in_page = slot % KvLayout::kPageTokens;
+    for (int head = 0; head < layout_.n_kv_heads; ++head) {
+      f(PlainKv::key(layout_, page, layer, head, in_page), PlainKv::value(layout_, page, layer, head, in_page),
+        static_cast<size_t>(head) * static_cast<size_t>(layout_.head_dim));
+    }
   }
-  return out;
-}
 
-void scatter(const Vector& from, const std::vector<size_t>& rows, size_t width, Vector& x) {
-  for (size_t i = 0; i < rows.size(); ++i) std::copy_n(from.data() + i * width, width, x.data() + rows[i] * width);
+  const BlockPlan& plan_;
+  const KvLayout& layout_;
+  std::vector<size_t> first_;  // [sequences + 1] index of a sequence's slot 0, and how many keys there are
+  std::vector<std::vector<SeenKey>> seen_;
+};
+
+std::vector<Doubles> states_of(const Block& block, size_t d_model) {
+  std::vector<Doubles> states;
+  for (const float* state : block.state) {
+    states.push_back(state == nullptr ? Doubles() : Doubles(state, state + d_model));
+  }
+  return states;
 }
 
 }  // namespace
 
-// The rows that run one layer, and whom each of them sees there.
-struct ReferenceBackend::Forest {
-  std::vector<size_t> rows;                  // indices in the pass
-  std::vector<int32_t> positions;            // [rows]
-  std::vector<std::vector<size_t>> visible;  // [rows] indices in `rows`: ancestors from the root on, then itself
-
-  Forest(std::span<const Row> all, std::span<const LayerSet> layers, int layer, int n_layers);
-};
-
-ReferenceBackend::Forest::Forest(std::span<const Row> all, std::span<const LayerSet> layers, int layer, int n_layers) {
-  std::vector<std::vector<size_t>> lineage(all.size());  // of every row, those of its ancestors and itself that run
-  for (size_t i = 0; i < all.size(); ++i) {
-    S3D_CHECK(all[i].parent >= -1 && all[i].parent < static_cast<int>(i), "a parent comes before its child");
-    if (all[i].parent >= 0) lineage[i] = lineage[static_cast<size_t>(all[i].parent)];
-    if (!layers.empty() && layer >= layers[i].head && layer < n_layers - layers[i].tail) continue;
-    lineage[i].push_back(rows.size());
-    rows.push_back(i);
-    positions.push_back(all[i].position);
-    visible.push_back(lineage[i]);
+Result<std::unique_ptr<ReferenceBackend>> ReferenceBackend::create(std::shared_ptr<const GgufFile> file,
+                                                                   ModelConfig config, int threads, int max_rows) {
+  if (threads < 1 || max_rows < 1) {
+    return Error{fmt::format("a backend of {} threads and {} rows: expected 1 or more of each", threads, max_rows)};
   }
+  S3D_ASSIGN(ReferenceModel model, ReferenceModel::load(std::move(file), std::move(config)));
+  return std::unique_ptr<ReferenceBackend>(new ReferenceBackend(std::move(model), threads, max_rows));
 }
 
-// The LoRA pairs of one layer and the rows that they are for: the last ones of those that run it.
-struct ReferenceBackend::Lora {
-  const std::array<LoraPair, kLoraTargets>* pairs = nullptr;  // null: none
-  size_t rows = 0;
+ReferenceBackend::ReferenceBackend(ReferenceModel model, int threads, int max_rows)
+    : model_(std::move(model)), pool_(threads), max_rows_(max_rows) {}
 
-  Lora(const ReferenceDraft* draft, const Forest& forest, int layer, int n_layers);
-};
-
-ReferenceBackend::Lora::Lora(const ReferenceDraft* draft, const Forest& forest, int layer, int n_layers) {
-  if (draft == nullptr) return;
-  const AdapterConfig& plan = draft->adapter->config;
-  const int index = layer < plan.head ? layer : layer - (n_layers - plan.head - plan.tail);
-  if (layer >= plan.head && layer < n_layers - plan.tail) return;
-  pairs = &draft->adapter->lora[static_cast<size_t>(index)];
-  const auto first = std::lower_bound(forest.rows.begin(), forest.rows.end(), static_cast<size_t>(draft->first));
-  rows = static_cast<size_t>(forest.rows.end() - first);
+Result<ReferenceOutput> ReferenceBackend::compute(const Block& block, const KvLayout& layout) {
+  CacheStore store(plan_, layout);
+  const std::vector<LayerSet> layers(block.rows.size(), block.layers);
+  if (block.adapter == nullptr) return model_.run(block.rows, layers, plan_.wanted, pool_, nullptr, &store);
+  const std::vector<Doubles> states = states_of(block, static_cast<size_t>(config().d_model));
+  const PackedAdapter& adapter = *block.adapter;
+  const float* masks = adapter.config().masks > 0 ? adapter.mask(0) : nullptr;
+  const ReferenceDraft draft = {.adapter = &adapter.source(), .first = 0, .state = states, .masks = masks};
+  return model_.run(block.rows, layers, plan_.wanted, pool_, &draft, &store);
 }
 
-// Finds tensors and checks their shapes.
-class ReferenceBackend::Loader {
- public:
-  explicit Loader(const GgufFile& file) : file_(file) {}
-
-  Result<const Tensor*> find(const std::string& name, int64_t cols, int64_t rows) const {
-    S3D_ASSIGN(const Tensor* tensor, file_.tensor(name));
-    if (tensor->cols() != cols || tensor->rows() != rows) {
-      return Error{fmt::format("{}: tensor '{}' is [{}, {}], expected [{}, {}] (rows, columns) by the file's metadata",
-                               file_.path(), name, tensor->rows(), tensor->cols(), rows, cols)};
-    }
-    if (tensor->type != GGML_TYPE_F32 && ggml_get_type_traits(tensor->type)->to_float == nullptr) {
-      return Error{fmt::format("{}: tensor '{}' has type {}, which ggml cannot dequantize", file_.path(), name,
-                               ggml_type_name(tensor->type))};
-    }
-    return tensor;
-  }
-
-  Status matrix(const std::string& name, int64_t cols, int64_t rows, Matrix& out) const {
-    S3D_ASSIGN(const Tensor* tensor, find(name, cols, rows));
-    out = Matrix{tensor, 0, rows};
-    return Ok();
-  }
-
-  // One tensor that holds several matrices, one after another.
-  Status fused(const std::string& name, int64_t cols, std::initializer_list<std::pair<Matrix*, int64_t>> parts) const {
-    int64_t rows = 0;
-    for (const auto& [part, n] : parts) rows += n;
-    S3D_ASSIGN(const Tensor* tensor, find(name, cols, rows));
-    int64_t first = 0;
-    for (const auto& [part, n] : parts) {
-      *part = Matrix{tensor, first, n};
-      first += n;
-    }
-    return Ok();
-  }
-
-  Status vector(const std::string& name, int64_t size, Vector& out) const {
-    S3D_ASSIGN(const Tensor* tensor, find(name, size, 1));
-    std::vector<float> values(static_cast<size_t>(size));
-    row_to_floats(*tensor, 0, values.data());
-    out.assign(values.begin(), values.end());
-    return Ok();
-  }
-
-  Status optional_vector(const std::string& name, int64_t size, Vector& out) const {
-    return file_.find_tensor(name) == nullptr ? Ok() : vector(name, size, out);
-  }
-
-  Status attention(const std::string& blk, const ModelConfig& c, Layer& layer) const {
-    S3D_TRY(vector(blk + "attn_norm.weight", c.d_model, layer.attn_norm));
-    if (file_.find_tensor(blk + "attn_qkv.weight") != nullptr) {
-      S3D_TRY(fused(blk + "attn_qkv.weight", c.d_model,
-                    {{&layer.wq, c.q_dim()}, {&layer.wk, c.kv_dim()}, {&layer.wv, c.kv_dim()}}));
-    } else {
-      S3D_TRY(matrix(blk + "attn_q.weight", c.d_model, c.q_dim(), layer.wq));
-      S3D_TRY(matrix(blk + "attn_k.weight", c.d_model, c.kv_dim(), layer.wk));
-      S3D_TRY(matrix(blk + "attn_v.weight", c.d_model, c.kv_dim(), layer.wv));
-    }
-    S3D_TRY(optional_vector(blk + "attn_q.bias", c.q_dim(), layer.bq));
-    S3D_TRY(optional_vector(blk + "attn_k.bias", c.kv_dim(), layer.bk));
-    S3D_TRY(optional_vector(blk + "attn_v.bias", c.kv_dim(), layer.bv));
-    S3D_TRY(optional_vector(blk + "attn_q_norm.weight", c.head_dim, layer.q_norm));
-    S3D_TRY(optional_vector(blk + "attn_k_norm.weight", c.head_dim, layer.k_norm));
-    S3D_TRY(matrix(blk + "attn_output.weight", c.q_dim(), c.d_model, layer.wo));
-    if (c.post_norms) S3D_TRY(vector(blk + "post_attention_norm.weight", c.d_model, layer.attn_post_norm));
-    return Ok();
-  }
-
-  Status feed_forward(const std::string& blk, const ModelConfig& c, Layer& layer) const {
-    S3D_TRY(vector(blk + "ffn_norm.weight", c.d_model, layer.ffn_norm));
-    if (file_.find_tensor(blk + "ffn_gate.weight") != nullptr) {
-      S3D_TRY(matrix(blk + "ffn_gate.weight", c.d_model, c.d_ff, layer.w_gate));
-      S3D_TRY(matrix(blk + "ffn_up.weight", c.d_model, c.d_ff, layer.w_up));
-    } else {  // phi3: the gate's rows, then the other half's
-      S3D_TRY(fused(blk + "ffn_up.weight", c.d_model, {{&layer.w_gate, c.d_ff}, {&layer.w_up, c.d_ff}}));
-    }
-    S3D_TRY(matrix(blk + "ffn_down.weight", c.d_ff, c.d_model, layer.w_down));
-    if (c.post_norms) S3D_TRY(vector(blk + "post_ffw_norm.weight", c.d_model, layer.ffn_post_norm));
-    return Ok();
-  }
-
- private:
-  const GgufFile& file_;
-};
-
-Result<ReferenceBackend> ReferenceBackend::load(std::shared_ptr<const GgufFile> file, ModelConfig config,
-                                                ReferenceRounding rounding) {
-  const Loader loader(*file);
-  ReferenceBackend model;
-  const char* head = config.tied_head ? "token_embd.weight" : "output.weight";
-  S3D_TRY(loader.matrix("token_embd.weight", config.d_model, config.vocab_size, model.embedding_));
-  S3D_TRY(loader.matrix(head, config.d_model, config.vocab_size, model.head_));
-  S3D_TRY(loader.vector("output_norm.weight", config.d_model, model.output_norm_));
-  model.layers_.resize(static_cast<size_t>(config.n_layers));
-  for (size_t i = 0; i < model.layers_.size(); ++i) {
-    const std::string blk = fmt::format("blk.{}.", i);
-    S3D_TRY(loader.attention(blk, config, model.layers_[i]));
-    S3D_TRY(loader.feed_forward(blk, config, model.layers_[i]));
-  }
-  model.file_ = std::move(file);
-  model.config_ = std::move(config);
-  model.rounding_ = rounding;
-  return model;
+Result<PassOutput> ReferenceBackend::run(const Block& block, KvCache& kv) {
+  const KvLayout& cache = kv.layout();
+  const ModelConfig& c = config();
+  S3D_CHECK(cache.n_layers == c.n_layers && cache.n_kv_heads == c.n_kv_heads && cache.head_dim == c.head_dim,
+            "the KV cache was made for another model");
+  S3D_TRY(plan_block(block, c, max_rows_, kv, plan_));
+  const Result<ReferenceOutput> out = compute(block, cache);
+  if (block.kv == KvUse::kScratch || !out.ok()) drop_pending(plan_, kv);
+  if (!out.ok()) return out.error();
+  logits_.assign(out->logits.begin(), out->logits.end());
+  hidden_.assign(out->hidden.begin(), out->hidden.end());
+  PassOutput views{.logits = logits_, .hidden = {}};
+  if (block.want_hidden) views.hidden = hidden_;
+  return views;
 }
 
-// y[i, r] = w[r] . x[i] for rows x [n, cols]; returns [n, w.rows].
-Vector ReferenceBackend::multiply(const Matrix& w, Vector x, ThreadPool& pool) const {
-  constexpr size_t kChunk = 8;  // weight rows that are decoded together and meet each row of x while it is in cache
-  const auto cols = static_cast<size_t>(w.tensor->cols()), out = static_cast<size_t>(w.rows), n = x.size() / cols;
-  const ActFormat format = act_format(w.tensor->type);
-  if (rounding_.activations && format != ActFormat::kF32) {
-    round_rows_to_int8(x, cols, format == ActFormat::kQ8_256 ? 256 : 32, /*half_scale=*/false);
-  }
-  Vector y(n * out);
-  pool.run([&](int, Team& team) {
-    std::vector<float> decoded(cols);
-    Vector weights(kChunk * cols);
-    team.for_chunks((out + kChunk - 1) / kChunk, 1, [&](size_t chunk_begin, size_t chunk_end) {
-      for (size_t begin = chunk_begin * kChunk; begin < std::min(chunk_end * kChunk, out); begin += kChunk) {
-        const size_t end = std::min(begin + kChunk, out);
-        for (size_t r = begin; r < end; ++r) {
-          row_to_floats(*w.tensor, w.first + static_cast<int64_t>(r), decoded.data());
-          std::copy(decoded.begin(), decoded.end(), weights.begin() + static_cast<std::ptrdiff_t>((r - begin) * cols));
-        }
-        for (size_t i = 0; i < n; ++i) {
-          for (size_t r = begin; r < end; ++r) {
-            y[i * out + r] = dot(weights.data() + (r - begin) * cols, x.data() + i * cols, cols);
-          }
-        }
-      }
-    });
-  });
-  return y;
+void ReferenceBackend::add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous,
+                                  std::span<float> logits, std::span<float> z) {
+  const Adapter& source = adapter.source();
+  if (source.markov_p == nullptr) return;
+  const Doubles term = model_.markov_term(source, previous, pool_);
+  S3D_CHECK(term.size() == logits.size(), "logits of a draft pass");
+  for (size_t i = 0; i < term.size(); ++i) logits[i] = static_cast<float>(logits[i] + term[i]);
+  if (z.empty()) return;
+  const Doubles state = model_.markov_state(source, previous, pool_);
+  S3D_CHECK(state.size() == z.size());
+  std::copy(state.begin(), state.end(), z.begin());
 }
 
-// up (down x) for rows x.
-Vector ReferenceBackend::low_rank(const LowRank& pair, Vector x, ThreadPool& pool) const {
-  return multiply({pair.b, 0, pair.b->rows()}, multiply({pair.a, 0, pair.a->rows()}, std::move(x), pool), pool);
-}
-
-// w x, and the pair's b (a x) for the rows that have it.
-Vector ReferenceBackend::multiply(const Matrix& w, const Lora& lora, LoraTarget target, const Vector& x,
-                                  ThreadPool& pool) const {
-  Vector y = multiply(w, x, pool);
-  if (lora.pairs == nullptr) return y;
-  const LoraPair& pair = (*lora.pairs)[static_cast<size_t>(target)];
-  if (!pair) return y;
-  const size_t cols = lora.rows * static_cast<size_t>(w.tensor->cols());
-  const Vector more = low_rank(pair, Vector(x.end() - static_cast<std::ptrdiff_t>(cols), x.end()), pool);
-  for (size_t i = 0; i < more.size(); ++i) y[y.size() - more.size() + i] += more[i];
-  return y;
-}
-
-// Embeddings of tokens, or masks of the adapter.
-Vector ReferenceBackend::embed(std::span<const Row> rows, const Adapter* adapter) const {
-  const auto d = static_cast<size_t>(config_.d_model);
-  Vector x;
-  x.reserve(rows.size() * d);
-  std::vector<float> decoded(d);
-  for (const Row& row : rows) {
-    const bool mask = row.token < 0;
-    row_to_floats(mask ? *adapter->masks : *embedding_.tensor, mask ? -1 - row.token : row.token, decoded.data());
-    for (const float value : decoded) x.push_back(mask ? double{value} : double{value} * config_.embedding_scale);
-  }
-  return x;
-}
-
-// Adds up (down rms(state)) to the inputs of the draft rows that take it.
-void ReferenceBackend::inject_states(std::span<const Row> rows, const ReferenceDraft& draft, Vector& x,
-                                     ThreadPool& pool) const {
-  if (!draft.adapter->state) return;
-  const auto first = static_cast<size_t>(draft.first), d = static_cast<size_t>(config_.d_model);
-  for (size_t i = 0; i < draft.state.size(); ++i) {
-    if (draft.state[i].empty()) continue;
-    if (rows[first + i].token >= 0 && !draft.adapter->config.state_on_first_row) continue;
-    const Vector injected = low_rank(draft.adapter->state, rms(draft.state[i]), pool);
-    for (size_t k = 0; k < d; ++k) x[(first + i) * d + k] += injected[k];
-  }
-}
-
-// Draft rows: x += up (down rms(x)).
-void ReferenceBackend::apply_bridge(const ReferenceDraft& draft, Vector& x, ThreadPool& pool) const {
-  if (!draft.adapter->bridge) return;
-  const size_t first = static_cast<size_t>(draft.first) * static_cast<size_t>(config_.d_model);
-  const Vector more =
-      low_rank(draft.adapter->bridge, rms(Vector(x.begin() + static_cast<std::ptrdiff_t>(first), x.end())), pool);
-  for (size_t i = 0; i < more.size(); ++i) x[first + i] += more[i];
-}
-
-// RMSNorm of every `weight.size()` consecutive values: x / sqrt(mean(x^2) + eps) * weight. No weight, no norm.
-Vector ReferenceBackend::norm(const Vector& x, const Vector& weight) const {
-  if (weight.empty()) return x;
-  const size_t width = weight.size();
-  Vector y(x.size());
-  for (size_t begin = 0; begin < x.size(); begin += width) {
-    const double mean = dot(x.data() + begin, x.data() + begin, width) / static_cast<double>(width);
-    const double scale = 1 / std::sqrt(mean + config_.norm_eps);
-    for (size_t k = 0; k < width; ++k) y[begin + k] = x[begin + k] * scale * weight[k];
-  }
-  return y;
-}
-
-// RMSNorm of every row without a weight.
-Vector ReferenceBackend::rms(const Vector& x) const {
-  return norm(x, Vector(static_cast<size_t>(config_.d_model), 1.0));
-}
-
-// Rotary embedding of all heads of each row; `heads`: [n, heads, head_dim].
-void ReferenceBackend::rotate(Vector& heads, const std::vector<int32_t>& positions, int layer) const {
-  const RopeConfig& rope = config_.is_local(layer) ? config_.rope_local : config_.rope;
-  const auto head_dim = static_cast<size_t>(config_.head_dim);
-  const size_t per_row = heads.size() / positions.size() / head_dim;
-  for (size_t i = 0; i < positions.size() * per_row; ++i) {
-    rotate_head(heads.data() + i * head_dim, rope, config_.rope_style, positions[i / per_row]);
-  }
-}
-
-// Keys or values as the cache gives them back; `heads`: [n, kv_heads, head_dim].
-void ReferenceBackend::round_stored(Vector& heads) const {
-  if (rounding_.kv == KvType::kF16) {
-    for (double& x : heads) x = ggml_fp16_to_fp32(ggml_fp32_to_fp16(static_cast<float>(x)));
-  } else if (rounding_.kv == KvType::kQ8_0) {
-    round_rows_to_int8(heads, static_cast<size_t>(config_.head_dim), 32, /*half_scale=*/true);
-  }
-}
-
-// softmax(q k^T * scale) v of row i over the rows it sees; q and out: [n, heads, head_dim], k and v: [n, kv_heads,
-// head_dim].
-void ReferenceBackend::attend_row(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer,
-                                  size_t i, Vector& out) const {
-  const auto head_dim = static_cast<size_t>(config_.head_dim), heads = static_cast<size_t>(config_.n_heads);
-  const auto q_dim = static_cast<size_t>(config_.q_dim()), kv_dim = static_cast<size_t>(config_.kv_dim());
-  const size_t queries_per_kv = heads / static_cast<size_t>(config_.n_kv_heads);
-  std::vector<size_t> visible = forest.visible[i];
-  if (config_.is_local(layer)) {
-    std::erase_if(visible,
-                  [&](size_t j) { return forest.positions[i] - forest.positions[j] >= config_.sliding_window; });
-  }
-  for (size_t head = 0; head < heads; ++head) {
-    const size_t at = head * head_dim, kv_at = head / queries_per_kv * head_dim;
-    Vector weights;
-    for (const size_t j : visible) {
-      weights.push_back(dot(&q[i * q_dim + at], &k[j * kv_dim + kv_at], head_dim) * config_.attention_scale);
-    }
-    softmax(weights);
-    for (size_t s = 0; s < visible.size(); ++s) {
-      for (size_t e = 0; e < head_dim; ++e) {
-        out[i * q_dim + at + e] += weights[s] * v[visible[s] * kv_dim + kv_at + e];
-      }
-    }
-  }
-}
-
-Vector ReferenceBackend::attend(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer,
-                                ThreadPool& pool) const {
-  Vector out(q.size(), 0.0);
-  pool.run([&](int, Team& team) {
-    team.for_chunks(forest.rows.size(), 1, [&](size_t begin, size_t end) {
-      for (size_t i = begin; i < end; ++i) attend_row(q, k, v, forest, layer, i, out);
-    });
-  });
-  return out;
-}
-
-Vector ReferenceBackend::self_attention(const Vector& x, const Forest& forest, const Lora& lora, int layer,
-                                        ThreadPool& pool) const {
-  const Layer& w = layers_[static_cast<size_t>(layer)];
-  Vector q = multiply(w.wq, lora, LoraTarget::kQ, x, pool);
-  Vector k = multiply(w.wk, lora, LoraTarget::kK, x, pool);
-  Vector v = multiply(w.wv, lora, LoraTarget::kV, x, pool);
-  add_to_rows(q, w.bq);
-  add_to_rows(k, w.bk);
-  add_to_rows(v, w.bv);
-  q = norm(q, w.q_norm);
-  k = norm(k, w.k_norm);
-  rotate(q, forest.positions, layer);
-  rotate(k, forest.positions, layer);
-  round_stored(k);
-  round_stored(v);
-  return multiply(w.wo, lora, LoraTarget::kOutput, attend(q, k, v, forest, layer, pool), pool);
-}
-
-Vector ReferenceBackend::feed_forward(const Vector& x, const Lora& lora, int layer, ThreadPool& pool) const {
-  const Layer& w = layers_[static_cast<size_t>(layer)];
-  Vector gate = multiply(w.w_gate, lora, LoraTarget::kGate, x, pool);
-  const Vector up = multiply(w.w_up, lora, LoraTarget::kUp, x, pool);
-  for (size_t i = 0; i < gate.size(); ++i) gate[i] = activate(config_.activation, gate[i]) * up[i];
-  return multiply(w.w_down, lora, LoraTarget::kDown, gate, pool);
-}
-
-Vector ReferenceBackend::run_layer(Vector x, const Forest& forest, const Lora& lora, int layer,
-                                   ThreadPool& pool) const {
-  const Layer& w = layers_[static_cast<size_t>(layer)];
-  add(x, norm(self_attention(norm(x, w.attn_norm), forest, lora, layer, pool), w.attn_post_norm));
-  add(x, norm(feed_forward(norm(x, w.ffn_norm), lora, layer, pool), w.ffn_post_norm));
-  return x;
-}
-
-// Logits of rows `hidden`, [n, d_model].
-ReferenceOutput ReferenceBackend::output(Vector hidden, const Adapter* adapter, ThreadPool& pool) const {
-  const Vector normed = norm(hidden, output_norm_);
-  const Vector logits = multiply(head_, normed, pool);
-  if (adapter == nullptr) {
-    ReferenceOutput out = {.logits = logits, .hidden = std::move(hidden)};
-    if (const double cap = config_.logit_softcap; cap > 0) {
-      for (double& logit : out.logits) logit = cap * std::tanh(logit / cap);
-    }
-    return out;
-  }
-  if (adapter->draft_ids.empty()) return {.logits = logits, .hidden = normed};
-  ReferenceOutput out = {.logits = {}, .hidden = normed};
-  const auto vocab = static_cast<size_t>(config_.vocab_size);
-  for (size_t row = 0; row < logits.size(); row += vocab) {
-    for (const int32_t id : adapter->draft_ids) out.logits.push_back(logits[row + static_cast<size_t>(id)]);
-  }
-  return out;
-}
-
-Result<ReferenceOutput> ReferenceBackend::run(std::span<const Row> rows, std::span<const LayerSet> layers,
-                                              std::span<const int> wanted, ThreadPool& pool,
-                                              const ReferenceDraft* draft) const {
-  S3D_CHECK(layers.empty() || layers.size() == rows.size(), "one layer set a row, or none at all");
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const bool may_be_mask = draft != nullptr && static_cast<int>(i) >= draft->first;
-    const int32_t least = may_be_mask ? -draft->adapter->config.masks : 0;
-    if (rows[i].token < least || rows[i].token >= config_.vocab_size) {
-      return Error{fmt::format("token {} is outside the vocabulary of {} tokens", rows[i].token, config_.vocab_size)};
-    }
-  }
-  const auto d = static_cast<size_t>(config_.d_model);
-  const Adapter* adapter = draft != nullptr ? draft->adapter : nullptr;
-  Vector x = embed(rows, adapter);
-  if (draft != nullptr) inject_states(rows, *draft, x, pool);
-  for (int layer = 0; layer < config_.n_layers; ++layer) {
-    if (draft != nullptr && layer == config_.n_layers - adapter->config.tail) apply_bridge(*draft, x, pool);
-    const Forest forest(rows, layers, layer, config_.n_layers);
-    if (forest.rows.empty()) continue;
-    const Lora lora(draft, forest, layer, config_.n_layers);
-    scatter(run_layer(gather(x, forest.rows, d), forest, lora, layer, pool), forest.rows, d, x);
-  }
-  return output(gather(x, std::vector<size_t>(wanted.begin(), wanted.end()), d), adapter, pool);
-}
-
-Vector ReferenceBackend::markov_term(const Adapter& adapter, std::span<const int32_t> previous,
-                                     ThreadPool& pool) const {
-  std::vector<Row> rows;
-  for (const int32_t token : previous) rows.push_back({token, 0, -1, 0});
-  return low_rank({adapter.markov_p, adapter.markov_w2}, rms(embed(rows, nullptr)), pool);
-}
-
-int append_chain(std::vector<Row>& rows, std::span<const int32_t> tokens, int parent, int first_position) {
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    const auto index = static_cast<int>(rows.size());
-    rows.push_back(Row{tokens[i], first_position + static_cast<int>(i), parent, 0});
-    parent = index;
-  }
-  return parent;
+size_t ReferenceBackend::scratch_bytes() const {
+  return (logits_.capacity() + hidden_.capacity()) * sizeof(float);
 }
 
 }  // namespace s3d

@@ -1,115 +1,47 @@
-// The reference: a full pass in plain double precision on ggml's dequantized weights. Slow, short and obvious; what the
-// fast backends are compared with (docs/numerics.md).
+// The double-precision reference as a Backend, so that everything above a pass (generation, perplexity, drafters) can
+// be run with numbers that nothing but the KV cache rounds. About a hundred times slower than the kernels.
 #pragma once
 
-#include <cstdint>
 #include <memory>
-#include <span>
 #include <vector>
 
 #include "base/result.h"
 #include "base/thread_pool.h"
-#include "file/gguf.h"
-#include "model/adapter.h"
-#include "model/config.h"
+#include "pass/block_plan.h"
 #include "pass/pass.h"
+#include "pass/reference_model.h"
 
 namespace s3d {
 
-// What a reference pass gives for the wanted rows, in the order in which they were asked for.
-struct ReferenceOutput {
-  std::vector<double> logits;  // [n_wanted, vocab]; of draft rows [n_wanted, draft size], without the Markov term
-  std::vector<double> hidden;  // [n_wanted, d_model], before the output norm; of draft rows after it
-};
-
-// Makes the last rows of a reference pass those of a draft pass (docs/adapter.md). Borrows what it points to.
-struct ReferenceDraft {
-  const Adapter* adapter;
-  int first;  // row of the pass; it and all rows after it are draft rows, whose tokens may be masks
-  // [n rows - first] or empty: the hidden state of which each row's injection is made, or an empty vector.
-  std::span<const std::vector<double>> state = {};
-};
-
-// What the fast backends round on purpose. A reference that rounds the same is apart from them by the order and
-// precision of their sums alone, which shows a wrong kernel that 8-bit noise would hide.
-struct ReferenceRounding {
-  bool activations = false;  // to int8 before a product with quantized weights (kernels: ActFormat)
-  KvType kv = KvType::kF32;  // keys and values, as the cache stores them; kF32: not rounded
-};
-
-// Not a Backend: it keeps no KV cache, so a pass is given all rows from the first token on, and computes them all.
-// Activations, keys, values and sums are doubles, and nothing is rounded but what ReferenceRounding says.
-// Thread rule: const after load(); any number of run() calls at once, each with its own pool.
-class ReferenceBackend {
+// Keeps keys and values in the KV cache, in its layout and type, as CpuBackend does: committing, rolling back and
+// copying sequences are the cache's. The promises of pass.h hold: a row's logits are those of a pass of its own, to the
+// bit.
+class ReferenceBackend : public Backend {
  public:
-  // Errors: a tensor that is missing, or has another shape than the config says, or a type ggml cannot dequantize.
-  static Result<ReferenceBackend> load(std::shared_ptr<const GgufFile> file, ModelConfig config,
-                                       ReferenceRounding rounding = {});
+  // `threads` >= 1, the caller of run() being one of them; `max_rows` >= 1. Errors: those of ReferenceModel::load, and
+  // numbers that are not positive.
+  static Result<std::unique_ptr<ReferenceBackend>> create(std::shared_ptr<const GgufFile> file, ModelConfig config,
+                                                          int threads, int max_rows = 128);
 
-  // Runs `rows`, which hold whole sequences: a row with parent -1 begins one, and a row sees itself and its ancestors,
-  // whatever their number, each at its own position (chains, trees and several sequences alike; Row::seq is not used).
-  // `layers`: which layers each row runs, [n rows], or empty for all layers in all rows. In a layer that a row does
-  // not run its hidden state stays as it is, and no other row sees it there: as in a draft pass after full passes.
-  // `wanted`: the rows whose results are returned. `draft`: null, or the rows that are a draft pass, whose `layers`
-  // must be the adapter's plan; then only draft rows may be wanted. Error: a token outside the vocabulary. Time: n rows
-  // * weights / (about 4e9 a second and core).
-  Result<ReferenceOutput> run(std::span<const Row> rows, std::span<const LayerSet> layers, std::span<const int> wanted,
-                              ThreadPool& pool, const ReferenceDraft* draft = nullptr) const;
+  Result<PassOutput> run(const Block& block, KvCache& kv) override;
+  void add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits,
+                  std::span<float> z) override;
 
-  // W2 P rms(E[token]) for each token, [tokens, draft size]: the Markov term, which adapter must have.
-  std::vector<double> markov_term(const Adapter& adapter, std::span<const int32_t> previous, ThreadPool& pool) const;
-
-  const ModelConfig& config() const { return config_; }
+  const ModelConfig& config() const override { return model_.config(); }
+  int max_rows() const override { return max_rows_; }
+  std::string_view isa() const override { return "reference"; }
+  size_t weight_bytes() const override { return model_.weight_bytes(); }
+  size_t scratch_bytes() const override;  // between passes
 
  private:
-  // Some consecutive rows of a tensor of the file.
-  struct Matrix {
-    const Tensor* tensor = nullptr;
-    int64_t first = 0;
-    int64_t rows = 0;
-  };
-  using Vector = std::vector<double>;  // empty: absent in this family
-  struct Layer {
-    Vector attn_norm, attn_post_norm, ffn_norm, ffn_post_norm;  // [d_model]
-    Vector q_norm, k_norm;                                      // [head_dim]
-    Vector bq, bk, bv;                                          // [q_dim], [kv_dim] x2
-    Matrix wq, wk, wv, wo;
-    Matrix w_gate, w_up, w_down;
-  };
-  struct Forest;
-  struct Lora;
-  class Loader;
+  ReferenceBackend(ReferenceModel model, int threads, int max_rows);
+  Result<ReferenceOutput> compute(const Block& block, const KvLayout& layout);
 
-  ReferenceBackend() = default;
-  Vector multiply(const Matrix& w, Vector x, ThreadPool& pool) const;
-  void round_stored(Vector& heads) const;
-  Vector multiply(const Matrix& w, const Lora& lora, LoraTarget target, const Vector& x, ThreadPool& pool) const;
-  Vector low_rank(const LowRank& pair, Vector x, ThreadPool& pool) const;
-  Vector embed(std::span<const Row> rows, const Adapter* adapter) const;
-  Vector norm(const Vector& x, const Vector& weight) const;
-  Vector rms(const Vector& x) const;
-  void inject_states(std::span<const Row> rows, const ReferenceDraft& draft, Vector& x, ThreadPool& pool) const;
-  void apply_bridge(const ReferenceDraft& draft, Vector& x, ThreadPool& pool) const;
-  void rotate(Vector& heads, const std::vector<int32_t>& positions, int layer) const;
-  void attend_row(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer, size_t i,
-                  Vector& out) const;
-  Vector attend(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer,
-                ThreadPool& pool) const;
-  Vector self_attention(const Vector& x, const Forest& forest, const Lora& lora, int layer, ThreadPool& pool) const;
-  Vector feed_forward(const Vector& x, const Lora& lora, int layer, ThreadPool& pool) const;
-  Vector run_layer(Vector x, const Forest& forest, const Lora& lora, int layer, ThreadPool& pool) const;
-  ReferenceOutput output(Vector hidden, const Adapter* adapter, ThreadPool& pool) const;
-
-  std::shared_ptr<const GgufFile> file_;
-  ModelConfig config_;
-  ReferenceRounding rounding_;
-  Matrix embedding_, head_;
-  Vector output_norm_;
-  std::vector<Layer> layers_;
+  ReferenceModel model_;
+  ThreadPool pool_;
+  int max_rows_;
+  BlockPlan plan_;
+  std::vector<float> logits_, hidden_;
 };
-
-// Rows of a chain of tokens at positions first_position, first_position + 1, …, appended to `rows`; the first one's
-// parent is `parent`. Returns the index of the last row.
-int append_chain(std::vector<Row>& rows, std::span<const int32_t> tokens, int parent = -1, int first_position = 0);
 
 }  // namespace s3d

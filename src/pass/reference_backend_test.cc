@@ -1,166 +1,204 @@
-// The reference's own logic: who sees whom, which layers run, what is refused. That its numbers are right is shown by
-// tests/families_test.cc, against other programs.
+// The reference over a KV cache: the numbers of ReferenceModel, which computes every row anew, and the promises of
+// pass.h.
 #include "pass/reference_backend.h"
 
 #include <gtest/gtest.h>
 
-#include <cmath>
-#include <fstream>
-
-#include "file/gguf_test_writer.h"
+#include <random>
 
 namespace s3d {
 namespace {
 
-std::shared_ptr<const GgufFile> open_file(const std::string& path) {
-  auto file = GgufFile::open(path);
-  EXPECT_TRUE(file.ok()) << file.error().message;
-  return std::make_shared<const GgufFile>(std::move(file).value());
-}
+using Floats = std::vector<float>;
+using Tokens = std::vector<int32_t>;
 
-ReferenceBackend load_tiny(const std::string& name) {
-  const auto file = open_file(std::string(S3D_SOURCE_DIR) + "/tests/data/models/" + name);
-  auto config = read_model_config(*file);
-  EXPECT_TRUE(config.ok()) << config.error().message;
-  auto backend = ReferenceBackend::load(file, std::move(config).value());
-  EXPECT_TRUE(backend.ok()) << backend.error().message;
-  return std::move(backend).value();
-}
-
-std::vector<double> logits_of(const ReferenceBackend& backend, std::span<const Row> rows, int row,
-                              std::span<const LayerSet> layers = {}, int threads = 2) {
-  ThreadPool pool(threads);
-  const auto out = backend.run(rows, layers, std::vector<int>{row}, pool);
-  EXPECT_TRUE(out.ok()) << out.error().message;
-  return out->logits;
-}
-
-std::vector<Row> chain(std::vector<int32_t> tokens) {
-  std::vector<Row> rows;
-  append_chain(rows, tokens);
-  return rows;
-}
-
-TEST(ReferenceBackend, ARowSeesItsAncestorsOnly) {
-  const ReferenceBackend backend = load_tiny("gemma3-f32.gguf");
-  std::vector<Row> tree = chain({5, 6, 7, 8});                                      // rows 0 to 3
-  append_chain(tree, std::vector<int32_t>{20, 21}, /*parent=*/3, /*position=*/4);   // rows 4, 5
-  append_chain(tree, std::vector<int32_t>{30, 31}, /*parent=*/3, /*position=*/4);   // rows 6, 7
-  append_chain(tree, std::vector<int32_t>{40, 41}, /*parent=*/-1, /*position=*/0);  // rows 8, 9: another sequence
-  append_chain(tree, std::vector<int32_t>{32}, /*parent=*/6, /*position=*/5);       // row 10
-  EXPECT_EQ(logits_of(backend, tree, 5), logits_of(backend, chain({5, 6, 7, 8, 20, 21}), 5));
-  EXPECT_EQ(logits_of(backend, tree, 7), logits_of(backend, chain({5, 6, 7, 8, 30, 31}), 5));
-  EXPECT_EQ(logits_of(backend, tree, 9), logits_of(backend, chain({40, 41}), 1));
-  EXPECT_EQ(logits_of(backend, tree, 10), logits_of(backend, chain({5, 6, 7, 8, 30, 32}), 5));
-}
-
-TEST(ReferenceBackend, ThreadsDoNotMatter) {
-  const ReferenceBackend backend = load_tiny("llama-q4_k.gguf");
-  const std::vector<Row> rows = chain({5, 6, 7, 8, 9});
-  EXPECT_EQ(logits_of(backend, rows, 4, {}, 1), logits_of(backend, rows, 4, {}, 3));
-}
-
-TEST(ReferenceBackend, PositionsAreTheRowsOwn) {
-  const ReferenceBackend backend = load_tiny("llama-f32.gguf");
-  std::vector<Row> moved = chain({5, 6, 7});
-  for (Row& row : moved) row.position += 11;
-  const std::vector<double> there = logits_of(backend, moved, 2), here = logits_of(backend, chain({5, 6, 7}), 2);
-  for (size_t i = 0; i < here.size(); ++i) EXPECT_NEAR(there[i], here[i], 1e-9) << "RoPE is relative";
-  moved[2].position += 1;
-  EXPECT_NE(logits_of(backend, moved, 2), there);
-}
-
-TEST(ReferenceBackend, DraftRowsSkipTheMiddleLayers) {
-  const ReferenceBackend backend = load_tiny("gemma3-f32.gguf");  // 7 layers
-  std::vector<Row> rows = chain({5, 6, 7, 8, 9});
-  std::vector<LayerSet> layers(5, LayerSet{7, 0});
-  const std::vector<double> full = logits_of(backend, rows, 4);
-  EXPECT_EQ(logits_of(backend, rows, 4, layers), full);
-  layers[3] = layers[4] = LayerSet{2, 2};
-  const std::vector<double> draft = logits_of(backend, rows, 4, layers);
-  EXPECT_NE(draft, full);
-  EXPECT_EQ(logits_of(backend, rows, 2, layers), logits_of(backend, rows, 2)) << "context rows are as they were";
-  layers[4] = LayerSet{4, 3};
-  const std::vector<double> after_draft = logits_of(backend, rows, 4, layers);
-  rows[3].token = 10;
-  EXPECT_NE(logits_of(backend, rows, 4, layers), after_draft) << "draft rows are seen in the layers that they run";
-  layers[3] = LayerSet{0, 0};
-  const std::vector<double> unseen = logits_of(backend, rows, 4, layers);
-  rows[3].token = 8;
-  EXPECT_EQ(logits_of(backend, rows, 4, layers), unseen) << "and not seen in those that they do not run";
-}
-
-TEST(ReferenceBackend, RefusesATokenOutsideTheVocabulary) {
-  const ReferenceBackend backend = load_tiny("llama-f32.gguf");
-  ThreadPool pool(1);
-  const auto out = backend.run(chain({5, 106}), {}, std::vector<int>{1}, pool);
-  ASSERT_FALSE(out.ok());
-  EXPECT_EQ(out.error().message, "token 106 is outside the vocabulary of 106 tokens");
-}
-
-// A llama of one layer, two dimensions and three tokens, whose layer does nothing when its matrices are zero.
-class HandMade : public testing::Test {
- protected:
-  void SetUp() override {
-    path =
-        testing::TempDir() + "s3d-reference-" + testing::UnitTest::GetInstance()->current_test_info()->name() + ".gguf";
-    file.key_string("general.architecture", "llama");
-    for (const char* key : {"block_count", "attention.head_count"}) file.key_u32(std::string("llama.") + key, 1);
-    for (const char* key : {"embedding_length", "feed_forward_length"}) file.key_u32(std::string("llama.") + key, 2);
-    file.key_u32("llama.context_length", 8);
-    file.key_f32("llama.attention.layer_norm_rms_epsilon", 0.0F);
-    file.tensor_f32("token_embd.weight", {2, 3}, {3, 4, 1, 0, 0, -2});
-    file.tensor_f32("output_norm.weight", {2}, {1, 10});
-    file.tensor_f32("output.weight", {2, 3}, {1, 0, 0, 1, 1, 1});
-    for (const char* name : {"attn_norm", "ffn_norm"}) layer_tensor(name, {2}, {1, 1});
-    for (const char* name : {"attn_q", "attn_k"}) layer_tensor(name, {2, 2}, {0, 0, 0, 0});
-    for (const char* name : {"ffn_gate", "ffn_up", "ffn_down"}) layer_tensor(name, {2, 2}, {0, 0, 0, 0});
-  }
-
-  void layer_tensor(const std::string& name, const std::vector<uint64_t>& shape, const std::vector<float>& values) {
-    file.tensor_f32("blk.0." + name + ".weight", shape, values);
-  }
-
-  Result<ReferenceBackend> load() {
-    const std::vector<std::byte> image = file.image();
-    std::ofstream(path, std::ios::binary)
-        .write(reinterpret_cast<const char*>(image.data()), static_cast<std::streamsize>(image.size()));
-    const auto opened = open_file(path);
-    S3D_ASSIGN(ModelConfig config, read_model_config(*opened));
-    return ReferenceBackend::load(opened, std::move(config));
-  }
-
-  std::string path;
-  GgufTestWriter file;
+struct Case {
+  const char* model;
+  KvType type;
 };
 
-TEST_F(HandMade, AttentionIsTheMeanOfTheValuesWhenAllScoresAreEqual) {
-  layer_tensor("attn_v", {2, 2}, {1, 0, 0, 1});
-  layer_tensor("attn_output", {2, 2}, {2, 0, 0, 2});
-  const auto backend = load();
-  ASSERT_TRUE(backend.ok()) << backend.error().message;
-  // Normed: (3, 4) / sqrt(12.5) and (1, 0) / sqrt(0.5); their mean, doubled, is added to (1, 0).
-  const double x = 1 + 3 / std::sqrt(12.5) + 1 / std::sqrt(0.5), y = 4 / std::sqrt(12.5);
-  const double rms = std::sqrt((x * x + y * y) / 2);
-  const std::vector<double> logits = logits_of(*backend, chain({0, 1}), 1);
-  EXPECT_NEAR(logits[0], x / rms, 1e-12);
-  EXPECT_NEAR(logits[1], 10 * y / rms, 1e-12);
-  EXPECT_NEAR(logits[2], (x + 10 * y) / rms, 1e-12);
+std::shared_ptr<const GgufFile> open_tiny(const std::string& name) {
+  const std::string path = std::string(S3D_SOURCE_DIR) + "/tests/data/models/" + name + ".gguf";
+  return std::make_shared<const GgufFile>(GgufFile::open(path).value());
 }
 
-TEST_F(HandMade, AMissingTensorIsNamed) {
-  layer_tensor("attn_v", {2, 2}, {1, 0, 0, 1});
-  const auto backend = load();
-  ASSERT_FALSE(backend.ok());
-  EXPECT_NE(backend.error().message.find("blk.0.attn_output.weight"), std::string::npos) << backend.error().message;
+Tokens some_tokens(size_t n, unsigned seed) {
+  std::mt19937 random(seed);
+  Tokens tokens(n);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % 100);  // tiny models know 106 and more
+  return tokens;
 }
 
-TEST_F(HandMade, AWrongShapeIsNamed) {
-  layer_tensor("attn_v", {2, 2}, {1, 0, 0, 1});
-  layer_tensor("attn_output", {2, 3}, {1, 0, 0, 1, 0, 0});
-  const auto backend = load();
-  ASSERT_FALSE(backend.ok());
-  EXPECT_NE(backend.error().message.find("is [3, 2], expected [2, 2]"), std::string::npos) << backend.error().message;
+class ReferenceBackendTest : public testing::TestWithParam<Case> {
+ protected:
+  static constexpr int kRows = 32;
+
+  ReferenceBackendTest()
+      : file_(open_tiny(GetParam().model)),
+        config_(read_model_config(*file_).value()),
+        backend_(std::move(ReferenceBackend::create(file_, config_, /*threads=*/2, kRows).value())),
+        kv_(KvCache::create(config_, GetParam().type, 512).value()),
+        vocab_(static_cast<size_t>(config_.vocab_size)) {}
+
+  Floats run(std::span<const Row> rows, KvUse use = KvUse::kPending) {
+    const std::vector<Want> want(rows.size(), Want::kLogits);
+    const auto out = backend_->run({.rows = rows, .layers = {config_.n_layers, 0}, .kv = use, .want = want}, kv_);
+    EXPECT_TRUE(out.ok()) << (out.ok() ? "" : out.error().message);
+    return {out->logits.begin(), out->logits.end()};
+  }
+
+  std::vector<Row> chain(SeqId seq, std::span<const int32_t> tokens) const {
+    std::vector<Row> rows;
+    for (const int32_t token : tokens) {
+      const int i = static_cast<int>(rows.size());
+      rows.push_back({token, kv_.length(seq) + i, i - 1, seq});
+    }
+    return rows;
+  }
+
+  // Runs and commits the tokens in chunks; returns the last one's logits.
+  Floats feed(SeqId seq, std::span<const int32_t> tokens, size_t chunk = kRows) {
+    Floats last;
+    for (; !tokens.empty(); tokens = tokens.subspan(std::min(chunk, tokens.size()))) {
+      const auto part = tokens.first(std::min(chunk, tokens.size()));
+      const Floats logits = run(chain(seq, part));
+      kv_.commit(seq, static_cast<int>(part.size()));
+      last.assign(logits.end() - static_cast<std::ptrdiff_t>(vocab_), logits.end());
+    }
+    return last;
+  }
+
+  // The last token's logits by a pass without a cache.
+  Floats computed_anew(const Tokens& tokens) const {
+    const auto model = ReferenceModel::load(file_, config_, {.activations = false, .kv = GetParam().type}).value();
+    std::vector<Row> rows;
+    const int last = append_chain(rows, tokens);
+    ThreadPool pool(1);
+    const auto out = model.run(rows, {}, std::vector<int>{last}, pool).value();
+    return {out.logits.begin(), out.logits.end()};
+  }
+
+  void expect_same(std::span<const float> a, const Floats& b) const {
+    ASSERT_EQ(a.size(), b.size());
+    // An F32 cache rounds to floats what the pass without a cache keeps as doubles.
+    const float most = GetParam().type == KvType::kF32 ? 1e-5F : 0;
+    for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], most) << "logit " << i;
+  }
+
+  std::shared_ptr<const GgufFile> file_;
+  ModelConfig config_;
+  std::unique_ptr<ReferenceBackend> backend_;
+  KvCache kv_;
+  size_t vocab_;
+};
+
+TEST_P(ReferenceBackendTest, ChunksOverTheCacheGiveWhatOnePassGives) {
+  const Tokens tokens = some_tokens(75, 1);
+  const Floats expected = computed_anew(tokens);
+  for (const size_t chunk : {1, 7, kRows}) expect_same(feed(kv_.add_sequence(), tokens, chunk), expected);
+}
+
+TEST_P(ReferenceBackendTest, TreesSeeTheirOwnPath) {
+  const Tokens context = some_tokens(62, 2), tokens = some_tokens(6, 3);
+  const std::vector<int> parents = {-1, 0, 0, 1, 2, 4};
+  const SeqId seq = kv_.add_sequence();
+  feed(seq, context);
+  std::vector<Row> rows;
+  std::vector<Tokens> paths;
+  for (size_t i = 0; i < parents.size(); ++i) {
+    paths.push_back(parents[i] < 0 ? context : paths[static_cast<size_t>(parents[i])]);
+    paths[i].push_back(tokens[i]);
+    rows.push_back({tokens[i], static_cast<int>(paths[i].size()) - 1, parents[i], seq});
+  }
+  const Floats logits = run(rows);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    expect_same(std::span(logits).subspan(i * vocab_, vocab_), computed_anew(paths[i]));
+  }
+  kv_.commit_path(seq, std::vector<int>{0, 2, 4, 5});
+  Tokens longer = paths[5];
+  longer.push_back(9);
+  expect_same(feed(seq, Tokens{9}), computed_anew(longer));
+}
+
+TEST_P(ReferenceBackendTest, SequencesCopiesAndRollBackAreKeptApart) {
+  const Tokens one = some_tokens(40, 4), two = some_tokens(9, 5);
+  const SeqId a = kv_.add_sequence(), b = kv_.add_sequence();
+  feed(a, one);
+  feed(b, two);
+  const SeqId copy = kv_.copy_sequence(a);
+  std::vector<Row> mixed;  // a row of each, in one pass
+  for (const SeqId seq : {a, b, copy}) mixed.push_back({seq == copy ? 8 : 7, kv_.length(seq), -1, seq});
+  const Floats logits = run(mixed);
+  const auto with = [](Tokens tokens, int32_t more) {
+    tokens.push_back(more);
+    return tokens;
+  };
+  expect_same(std::span(logits).first(vocab_), computed_anew(with(one, 7)));
+  expect_same(std::span(logits).subspan(vocab_, vocab_), computed_anew(with(two, 7)));
+  expect_same(std::span(logits).last(vocab_), computed_anew(with(one, 8)));
+  kv_.truncate(copy, 20);
+  expect_same(feed(copy, two), computed_anew([&] {
+                Tokens tokens(one.begin(), one.begin() + 20);
+                tokens.insert(tokens.end(), two.begin(), two.end());
+                return tokens;
+              }()));
+  kv_.truncate(a, static_cast<int>(one.size()));
+  run(chain(a, two), KvUse::kScratch);
+  EXPECT_EQ(kv_.length(a), static_cast<int>(one.size()));
+  expect_same(feed(a, Tokens{7}), computed_anew(with(one, 7)));
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, ReferenceBackendTest,
+                         testing::Values(Case{"llama-q4_k", KvType::kF16}, Case{"gemma3-f32", KvType::kF16},
+                                         Case{"qwen2-f32", KvType::kQ8_0}, Case{"qwen3-f32", KvType::kF32},
+                                         Case{"phi3-f32", KvType::kQ8_0}),
+                         [](const auto& info) {
+                           std::string name = info.param.model;
+                           for (char& c : name) c = c == '-' ? '_' : c;
+                           return name;
+                         });
+
+TEST(ReferenceBackend, GivesWhatIsWanted) {
+  const auto file = open_tiny("qwen2-f32");
+  const ModelConfig config = read_model_config(*file).value();
+  const auto backend = std::move(ReferenceBackend::create(file, config, 1).value());
+  EXPECT_EQ(backend->isa(), "reference");
+  EXPECT_GT(backend->weight_bytes(), 0U);
+  KvCache kv = KvCache::create(config, KvType::kF16, 64).value();
+  const SeqId seq = kv.add_sequence();
+  const std::vector<Row> rows = {{5, 0, -1, seq}, {6, 1, 0, seq}};
+  const LayerSet all = {config.n_layers, 0};
+  const auto last = backend->run({.rows = rows, .layers = all, .want_hidden = true}, kv);
+  EXPECT_EQ(last->logits.size(), static_cast<size_t>(config.vocab_size));
+  EXPECT_EQ(last->hidden.size(), static_cast<size_t>(config.d_model));
+  const std::vector<Want> none(2, Want::kNothing);
+  const auto nothing = backend->run({.rows = rows, .layers = all, .want = none}, kv);
+  EXPECT_TRUE(nothing->logits.empty());
+  EXPECT_TRUE(nothing->hidden.empty());
+}
+
+TEST(ReferenceBackend, ErrorsAreThoseOfEveryBackend) {
+  const auto file = open_tiny("qwen2-f32");
+  ModelConfig config = read_model_config(*file).value();
+  config.context_length = 100;
+  EXPECT_FALSE(ReferenceBackend::create(file, config, 0).ok());
+  EXPECT_FALSE(ReferenceBackend::create(file, config, 1, 0).ok());
+  const auto backend = std::move(ReferenceBackend::create(file, config, 1, 100).value());
+  KvCache kv = KvCache::create(config, KvType::kF16, 64).value();
+  const SeqId seq = kv.add_sequence();
+  const auto message = [&](const std::vector<Row>& rows) {
+    const auto out = backend->run({.rows = rows, .layers = {config.n_layers, 0}}, kv);
+    EXPECT_EQ(kv.used(), 0) << "nothing stays reserved";
+    return out.ok() ? std::string() : out.error().message;
+  };
+  EXPECT_NE(message({{1 << 20, 0, -1, seq}}).find("outside the vocabulary"), std::string::npos);
+  EXPECT_NE(message({{-1, 0, -1, seq}}).find("there are 0"), std::string::npos);
+  EXPECT_NE(message({{1, 0, -1, seq + 3}}).find("no sequence"), std::string::npos);
+  EXPECT_NE(message(std::vector<Row>(101, Row{1, 0, -1, seq})).find("at most 100"), std::string::npos);
+  std::vector<Row> many;
+  append_chain(many, some_tokens(70, 1));
+  for (Row& row : many) row.seq = seq;
+  EXPECT_NE(message(many).find("KV cache is full"), std::string::npos);
 }
 
 }  // namespace

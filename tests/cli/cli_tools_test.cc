@@ -19,6 +19,14 @@ TEST(CliBenchTest, JsonHasItsStableKeys) {
   EXPECT_GT(j["peak_rss"], 0);
 }
 
+TEST(CliBenchTest, NamesTheReferenceBackend) {
+  const Outcome o = run_s3d({"bench", "-m", tiny_model(), "--backend", "reference", "--prompt", "8", "--decode", "2",
+                             "--samples", "1", "--json"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(o.json()["backend"], "reference");
+  EXPECT_GT(o.json()["decode_tps"], 0.0);
+}
+
 TEST(CliBenchTest, TheOtherFormats) {
   const std::vector<std::string> base = {"bench", "-m", tiny_model(), "--prompt", "16", "--samples", "1", "--format"};
   auto md = base, csv = base;
@@ -46,6 +54,21 @@ TEST(CliPerplexityTest, ARandomModelIsAboutAsGoodAsChance) {
   EXPECT_EQ(lines.out.rfind("perplexity ", 0), 0U) << lines.out;
 }
 
+TEST(CliPerplexityTest, TheReferenceBackendAgrees) {
+  std::string ids;
+  for (int i = 0; i < 130; ++i) ids += std::to_string(i * i % 100) + " ";
+  const auto perplexity = [&](const std::string& backend) {
+    const Outcome o = run_s3d({"perplexity", "-m", tiny_model(), "-", "--ids", "-c", "64", "--kv-type", "f32",
+                               "--backend", backend, "--json"},
+                              ids);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return o.json();
+  };
+  const auto cpu = perplexity("cpu"), reference = perplexity("reference");
+  EXPECT_EQ(reference["backend"], "reference");
+  EXPECT_NEAR(reference["perplexity"].get<double>() / cpu["perplexity"].get<double>(), 1, 1e-5);
+}
+
 TEST(CliPerplexityTest, TakesTokenIds) {
   std::string ids;
   for (int i = 0; i < 600; ++i) ids += std::to_string(i % 100) + ", ";
@@ -71,7 +94,8 @@ TEST(CliTokenizeTest, AllForms) {
 TEST(CliInspectTest, TextAndJson) {
   const Outcome text = run_s3d({"inspect", tiny_model(), "--tensors"});
   ASSERT_EQ(text.code, 0) << text.err;
-  for (const char* part : {"fingerprint", "general.architecture = llama", "blk.1.ffn_down.weight", "[160, 96]"}) {
+  for (const char* part : {"fingerprint", "general.architecture = llama", "blk.1.ffn_down.weight", "[160, 96]",
+                           "backend      reference"}) {
     EXPECT_NE(text.out.find(part), std::string::npos) << part << "\n" << text.out;
   }
   const auto j = run_s3d({"inspect", "-m", tiny_model(), "--json", "--checksums"}).json();
@@ -79,6 +103,7 @@ TEST(CliInspectTest, TextAndJson) {
   EXPECT_EQ(j["tensors"].size(), 22U);
   EXPECT_EQ(j["tensors"][0]["xxh3"].get<std::string>().size(), 16U);
   EXPECT_EQ(j["types"]["f32"]["tensors"], 22);
+  EXPECT_EQ(j["backends"], nlohmann::json({"cpu", "reference"}));
 }
 
 }  // namespace
