@@ -12,6 +12,7 @@
 
 #include "engine/model_path.h"
 #include "train/generate_data.h"
+#include "train/keep_context.h"
 #include "train/trainer.h"
 
 namespace s3d::train {
@@ -227,7 +228,37 @@ void add_data_options(CLI::App& command, DataOptions& options) {
   command.add_option("--keep-tail", options.keep_tail, "keep the context of these last layers, for training");
   command.add_option("--keep-soft", options.keep_soft, "most probable tokens kept with the context")
       ->capture_default_str();
+  command.add_flag("--keep-states", options.keep_states, "keep hidden states with the context, for --state-rank");
   command.add_option("--threads", options.threads, "default: all cores");
+}
+
+int run_context(ContextRun& context) {
+  set_threads(1);
+  context.log = log_line;
+  context.stop = &stop_asked;
+  const auto summary = keep_context(context);
+  if (!summary.ok()) return fail(summary.error());
+  const nlohmann::json report = {{"out", context.out},
+                                 {"written", summary->written},
+                                 {"there_before", summary->there},
+                                 {"tokens", summary->tokens},
+                                 {"seconds", summary->seconds}};
+  fmt::print("{}\n", report.dump(2));
+  return summary->finished ? kExitOk : kExitInterrupted;
+}
+
+void add_context_options(CLI::App& command, ContextRun& context) {
+  command.add_option("-m,--model", context.model, "the target: a GGUF file, or the name of a model in the cache")
+      ->required();
+  command.add_option("--data", context.data, "text of s3d-train data")->required()->check(CLI::ExistingFile);
+  command.add_option("-o,--out", context.out, "JSONL file, appended to; the same call goes on where it stopped")
+      ->required();
+  command.add_option("--keep-head", context.keep_head, "first layers of the plan");
+  command.add_option("--keep-tail", context.keep_tail, "last layers of the plan");
+  command.add_option("--keep-soft", context.keep_soft, "most probable tokens kept")->capture_default_str();
+  command.add_flag("--keep-states", context.keep_states, "keep hidden states, for --state-rank");
+  command.add_option("--max-length", context.max_length, "longer sequences are cut")->capture_default_str();
+  command.add_option("--threads", context.threads, "default: all cores");
 }
 
 // The path of a model given by name.
@@ -248,6 +279,10 @@ int run(int argc, char** argv) {
   std::string adapter;
   CLI::App* data_command = app.add_subcommand("data", "make training text with the target model");
   add_data_options(*data_command, data);
+  ContextRun context;
+  CLI::App* context_command =
+      app.add_subcommand("context", "run the target over text that is there, for a plan it was not made with");
+  add_context_options(*context_command, context);
   CLI::App* adapter_command = app.add_subcommand("adapter", "train an adapter; the base stays as it is");
   add_file_options(*adapter_command, recipe, shared);
   add_part_options(*adapter_command, recipe);
@@ -264,6 +299,7 @@ int run(int argc, char** argv) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   if (data_command->parsed()) return run_data(data);
+  if (context_command->parsed()) return run_context(context);
   if (measure_command->parsed()) {
     return with_model(recipe.model, [&] { return run_measure(recipe, shared, adapter); });
   }
