@@ -20,6 +20,7 @@
 #include "pass/packed_adapter.h"
 #include "pass/pass.h"
 #include "spec/generate.h"
+#include "spec/ngram_table.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -75,6 +76,8 @@ class Engine {
   // The draft adapter, or null.
   const std::shared_ptr<const PackedAdapter>& adapter() const { return adapter_; }
   const std::string& adapter_path() const { return adapter_path_; }
+  // The adapter's n-grams, or null.
+  const std::shared_ptr<const NgramTable>& ngrams() const { return ngrams_; }
   Backend& backend() { return *backend_; }
   const Backend& backend() const { return *backend_; }
   KvCache& kv() { return kv_; }
@@ -108,6 +111,7 @@ class Engine {
   std::unique_ptr<Backend> backend_;
   KvCache kv_;
   std::shared_ptr<const PackedAdapter> adapter_;
+  std::shared_ptr<const NgramTable> ngrams_;
   std::string adapter_path_;
   int context_ = 0;
   int threads_ = 0;
