@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -60,6 +61,8 @@ struct Answer {
 // drafted.
 using OnText = std::function<void(std::string_view text, bool drafted)>;
 
+struct Learned;  // spec/planner.h
+
 // Thread rule: one call at a time, except for the const getters.
 class Engine {
  public:
@@ -76,6 +79,8 @@ class Engine {
   // The draft adapter, or null.
   const std::shared_ptr<const PackedAdapter>& adapter() const { return adapter_; }
   const std::string& adapter_path() const { return adapter_path_; }
+  // What the planners of this engine's sequences learned, by the drafters they choose from; null until the first one.
+  std::shared_ptr<Learned>& learned(const std::string& arms) { return learned_[arms]; }
   // The adapter's n-grams, or null.
   const std::shared_ptr<const NgramTable>& ngrams() const { return ngrams_; }
   Backend& backend() { return *backend_; }
@@ -112,6 +117,7 @@ class Engine {
   KvCache kv_;
   std::shared_ptr<const PackedAdapter> adapter_;
   std::shared_ptr<const NgramTable> ngrams_;
+  std::map<std::string, std::shared_ptr<Learned>> learned_;
   std::string adapter_path_;
   int context_ = 0;
   int threads_ = 0;

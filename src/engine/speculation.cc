@@ -79,8 +79,14 @@ Result<std::unique_ptr<Speculator>> make_planned(Engine& engine, std::unique_ptr
   } else if (drafter != nullptr) {
     free.push_back(std::move(drafter));
   }
-  S3D_ASSIGN(const PassCosts costs, pass_costs(engine, pass.get()));
-  return make_auto_speculator(std::move(free), std::move(pass), costs, width);
+  const std::string arms = fmt::format("{} {}", free.size(), pass ? pass->name() : "none");
+  std::shared_ptr<Learned>& learned = engine.learned(arms);
+  if (learned == nullptr) {
+    S3D_ASSIGN(const PassCosts costs, pass_costs(engine, pass.get()));
+    learned = std::make_shared<Learned>();
+    learned->costs = costs;
+  }
+  return make_auto_speculator(std::move(free), std::move(pass), learned, width);
 }
 
 }  // namespace
