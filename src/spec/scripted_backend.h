@@ -53,7 +53,7 @@ class ScriptedBackend : public Backend {
     return PassOutput{.logits = logits_, .hidden = block.want_hidden ? hidden_ : std::span<const float>{}};
   }
 
-  void add_markov(const PackedAdapter&, std::span<const int32_t>, std::span<float>) override {}
+  void add_markov(const PackedAdapter&, std::span<const int32_t>, std::span<float>, std::span<float>) override {}
 
   static int32_t next(int32_t token, int position) { return (token + position) % kScriptedVocab; }
   // What greedy decoding answers to `tokens`, n tokens of it.
