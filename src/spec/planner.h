@@ -60,7 +60,8 @@ struct Selection {
   double rate = 0;    // tokens a second
 };
 
-// Takes the most probable paths first, while that raises tokens / (extra_seconds + costs.full[rows]); at most `nodes`.
+// Takes the most probable paths first, as many as make tokens / (extra_seconds + costs.full[rows]) largest, at most
+// `nodes`.
 // `chances`: [tree.size()] of each node given its parent.
 Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const PassCosts& costs,
                        double extra_seconds, int nodes);
@@ -108,7 +109,7 @@ class DraftGate {
   void learn_probe(bool accepted);
 
  private:
-  // Rounds. A probe costs half a pass and a row more, so half a per cent at the most.
+  // Rounds. A probe costs a draft and a row more, together less than a pass: under a hundredth at the longest pause.
   static constexpr int kFirstPause = 8, kLongestPause = 128;
   bool open_ = true;
   int pause_ = kFirstPause;  // rounds between probes
