@@ -87,7 +87,7 @@ class Measure {
   Measure& operator=(const Measure&) = delete;
 
   Result<PassCosts> run() {
-    S3D_TRY(full_pass(kContext, nullptr));
+    S3D_TRY(full_pass(kContext, Want::kNothing, nullptr));
     engine_.kv().commit(seq_, kContext);
     std::array<std::vector<double>, kWidths.size()> full;
     std::vector<std::vector<double>> draft(drafter_ == nullptr ? 0 : static_cast<size_t>(drafter_->max_depth()));
@@ -102,11 +102,11 @@ class Measure {
   }
 
  private:
-  Status full_pass(int n, double* seconds) {
+  Status full_pass(int n, Want wanted, double* seconds) {
     const int length = engine_.kv().length(seq_);
     std::vector<Row> rows;
     for (int i = 0; i < n; ++i) rows.push_back({tokens_[static_cast<size_t>(i)], length + i, i - 1, seq_});
-    const std::vector<Want> want(rows.size(), Want::kLogits);
+    const std::vector<Want> want(rows.size(), wanted);
     const Stopwatch watch;
     S3D_TRY(engine_.backend().run(
         {.rows = rows, .layers = {.head = engine_.config().n_layers, .tail = 0}, .want = want}, engine_.kv()));
@@ -116,7 +116,7 @@ class Measure {
   // The first turn warms up.
   Status timed_pass(int n, int turn, std::vector<double>& seconds) {
     double took = 0;
-    S3D_TRY(full_pass(n, &took));
+    S3D_TRY(full_pass(n, Want::kLogits, &took));
     engine_.kv().truncate(seq_, kContext);
     if (turn > 0) seconds.push_back(took);
     return Ok();

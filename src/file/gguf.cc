@@ -178,6 +178,10 @@ std::string GgufFile::value_text(std::string_view key, size_t max_chars) const {
   return id < 0 ? "" : s3d::value_text(impl_->first().gguf(), id, max_chars);
 }
 
+void GgufFile::release_pages() const {
+  for (const GgufPart& part : impl_->parts) part.release(part.image());
+}
+
 void GgufFile::release_pages(const Tensor& tensor) const {
   for (const GgufPart& part : impl_->parts) {
     const std::span<const std::byte> image = part.image();

@@ -70,6 +70,7 @@ class GgufFile {
   // Tells the kernel that the pages of a tensor are no longer needed (its packed copy replaces them); reading it
   // later still works and maps them again.
   void release_pages(const Tensor& tensor) const;
+  void release_pages() const;  // of the whole file
 
  private:
   struct Impl;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <span>
 #include <vector>
 
@@ -151,6 +152,7 @@ struct CpuBackend::Impl {
   Floats scattered;                                  // [threads][n wanted][kHeadPiece * 16] logits in the head's order
   Floats ones;                                       // [d_model] weights of a norm that has none
   Activations small_in;                              // one row, for small_product()
+  std::atomic<unsigned> embedded{0};                 // rows of the embedding that were read from the file
 };
 
 // Units of the head whose logits are put into the vocabulary's order at once, while they are in the L1 cache.
@@ -441,6 +443,11 @@ void CpuBackend::Impl::begin_row(size_t r) {
   float* row = &x[r * d];
   if (rows[r].token >= 0) {
     model->embed(rows[r].token, row);
+    // The table would become resident row by row: a row may map 2 MiB of the file around it (large folios, Linux 6.18).
+    constexpr unsigned kRowsBetweenReleases = 8;
+    if (embedded.fetch_add(1, std::memory_order_relaxed) % kRowsBetweenReleases == 0) {
+      model->file->release_pages(*model->token_embedding);
+    }
   } else {
     std::copy_n(adapter->mask(-1 - rows[r].token), d, row);
   }
