@@ -206,6 +206,7 @@ void CpuBackend::Impl::prepare(const Block& block, KvCache& kv) {
   const size_t wanted = plan.wanted.size();
   if (wanted == 0) return;
   head_in.resize({&model->head}, wanted, static_cast<size_t>(config.d_model), kernels.tile);
+  if (logits.capacity() < wanted * head_stride()) Floats().swap(logits);  // growing would hold both for a moment
   logits.resize(wanted * head_stride());
   if (adapter == nullptr && !model->head_ids.empty()) {
     scattered.resize(static_cast<size_t>(pool.size()) * wanted * kHeadPiece * 16);
@@ -444,7 +445,7 @@ void CpuBackend::Impl::begin_row(size_t r) {
   if (rows[r].token >= 0) {
     model->embed(rows[r].token, row);
     // The table would become resident row by row: a row may map 2 MiB of the file around it (large folios, Linux 6.18).
-    constexpr unsigned kRowsBetweenReleases = 8;
+    constexpr unsigned kRowsBetweenReleases = 2;
     if (embedded.fetch_add(1, std::memory_order_relaxed) % kRowsBetweenReleases == 0) {
       model->file->release_pages(*model->token_embedding);
     }
