@@ -61,6 +61,7 @@ Json to_json(const Engine& engine, const Options& o, const BenchResult& r) {
               {"weight_gbps", r.weight_gbps},
               {"pass_cost", r.pass_cost},
               {"pass_ms", r.pass_ms},
+              {"draft_cost", r.draft_cost},
               {"weight_bytes", engine.backend().weight_bytes()},
               {"peak_rss", r.peak_rss}};
 }
@@ -96,6 +97,8 @@ std::string to_markdown(const Engine& engine, const Options& o, const BenchResul
   for (size_t i = 0; i < r.pass_ms.size(); ++i) {
     out += fmt::format("| {} | {:.3f} | {:.2f} |\n", i + 1, r.pass_ms[i], r.pass_cost[i]);
   }
+  if (!r.draft_cost.empty()) out += "\n| tokens of a draft | cost in one-row passes |\n|---|---|\n";
+  for (size_t i = 0; i < r.draft_cost.size(); ++i) out += fmt::format("| {} | {:.2f} |\n", i + 1, r.draft_cost[i]);
   return out;
 }
 
