@@ -45,7 +45,7 @@ void bind(DraftParams& params, int n_layers) {
   params.confidence_b = get(names::kConfidenceB);
   params.lora.assign(static_cast<size_t>(config.head + config.tail), {});
   for (int i = 0; i < config.head + config.tail; ++i) {
-    const int layer = i < config.head ? i : n_layers - config.head - config.tail + i;
+    const int layer = config.base_layer(i, n_layers);
     for (int t = 0; t < kLoraTargets; ++t) {
       const auto target = static_cast<LoraTarget>(t);
       params.lora[static_cast<size_t>(i)][static_cast<size_t>(t)] = {get(names::lora(layer, target, 'a')),
@@ -114,7 +114,7 @@ DraftParams new_params(const BaseModel& base, AdapterConfig config, std::vector<
     maker.add(names::kMasks, average.repeat({config.masks, 1}));
   }
   for (int i = 0; i < config.head + config.tail; ++i) {
-    const int layer = i < config.head ? i : model.n_layers - config.head - config.tail + i;
+    const int layer = config.base_layer(i, model.n_layers);
     for (int t = 0; t < kLoraTargets; ++t) {
       const auto target = static_cast<LoraTarget>(t);
       const MatrixShape shape = lora_target_shape(model, target);

@@ -34,6 +34,9 @@ struct AdapterConfig {
   bool state_on_first_row = false;  // the state is also added to the row of the last token, not to masks only
   int draft_vocab = 0;              // rows of the reduced head; 0: the base's whole vocabulary
   bool confidence = false;
+
+  // Base layer that is the kept layer `kept`, counted in the order in which a draft pass runs them.
+  int base_layer(int kept, int n_layers) const { return kept < head ? kept : n_layers - head - tail + kept; }
 };
 
 // The matrices of a layer that may have a LoRA pair; fused matrices (phi3) count as their parts.
@@ -64,7 +67,7 @@ struct Adapter {
   std::shared_ptr<const GgufFile> file;
 
   const Tensor* masks = nullptr;                         // [masks, d_model] inputs of the first layer, or null
-  std::vector<std::array<LoraPair, kLoraTargets>> lora;  // [head + tail], in the order in which the layers run
+  std::vector<std::array<LoraPair, kLoraTargets>> lora;  // [head + tail], see AdapterConfig::base_layer
   LowRank bridge;                                        // between layer head - 1 and layer n_layers - tail
   LowRank state;                                         // a = down, b = up
   const Tensor* markov_p = nullptr;                      // [rank, d_model]
@@ -73,8 +76,6 @@ struct Adapter {
   std::vector<float> confidence_w;                       // [d_model + markov_rank]
   float confidence_b = 0;
 
-  // Base layer of entry i of `lora`.
-  int layer(int i, int n_layers) const { return i < config.head ? i : n_layers - config.head - config.tail + i; }
   size_t bytes() const;  // all tensors
 };
 
