@@ -45,7 +45,7 @@ class FormulaBackend : public Backend {
     }
     return PassOutput{logits_, {}};
   }
-  void add_markov(const PackedAdapter&, std::span<const int32_t>, std::span<float>) override {}
+  void add_markov(const PackedAdapter&, std::span<const int32_t>, std::span<float>, std::span<float>) override {}
   const ModelConfig& config() const override { return config_; }
   int max_rows() const override { return 7; }
   std::string_view isa() const override { return "formula"; }

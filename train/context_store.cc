@@ -136,12 +136,13 @@ Status ContextStore::fill(const BaseModel& base, const Dataset& data, const Cont
                              .head_dim = config.head_dim,
                              .head = options.head,
                              .tail = options.tail,
-                             .soft = options.kept_soft};
+                             .soft = options.kept_soft,
+                             .d_model = config.d_model,
+                             .states = options.state};
   std::map<int, KeptReader> readers;  // by index of the file
   for (size_t s = 0; s < data.sequences.size(); ++s) {
     const Sequence& sequence = data.sequences[s];
-    // Hidden states are not kept.
-    if (sequence.context_at < 0 || options.state) {
+    if (sequence.context_at < 0) {
       compute(base, sequence, static_cast<int>(s), options);
     } else {
       auto reader = readers.find(sequence.file);
@@ -164,9 +165,13 @@ void ContextStore::take(const KeptRecord& record, int index) {
     return torch::from_blob(const_cast<void*>(static_cast<const void*>(values.data())),
                             {static_cast<int64_t>(values.size())}, type);
   };
+  const int64_t length = first_[s + 1] - first_[s];
   kv_of(index).view({-1}).copy_(view(record.kv, torch::kHalf));
+  if (state_.defined()) {
+    state_.slice(0, first_[s], first_[s + 1]).copy_(view(record.states, torch::kHalf).view({length, -1}));
+  }
   if (!soft_tokens_.defined()) return;
-  const int64_t length = first_[s + 1] - first_[s], wanted = soft_tokens_.size(1);
+  const int64_t wanted = soft_tokens_.size(1);
   const auto copy = [&](const Tensor& to, const Tensor& from) {
     to.slice(0, first_[s], first_[s + 1]).copy_(from.view({length, -1}).slice(1, 0, wanted));
   };

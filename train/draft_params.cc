@@ -141,7 +141,8 @@ Result<DraftParams> read_params(const BaseModel& base, const std::string& path) 
   params.config = adapter.config;
   params.draft_ids = adapter.draft_ids;
   for (const s3d::Tensor& stored : file->tensors()) {
-    if (stored.name == names::kDraftIds) continue;
+    // Not trained: token ids, and the n-gram table.
+    if (stored.name == names::kDraftIds || stored.name.starts_with("ngram.")) continue;
     params.tensors.push_back({stored.name, to_tensor(stored).to(base.device).set_requires_grad(true)});
   }
   bind(params, base.config.n_layers);

@@ -75,7 +75,7 @@ class Engine {
                                      kv_)
                                .value();
     std::vector<float> logits(out.logits.begin(), out.logits.end());
-    backend_->add_markov(*packed_, previous, logits);
+    backend_->add_markov(*packed_, previous, logits, {});
     kv_.remove_sequence(seq);
     return torch::tensor(logits).view({plan.masks + 1, -1});
   }

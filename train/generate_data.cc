@@ -1,7 +1,6 @@
 #include "train/generate_data.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <chrono>
@@ -17,18 +16,13 @@
 #include "model/fingerprint.h"
 #include "train/kept_context.h"
 #include "train/keyed_random.h"
+#include "train/text_output.h"
 
 namespace s3d::train {
 namespace {
 
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
-
-uint64_t hash_of(const std::vector<TokenId>& tokens) {
-  uint64_t hash = mix(tokens.size());
-  for (const TokenId token : tokens) hash = mix(hash ^ static_cast<uint64_t>(token));
-  return hash;
-}
 
 Result<std::vector<std::string>> read_prompts(const std::string& path) {
   std::vector<std::string> prompts;
@@ -38,61 +32,6 @@ Result<std::vector<std::string>> read_prompts(const std::string& path) {
   return prompts;
 }
 
-// The lines that are there already; a last line without its end is cut off.
-class Output {
- public:
-  Status open(const std::string& path) {
-    path_ = path;
-    std::error_code ignored;
-    if (std::filesystem::exists(path, ignored)) S3D_TRY(read());
-    out_.open(path, std::ios::app | std::ios::binary);
-    if (!out_) return Error{fmt::format("cannot write {}", path)};
-    return Ok();
-  }
-
-  // `text`: the answer's, for readers. `context_at`: where the line's record in the context file begins, or -1.
-  Status append(int64_t id, const std::vector<TokenId>& prompt, const std::vector<TokenId>& answer,
-                const std::string& text, int64_t context_at) {
-    json line = {{"id", id}, {"prompt_tokens", prompt}, {"answer_tokens", answer}, {"answer", text}};
-    if (context_at >= 0) line["context_at"] = context_at;
-    // An answer may end within a character.
-    out_ << line.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace) << '\n' << std::flush;
-    if (!out_) return Error{fmt::format("cannot write {}; is the disk full? The lines before are good", path_)};
-    return Ok();
-  }
-
-  std::set<int64_t> ids;
-  std::set<uint64_t> prompts;  // hashes
-
- private:
-  Status read() {
-    std::ifstream in(path_, std::ios::binary);
-    std::string line;
-    uintmax_t good = 0;
-    while (std::getline(in, line) && !in.eof()) {
-      const json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
-      if (!object.is_object() || !object.contains("id") || !object.contains("prompt_tokens")) {
-        return Error{fmt::format("{} holds other lines than \"s3d-train data\" writes; choose another --out", path_)};
-      }
-      try {
-        ids.insert(object.at("id").get<int64_t>());
-        prompts.insert(hash_of(object.at("prompt_tokens").get<std::vector<TokenId>>()));
-      } catch (const json::exception&) {
-        return Error{fmt::format("{} holds a damaged line; choose another --out", path_)};
-      }
-      good += line.size() + 1;
-    }
-    in.close();
-    std::error_code failed;
-    std::filesystem::resize_file(path_, good, failed);
-    if (failed) return Error{fmt::format("cannot repair {}: {}", path_, failed.message())};
-    return Ok();
-  }
-
-  std::string path_;
-  std::ofstream out_;
-};
-
 // One sequence that is being made.
 struct Slot {
   int64_t id;
@@ -100,13 +39,12 @@ struct Slot {
   std::vector<TokenId> tokens;  // all decided ones
   size_t given;                 // of them, not made in this phase
   SeqId seq;
-  std::vector<int32_t> soft_tokens;  // [made, soft] the most probable tokens where each answer token was chosen …
-  std::vector<float> soft_probabilities;  // … and their probabilities
+  KeptRows kept;  // of the rows that chose the answer's tokens
 };
 
 class Maker {
  public:
-  Maker(const DataOptions& options, Engine& engine, Output& output)
+  Maker(const DataOptions& options, Engine& engine, TextOutput& output)
       : options_(options),
         engine_(engine),
         output_(output),
@@ -163,7 +101,9 @@ class Maker {
                .head_dim = config.head_dim,
                .head = options_.keep_head,
                .tail = options_.keep_tail,
-               .soft = options_.keep_soft};
+               .soft = options_.keep_soft,
+               .d_model = config.d_model,
+               .states = options_.keep_states};
     if (format_.kept() > config.n_layers) {
       return Error{fmt::format("--keep-head and --keep-tail name {} layers of {}", format_.kept(), config.n_layers)};
     }
@@ -194,7 +134,7 @@ class Maker {
         if (!takes(tokens)) continue;
       }
       const size_t given = tokens.size();
-      slots_.push_back({id, inventing, std::move(tokens), given, engine_.kv().add_sequence(), {}, {}});
+      slots_.push_back({id, inventing, std::move(tokens), given, engine_.kv().add_sequence(), {}});
     }
     return Ok();
   }
@@ -213,7 +153,10 @@ class Maker {
         add_rows(slot, done, taken[i], rows, want);
       }
     }
-    const Block block{.rows = rows, .layers = {.head = engine_.config().n_layers, .tail = 0}, .want = want};
+    const Block block{.rows = rows,
+                      .layers = {.head = engine_.config().n_layers, .tail = 0},
+                      .want = want,
+                      .want_hidden = format_.states};
     S3D_ASSIGN(const PassOutput out, engine_.backend().run(block, engine_.kv()));
     return accept(taken, out);
   }
@@ -229,8 +172,9 @@ class Maker {
 
   // Logits come in the order of the rows: first those of sequences that decode, then of prompts that were completed.
   Status accept(const std::vector<int>& taken, const PassOutput& out) {
-    const std::vector<float> log_sums = sums_of(out);
+    const std::vector<float> sums = sums_of(out);
     const auto vocab = static_cast<size_t>(engine_.config().vocab_size);
+    const auto d = static_cast<size_t>(engine_.config().d_model);
     std::vector<size_t> order;
     for (const bool decoding : {true, false}) {
       for (size_t i = 0; i < slots_.size(); ++i) {
@@ -248,7 +192,11 @@ class Maker {
       const TokenId token = sampler.sample(out.logits.subspan(w * vocab, vocab), slot.tokens,
                                            static_cast<uint64_t>(slot.id), static_cast<int>(slot.tokens.size()), work_);
       ++summary_.tokens;
-      if (keeps() && !slot.inventing) keep_row(slot, out.logits.subspan(w * vocab, vocab), log_sums[w]);
+      if (keeps() && !slot.inventing) {
+        slot.kept.add(format_, out.logits.subspan(w * vocab, vocab), sums[w],
+                      format_.states ? out.hidden.subspan(w * d, d) : std::span<const float>(),
+                      engine_.config().norm_eps);
+      }
       S3D_ASSIGN(const bool done, push(slot, token));
       if (done) ended.insert(order[w]);
     }
@@ -261,35 +209,15 @@ class Maker {
 
   // log(sum(exp(logits))) of each row, if it is needed.
   std::vector<float> sums_of(const PassOutput& out) const {
-    if (!keeps() || out.logits.empty()) return {};
-    const int64_t vocab = engine_.config().vocab_size, rows = static_cast<int64_t>(out.logits.size()) / vocab;
-    const torch::Tensor logits = torch::from_blob(const_cast<float*>(out.logits.data()), {rows, vocab});
-    const torch::Tensor sums = logits.logsumexp(-1);
-    return {sums.data_ptr<float>(), sums.data_ptr<float>() + rows};
-  }
-
-  void keep_row(Slot& slot, std::span<const float> logits, float log_sum) const {
-    const auto k = static_cast<size_t>(format_.soft), at = slot.soft_tokens.size();
-    slot.soft_tokens.resize(at + k);
-    slot.soft_probabilities.resize(at + k);
-    top_tokens(logits, log_sum, std::span(slot.soft_tokens).subspan(at),
-               std::span(slot.soft_probabilities).subspan(at));
+    return keeps() ? log_sums(out.logits, engine_.config().vocab_size) : std::vector<float>();
   }
 
   // The record of a finished slot; -1 if none is wanted.
   Result<int64_t> append_context(const Slot& slot) {
     if (!keeps()) return int64_t{-1};
-    const auto length = static_cast<int>(slot.tokens.size());
-    KeptRecord record = {.kv = kept_kv(engine_.kv(), slot.seq, format_, length)};
     // The row of position p says what comes at p + 1: the first answer token was chosen in row given - 1.
-    const size_t k = static_cast<size_t>(format_.soft), before = (slot.given - 1) * k;
-    record.soft_tokens.resize(static_cast<size_t>(length) * k);
-    record.soft_probabilities.resize(record.soft_tokens.size());
-    for (size_t i = 0; i < slot.soft_tokens.size(); ++i) {
-      record.soft_tokens[before + i] = slot.soft_tokens[i];
-      record.soft_probabilities[before + i] = c10::Half(slot.soft_probabilities[i]).x;
-    }
-    return context_.append(record);
+    return context_.append(slot.kept.record(engine_.kv(), slot.seq, format_, static_cast<int>(slot.given) - 1,
+                                            static_cast<int>(slot.tokens.size())));
   }
 
   // Adds a token; true if the slot has nothing more to do.
@@ -345,7 +273,7 @@ class Maker {
 
   const DataOptions& options_;
   Engine& engine_;
-  Output& output_;
+  TextOutput& output_;
   Sampler answers_, questions_;
   Sampler::Workspace work_;
   std::vector<std::string> prompts_;
@@ -375,7 +303,7 @@ Status check(const DataOptions& o) {
 
 Result<DataSummary> generate_data(const DataOptions& options) {
   S3D_TRY(check(options));
-  Output output;
+  TextOutput output;
   S3D_TRY(output.open(options.out));
   // An invented question may be max_prompt tokens after the words that stand before it.
   const int context = options.max_prompt + std::max(options.max_answer, options.max_prompt) + 64;

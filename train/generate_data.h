@@ -26,7 +26,8 @@ struct DataOptions {
   // (kept_context.h): training by the same plan then needs no pass of the base. keep_head + keep_tail = 0: nothing.
   int keep_head = 0, keep_tail = 0;
   int keep_soft = 16;
-  int threads = 0;  // 0: all cores
+  bool keep_states = false;  // hidden states too, for adapters with state injection
+  int threads = 0;           // 0: all cores
   const std::atomic<bool>* stop = nullptr;
   std::function<void(const std::string&)> log;
 };

@@ -1,6 +1,8 @@
 #include "train/kept_context.h"
 
 #include <fmt/format.h>
+#include <ggml.h>
+#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -43,8 +45,9 @@ std::string kept_path(const std::string& data_path) {
 }
 
 std::string KeptFormat::label() const {
-  return fmt::format("s3d-context 1 base {} layers {} kv {}x{} plan {}+{} soft {}", fingerprint_text(fingerprint),
-                     n_layers, n_kv_heads, head_dim, head, tail, soft);
+  return fmt::format("s3d-context 1 base {} layers {} kv {}x{} plan {}+{} soft {}{}", fingerprint_text(fingerprint),
+                     n_layers, n_kv_heads, head_dim, head, tail, soft,
+                     states ? fmt::format(" states {}", d_model) : "");
 }
 
 void top_tokens(std::span<const float> logits, float log_sum, std::span<int32_t> tokens,
@@ -61,6 +64,14 @@ void top_tokens(std::span<const float> logits, float log_sum, std::span<int32_t>
     tokens[i] = i < count ? near[i].second : 0;
     probabilities[i] = i < count ? std::exp(-near[i].first - log_sum) : 0;
   }
+}
+
+std::vector<float> log_sums(std::span<const float> logits, int vocab) {
+  if (logits.empty()) return {};
+  const int64_t rows = static_cast<int64_t>(logits.size()) / vocab;
+  const torch::Tensor all = torch::from_blob(const_cast<float*>(logits.data()), {rows, vocab});
+  const torch::Tensor sums = all.logsumexp(-1);
+  return {sums.data_ptr<float>(), sums.data_ptr<float>() + rows};
 }
 
 std::vector<uint16_t> kept_kv(KvCache& cache, SeqId seq, const KeptFormat& format, int length) {
@@ -88,6 +99,34 @@ std::vector<uint16_t> kept_kv(KvCache& cache, SeqId seq, const KeptFormat& forma
   return out;
 }
 
+void KeptRows::add(const KeptFormat& format, std::span<const float> logits, float log_sum,
+                   std::span<const float> hidden, float norm_eps) {
+  const auto k = static_cast<size_t>(format.soft), at = tokens_.size();
+  std::vector<float> probabilities(k);
+  tokens_.resize(at + k);
+  top_tokens(logits, log_sum, std::span(tokens_).subspan(at), probabilities);
+  for (const float probability : probabilities) probabilities_.push_back(ggml_fp32_to_fp16(probability));
+  if (!format.states) return;
+  double squares = 0;
+  for (const float value : hidden) squares += static_cast<double>(value) * value;
+  const double scale = 1 / std::sqrt(squares / static_cast<double>(hidden.size()) + norm_eps);
+  for (const float value : hidden) states_.push_back(ggml_fp32_to_fp16(static_cast<float>(value * scale)));
+}
+
+KeptRecord KeptRows::record(KvCache& cache, SeqId seq, const KeptFormat& format, int first, int length) const {
+  KeptRecord record = {.kv = kept_kv(cache, seq, format, length)};
+  const auto place = [&](const auto& rows, int64_t numbers, auto& out) {
+    const auto width = static_cast<size_t>(numbers / length);
+    out.resize(static_cast<size_t>(numbers));
+    S3D_CHECK(rows.size() <= (static_cast<size_t>(length - first)) * width);
+    std::copy(rows.begin(), rows.end(), out.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(first) * width));
+  };
+  place(tokens_, format.soft_numbers(length), record.soft_tokens);
+  place(probabilities_, format.soft_numbers(length), record.soft_probabilities);
+  place(states_, format.state_halfs(length), record.states);
+  return record;
+}
+
 Status KeptWriter::open(const std::string& path, const KeptFormat& format) {
   path_ = path;
   std::error_code ignored;
@@ -111,16 +150,21 @@ Result<int64_t> KeptWriter::append(const KeptRecord& record) {
   write(record.kv);
   write(record.soft_tokens);
   write(record.soft_probabilities);
+  write(record.states);
   out_.flush();
   if (!out_) return Error{fmt::format("cannot write {}; is the disk full? The text before is good", path_)};
   return at;
 }
 
 Result<KeptReader> KeptReader::open(const std::string& path, const KeptFormat& format) {
-  S3D_TRY(check_label(path, format));
   KeptReader reader;
   reader.path_ = path;
   reader.format_ = format;
+  reader.format_.states = true;
+  if (format.states || read_label(path) != reader.format_.label()) {
+    reader.format_ = format;
+    S3D_TRY(check_label(path, format));
+  }
   reader.in_ = std::make_unique<std::ifstream>(path, std::ios::binary);
   return reader;
 }
@@ -130,10 +174,11 @@ Result<KeptRecord> KeptReader::read(int64_t at, int length) {
   record.kv.resize(static_cast<size_t>(format_.kv_halfs(length)));
   record.soft_tokens.resize(static_cast<size_t>(format_.soft_numbers(length)));
   record.soft_probabilities.resize(record.soft_tokens.size());
+  record.states.resize(static_cast<size_t>(format_.state_halfs(length)));
   in_->clear();
   in_->seekg(at);
-  for (const std::span<char> part :
-       {bytes_of(record.kv), bytes_of(record.soft_tokens), bytes_of(record.soft_probabilities)}) {
+  for (const std::span<char> part : {bytes_of(record.kv), bytes_of(record.soft_tokens),
+                                     bytes_of(record.soft_probabilities), bytes_of(record.states)}) {
     in_->read(part.data(), static_cast<std::streamsize>(part.size()));
   }
   if (!*in_) return Error{fmt::format("{}: no record of {} positions at byte {}", path_, length, at)};

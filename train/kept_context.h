@@ -1,5 +1,5 @@
-// What `s3d-train data --keep` leaves beside its text: the keys and values that the engine had in its cache anyway when
-// it made an answer, and the base's distribution at each token of it. Training then needs no pass of the base at all.
+// What lies beside a text for training: the base's keys and values, its most probable tokens and, if asked, its hidden
+// states, as the engine had them when it made or read the text. Training then needs no pass of the base at all.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,8 @@ struct KeptFormat {
   int n_layers = 0, n_kv_heads = 0, head_dim = 0;
   int head = 0, tail = 0;  // the plan: layers whose keys and values are kept
   int soft = 0;            // most probable tokens kept at each position
+  int d_model = 0;
+  bool states = false;  // also rms(h) of each position, h the hidden state after the last layer
 
   static constexpr size_t kHeaderBytes = 256;
   std::string label() const;
@@ -27,7 +29,7 @@ struct KeptFormat {
   int layer_of(int kept_layer) const { return kept_layer < head ? kept_layer : n_layers - kept() + kept_layer; }
   int64_t kv_halfs(int64_t length) const { return int64_t{2} * kept() * n_kv_heads * head_dim * length; }
   int64_t soft_numbers(int64_t length) const { return length * soft; }
-  int64_t record_bytes(int64_t length) const { return 2 * kv_halfs(length) + 6 * soft_numbers(length); }
+  int64_t state_halfs(int64_t length) const { return states ? length * d_model : 0; }
 };
 
 // One sequence. Halfs are bit patterns.
@@ -35,12 +37,32 @@ struct KeptRecord {
   std::vector<uint16_t> kv;                  // [kept, 2, length, kv_heads, head_dim]
   std::vector<int32_t> soft_tokens;          // [length, soft]
   std::vector<uint16_t> soft_probabilities;  // [length, soft], 0 where the base was not asked
+  std::vector<uint16_t> states;              // [length, d_model] likewise, or empty
+};
+
+// Collects, row by row, what a record holds beside keys and values.
+class KeptRows {
+ public:
+  // The base's output at the next row. `log_sum`: the logarithm of the sum of exp(logits); `hidden` [d_model] before
+  // the output norm, read if the format has states.
+  void add(const KeptFormat& format, std::span<const float> logits, float log_sum, std::span<const float> hidden,
+           float norm_eps);
+  // Of a sequence of `length` positions whose first row given to add() was row `first`; keys and values as in
+  // kept_kv().
+  KeptRecord record(KvCache& cache, SeqId seq, const KeptFormat& format, int first, int length) const;
+
+ private:
+  std::vector<int32_t> tokens_;
+  std::vector<uint16_t> probabilities_, states_;  // halfs
 };
 
 // The most probable tokens of one row of logits, most probable first, and their probabilities. `log_sum`: the
 // logarithm of the sum of exp(logits).
 void top_tokens(std::span<const float> logits, float log_sum, std::span<int32_t> tokens,
                 std::span<float> probabilities);
+
+// log(sum(exp(logits))) of each row of logits, [rows, vocab].
+std::vector<float> log_sums(std::span<const float> logits, int vocab);
 
 // Keys and values of the committed positions of `seq`, zeros for the rest up to `length`. The cache must be F16.
 std::vector<uint16_t> kept_kv(KvCache& cache, SeqId seq, const KeptFormat& format, int length);
@@ -61,7 +83,8 @@ class KeptWriter {
 // Reads records.
 class KeptReader {
  public:
-  // Error: the file cannot be read or is of another format (says both).
+  // A file that also has states is read by a format without them. Error: the file cannot be read or is of another
+  // format (says both).
   static Result<KeptReader> open(const std::string& path, const KeptFormat& format);
   // Error: the file is too short for a record of `length` positions at `at`.
   Result<KeptRecord> read(int64_t at, int length);

@@ -10,8 +10,13 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "engine/model_path.h"
+#include "model/adapter.h"
+#include "model/fingerprint.h"
 #include "train/generate_data.h"
+#include "train/keep_context.h"
+#include "train/ngrams.h"
 #include "train/trainer.h"
 
 namespace s3d::train {
@@ -235,7 +240,86 @@ void add_data_options(CLI::App& command, DataOptions& options) {
   command.add_option("--keep-tail", options.keep_tail, "keep the context of these last layers, for training");
   command.add_option("--keep-soft", options.keep_soft, "most probable tokens kept with the context")
       ->capture_default_str();
+  command.add_flag("--keep-states", options.keep_states, "keep hidden states with the context, for --state-rank");
   command.add_option("--threads", options.threads, "default: all cores");
+}
+
+int run_context(ContextRun& context) {
+  set_threads(1);
+  context.log = log_line;
+  context.stop = &stop_asked;
+  const auto summary = keep_context(context);
+  if (!summary.ok()) return fail(summary.error());
+  const nlohmann::json report = {{"out", context.out},
+                                 {"written", summary->written},
+                                 {"there_before", summary->there},
+                                 {"tokens", summary->tokens},
+                                 {"seconds", summary->seconds}};
+  fmt::print("{}\n", report.dump(2));
+  return summary->finished ? kExitOk : kExitInterrupted;
+}
+
+void add_context_options(CLI::App& command, ContextRun& context) {
+  command.add_option("-m,--model", context.model, "the target: a GGUF file, or the name of a model in the cache")
+      ->required();
+  command.add_option("--data", context.data, "text of s3d-train data")->required()->check(CLI::ExistingFile);
+  command.add_option("-o,--out", context.out, "JSONL file, appended to; the same call goes on where it stopped")
+      ->required();
+  command.add_option("--keep-head", context.keep_head, "first layers of the plan");
+  command.add_option("--keep-tail", context.keep_tail, "last layers of the plan");
+  command.add_option("--keep-soft", context.keep_soft, "most probable tokens kept")->capture_default_str();
+  command.add_flag("--keep-states", context.keep_states, "keep hidden states, for --state-rank");
+  command.add_option("--max-length", context.max_length, "longer sequences are cut")->capture_default_str();
+  command.add_option("--threads", context.threads, "default: all cores");
+}
+
+struct NgramRun {
+  std::string model, adapter, out;
+  std::vector<std::string> data, held_out;
+  NgramOptions options;
+};
+
+// The adapter with the n-grams of the data, and how often they are right.
+Result<nlohmann::json> add_ngrams(const NgramRun& run) {
+  constexpr int kLongest = 1 << 20;
+  S3D_ASSIGN(const std::string path, find_model(run.model));
+  S3D_ASSIGN(const GgufFile base, GgufFile::open(path));
+  S3D_ASSIGN(const ModelConfig config, read_model_config(base));
+  S3D_ASSIGN(GgufFile file, GgufFile::open(run.adapter));
+  S3D_ASSIGN(const Adapter adapter,
+             open_adapter(std::make_shared<const GgufFile>(std::move(file)), config, base_fingerprint(base)));
+  S3D_ASSIGN(const Dataset data, read_dataset(run.data, config.vocab_size, kLongest));
+  const Ngrams ngrams = count_ngrams(data, run.options);
+  S3D_ASSIGN(const std::vector<std::byte> image, with_ngrams(adapter, ngrams));
+  S3D_TRY(write_file_atomically(run.out, image));
+  nlohmann::json report = {
+      {"adapter", run.out}, {"bytes", image.size()}, {"entries", ngrams.size()}, {"tokens", data.answer_tokens()}};
+  if (run.held_out.empty()) return report;
+  S3D_ASSIGN(const Dataset held_out, read_dataset(run.held_out, config.vocab_size, kLongest));
+  report["held_out_right"] = hit_rate(held_out, ngrams);
+  return report;
+}
+
+int run_ngrams(const NgramRun& run) {
+  const auto report = add_ngrams(run);
+  if (!report.ok()) return fail(report.error());
+  fmt::print("{}\n", report->dump(2));
+  return kExitOk;
+}
+
+void add_ngram_options(CLI::App& command, NgramRun& run) {
+  command.add_option("-m,--model", run.model, "the target: a GGUF file, or the name of a model in the cache")
+      ->required();
+  command.add_option("--adapter", run.adapter, "adapter that gets the table")->required()->check(CLI::ExistingFile);
+  command.add_option("--data", run.data, "text of s3d-train data")->required()->check(CLI::ExistingFile);
+  command.add_option("--held-out-data", run.held_out, "text to measure on")->check(CLI::ExistingFile);
+  command.add_option("-o,--out", run.out, "the new adapter; may be the same file")->required();
+  command.add_option("--least", run.options.least, "times that tokens must have been followed by the same one")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000000));
+  command.add_option("--most", run.options.most, "entries of the table")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 24));
 }
 
 void add_training_options(CLI::App& command, Recipe& recipe, Shared& shared) {
@@ -271,6 +355,13 @@ int run(int argc, char** argv) {
   std::string adapter;
   CLI::App* data_command = app.add_subcommand("data", "make training text with the target model");
   add_data_options(*data_command, data);
+  ContextRun context;
+  CLI::App* context_command =
+      app.add_subcommand("context", "run the target over text that is there, for a plan it was not made with");
+  add_context_options(*context_command, context);
+  NgramRun ngrams;
+  CLI::App* ngram_command = app.add_subcommand("ngrams", "add what the target often says to an adapter");
+  add_ngram_options(*ngram_command, ngrams);
   CLI::App* adapter_command = app.add_subcommand("adapter", "train an adapter; the base stays as it is");
   add_training_options(*adapter_command, recipe, shared);
   CLI::App* joint_command = app.add_subcommand(
@@ -289,6 +380,8 @@ int run(int argc, char** argv) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   if (data_command->parsed()) return run_data(data);
+  if (context_command->parsed()) return run_context(context);
+  if (ngram_command->parsed()) return run_ngrams(ngrams);
   if (measure_command->parsed()) {
     return with_model(recipe.model, [&] { return run_measure(recipe, shared, adapter); });
   }

@@ -48,19 +48,13 @@ Status check(Options& o) {
 }
 
 Json to_json(const Engine& engine, const Options& o, const BenchResult& r) {
-  return Json{{"model", engine.file().path()},
-              {"threads", engine.threads()},
-              {"isa", engine.backend().isa()},
-              {"kv_type", o.model.kv_type},
-              {"prompt_tokens", o.plan.prompt},
-              {"samples", o.plan.samples},
-              {"prefill_tps", r.prefill_tps},
-              {"decode_tps", r.decode_tps},
-              {"read_gbps", r.read_gbps},
-              {"weight_gbps", r.weight_gbps},
-              {"pass_cost", r.pass_cost},
-              {"pass_ms", r.pass_ms},
-              {"weight_bytes", engine.backend().weight_bytes()},
+  return Json{{"model", engine.file().path()},  {"threads", engine.threads()},
+              {"isa", engine.backend().isa()},  {"kv_type", o.model.kv_type},
+              {"prompt_tokens", o.plan.prompt}, {"samples", o.plan.samples},
+              {"prefill_tps", r.prefill_tps},   {"decode_tps", r.decode_tps},
+              {"read_gbps", r.read_gbps},       {"weight_gbps", r.weight_gbps},
+              {"pass_cost", r.pass_cost},       {"pass_ms", r.pass_ms},
+              {"draft_cost", r.draft_cost},     {"weight_bytes", engine.backend().weight_bytes()},
               {"peak_rss", r.peak_rss}};
 }
 
@@ -95,6 +89,8 @@ std::string to_markdown(const Engine& engine, const Options& o, const BenchResul
   for (size_t i = 0; i < r.pass_ms.size(); ++i) {
     out += fmt::format("| {} | {:.3f} | {:.2f} |\n", i + 1, r.pass_ms[i], r.pass_cost[i]);
   }
+  if (!r.draft_cost.empty()) out += "\n| tokens of a draft | cost in one-row passes |\n|---|---|\n";
+  for (size_t i = 0; i < r.draft_cost.size(); ++i) out += fmt::format("| {} | {:.2f} |\n", i + 1, r.draft_cost[i]);
   return out;
 }
 

@@ -8,6 +8,7 @@
 
 #include "cli/bandwidth.h"
 #include "cli/report.h"
+#include "spec/drafters.h"
 
 namespace s3d::cli {
 namespace {
@@ -23,7 +24,8 @@ double median(std::vector<double> values) {
 // The samples of one round after the other.
 struct Samples {
   std::vector<double> prefill_tps, decode_tps, read_gbps;
-  std::vector<std::vector<double>> pass_ms;  // [max_rows][round]
+  std::vector<std::vector<double>> pass_ms;   // [max_rows][round]
+  std::vector<std::vector<double>> draft_ms;  // [masks + 1][round]
 };
 
 class Bench {
@@ -34,7 +36,8 @@ class Bench {
     for (size_t i = 0; i < n; ++i) {  // any tokens do: the time of a pass does not depend on them
       tokens_.push_back(static_cast<TokenId>(keyed_uniform(/*seed=*/1, /*stream=*/0, static_cast<int>(i)) * vocab));
     }
-    samples_.pass_ms.resize(static_cast<size_t>(plan.max_rows));
+    if (engine.adapter()) drafter_ = make_s3d_drafter(engine.backend(), engine.kv(), engine.adapter());
+    forget();
   }
   ~Bench() { engine_.kv().remove_sequence(seq_); }
   Bench(const Bench&) = delete;
@@ -51,11 +54,14 @@ class Bench {
   Result<PassOutput> pass(int rows);
   Status time_generation();
   Status time_passes();
+  Status time_drafts();
+  void forget();
 
   Engine& engine_;
   const BenchPlan& plan_;
   SeqId seq_;
   std::vector<TokenId> tokens_;
+  std::unique_ptr<Drafter> drafter_;  // or null
   Samples samples_;
   int repeats_ = 1;  // passes per sample
 };
@@ -132,21 +138,42 @@ Status Bench::time_passes() {
   return Ok();
 }
 
+// Choosing the tokens is a part of a draft.
+Status Bench::time_drafts() {
+  const auto tokens = std::span(tokens_).first(static_cast<size_t>(plan_.depth) + 1);
+  for (size_t d = 0; d < samples_.draft_ms.size(); ++d) {
+    const int depth = static_cast<int>(d) + 1;
+    const auto start = Clock::now();
+    for (int i = 0; i < repeats_; ++i) {
+      DraftTree tree;
+      S3D_TRY(drafter_->draft({.seq = seq_, .tokens = tokens, .state = {}}, {.nodes = depth, .depth = depth}, tree));
+    }
+    const std::chrono::duration<double, std::milli> spent = Clock::now() - start;
+    samples_.draft_ms[d].push_back(spent.count() / repeats_);
+  }
+  return Ok();
+}
+
 Status Bench::round(const ReadBuffer* buffer, ThreadPool* readers) {
   if (buffer != nullptr) {
     const Bytes bytes = buffer->bytes();
     samples_.read_gbps.push_back(static_cast<double>(bytes.size()) / read_seconds({&bytes, 1}, *readers) / 1e9);
   }
   S3D_TRY(time_generation());
-  return time_passes();
+  S3D_TRY(time_passes());
+  return time_drafts();
 }
 
 // After the warm-up: small models get several passes in a sample, so that one lasts about 10 ms at least.
 void Bench::forget_samples() {
   repeats_ = std::clamp(static_cast<int>(10.0 / samples_.pass_ms[0].back()) + 1, 1, 16);
-  const size_t rows = samples_.pass_ms.size();
+  forget();
+}
+
+void Bench::forget() {
   samples_ = Samples{};
-  samples_.pass_ms.resize(rows);
+  samples_.pass_ms.resize(static_cast<size_t>(plan_.max_rows));
+  samples_.draft_ms.resize(drafter_ != nullptr ? static_cast<size_t>(drafter_->max_depth()) : 0);
 }
 
 BenchResult Bench::result() const {
@@ -157,6 +184,7 @@ BenchResult Bench::result() const {
   r.weight_gbps = r.decode_tps * static_cast<double>(engine_.backend().weight_bytes()) / 1e9;
   for (const auto& samples : samples_.pass_ms) r.pass_ms.push_back(median(samples));
   for (double ms : r.pass_ms) r.pass_cost.push_back(ms / r.pass_ms[0]);
+  for (const auto& samples : samples_.draft_ms) r.draft_cost.push_back(median(samples) / r.pass_ms[0]);
   return r;
 }
 

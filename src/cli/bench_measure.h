@@ -24,11 +24,12 @@ struct BenchPlan {
 struct BenchResult {
   double prefill_tps = 0;
   double decode_tps = 0;
-  double read_gbps = 0;           // 10^9 bytes per second that all threads together read from the buffer
-  double weight_gbps = 0;         // bytes of weights read per second while decoding
-  std::vector<double> pass_ms;    // [max_rows] one pass over n = i + 1 rows, logits of all of them wanted
-  std::vector<double> pass_cost;  // [max_rows] T(n) / T(1)
-  size_t peak_rss = 0;            // before the bandwidth buffer was made
+  double read_gbps = 0;            // 10^9 bytes per second that all threads together read from the buffer
+  double weight_gbps = 0;          // bytes of weights read per second while decoding
+  std::vector<double> pass_ms;     // [max_rows] one pass over n = i + 1 rows, logits of all of them wanted
+  std::vector<double> pass_cost;   // [max_rows] T(n) / T(1)
+  std::vector<double> draft_cost;  // [masks + 1] a draft of i + 1 tokens by the model's adapter / T(1); empty: none
+  size_t peak_rss = 0;             // before the bandwidth buffer was made
 };
 
 // Called before each round, 0 being the warm-up; false stops with an error.

@@ -24,7 +24,6 @@ struct Options {
   std::vector<std::string> drafters = {"auto"};
   int limit = 0;
   int repeats = 1;
-  bool raw = false;
   bool json = false;
 };
 
@@ -54,19 +53,12 @@ Status check(Options& o) {
 Result<std::vector<BenchPrompt>> load_prompts(const Options& o, const Engine& engine) {
   S3D_ASSIGN(const std::vector<FilePrompt> all, read_prompt_file(o.prompts));
   const size_t n = o.limit > 0 ? std::min(all.size(), static_cast<size_t>(o.limit)) : all.size();
+  S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(engine, o.chat_template));
   std::vector<BenchPrompt> out;
   for (size_t i = 0; i < n; ++i) {
     const FilePrompt& prompt = all[i * all.size() / n];
-    BenchPrompt& to = out.emplace_back(BenchPrompt{prompt.category, {}});
-    if (o.raw) {
-      S3D_ASSIGN(to.tokens, engine.encode(prompt.turns[0]));
-      continue;
-    }
-    S3D_ASSIGN(const ChatTemplate chat_template, o.chat_template.create(engine.tokenizer()));
-    std::vector<ChatMessage> messages;
-    if (!o.chat_template.system.empty()) messages.push_back({.role = "system", .content = o.chat_template.system});
-    messages.push_back({.role = "user", .content = prompt.turns[0]});
-    S3D_ASSIGN(to.tokens, engine.encode_chat(chat_template, messages));
+    S3D_ASSIGN(const std::vector<TokenId> tokens, maker.tokens(prompt.turns[0]));
+    out.push_back({prompt.category, tokens});
   }
   return out;
 }
@@ -160,7 +152,7 @@ void add_bench_spec(CLI::App& bench, Program& program) {
   command->add_option("--limit", o->limit, "Only so many prompts, evenly from the file (default: all)")->type_name("N");
   command->add_option("--repeats", o->repeats, "Runs of each prompt, the fastest counts (default: 1)")->type_name("N");
   o->chat_template.add_to(*command);
-  command->add_flag("--raw", o->raw, "No chat template: the text is the prompt");
+  o->chat_template.add_raw_to(*command);
   o->sampling.add_to(*command, /*default_max_tokens=*/128);
   o->spec.add_to(*command);
   command->add_flag("--json", o->json, "One JSON object");

@@ -18,7 +18,6 @@ struct Options {
   TemplateOptions chat_template;
   SamplingOptions sampling;
   SpecOptions spec;
-  bool raw = false;
   bool json = false;
   bool verbose = false;
   bool compare = false;
@@ -35,28 +34,10 @@ Examples:
   s3d generate -m model.gguf -p "Hello" --json | jq .decode_tps)";
 
 Status check(Options& o) {
-  if (o.raw && (!o.chat_template.name.empty() || !o.chat_template.system.empty())) {
-    return Error{"--raw uses no chat template: leave out --chat-template and --system"};
-  }
   S3D_TRY(o.model.check());
   S3D_TRY(o.chat_template.check());
   S3D_TRY(o.spec.check());
   return o.sampling.check();
-}
-
-Result<std::vector<TokenId>> make_prompt(const Options& o, const Engine& engine, const std::string& text) {
-  const bool no_template = engine.tokenizer().chat_template().empty() && o.chat_template.name.empty();
-  if (o.raw || no_template) {
-    if (!o.chat_template.system.empty()) {
-      return Error{"the model has no chat template, so --system has no place: name one with --chat-template"};
-    }
-    return engine.encode(text);
-  }
-  S3D_ASSIGN(const ChatTemplate chat_template, o.chat_template.create(engine.tokenizer()));
-  std::vector<ChatMessage> messages;
-  if (!o.chat_template.system.empty()) messages.push_back({.role = "system", .content = o.chat_template.system});
-  messages.push_back({.role = "user", .content = text});
-  return engine.encode_chat(chat_template, messages);
 }
 
 Json to_json(const Engine& engine, const Options& o, const Answer& answer, const RunFigures& figures) {
@@ -121,7 +102,8 @@ Status compare(Engine& engine, const Options& o, std::span<const TokenId> prompt
 Result<int> run(const Options& o, Console& console) {
   S3D_ASSIGN(const std::string text, o.prompt.read(console));
   S3D_ASSIGN(Engine engine, o.model.load(console));
-  S3D_ASSIGN(const std::vector<TokenId> prompt, make_prompt(o, engine, text));
+  S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(engine, o.chat_template));
+  S3D_ASSIGN(const std::vector<TokenId> prompt, maker.tokens(text));
   S3D_ASSIGN(const std::unique_ptr<Speculator> speculator, make_speculator(engine, o.spec.settings));
   if (o.verbose) print_setup(engine, console);
 
@@ -149,7 +131,7 @@ void add_generate(CLI::App& app, Program& program) {
   o->model.add_to(*command);
   o->prompt.add_to(*command);
   o->chat_template.add_to(*command);
-  command->add_flag("--raw", o->raw, "No chat template: the text is the prompt");
+  o->chat_template.add_raw_to(*command);
   o->sampling.add_to(*command, /*default_max_tokens=*/256);
   o->spec.add_to(*command);
   o->spec.add_show_to(*command);

@@ -44,7 +44,14 @@ void TemplateOptions::add_to(CLI::App& command) {
       ->type_name("TEXT");
 }
 
+void TemplateOptions::add_raw_to(CLI::App& command) {
+  command.add_flag("--raw", raw, "No chat template: the text is the prompt");
+}
+
 Status TemplateOptions::check() const {
+  if (raw && (!name.empty() || !system.empty())) {
+    return Error{"--raw uses no chat template: leave out --chat-template and --system"};
+  }
   if (name.empty()) return Ok();
   S3D_TRY(ChatTemplate::create("", name));
   return Ok();
@@ -52,6 +59,26 @@ Status TemplateOptions::check() const {
 
 Result<ChatTemplate> TemplateOptions::create(const Tokenizer& tokenizer) const {
   return ChatTemplate::create(tokenizer.chat_template(), name);
+}
+
+Result<PromptMaker> PromptMaker::create(const Engine& engine, const TemplateOptions& options) {
+  PromptMaker maker(engine);
+  const bool no_template = engine.tokenizer().chat_template().empty() && options.name.empty();
+  if (options.raw || no_template) {
+    if (options.system.empty()) return maker;
+    return Error{"the model has no chat template, so --system has no place: name one with --chat-template"};
+  }
+  S3D_ASSIGN(maker.chat_template_, options.create(engine.tokenizer()));
+  maker.system_ = options.system;
+  return maker;
+}
+
+Result<std::vector<TokenId>> PromptMaker::tokens(const std::string& text) const {
+  if (!chat_template_) return engine_->encode(text);
+  std::vector<ChatMessage> messages;
+  if (!system_.empty()) messages.push_back({.role = "system", .content = system_});
+  messages.push_back({.role = "user", .content = text});
+  return engine_->encode_chat(*chat_template_, messages);
 }
 
 }  // namespace s3d::cli

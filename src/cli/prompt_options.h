@@ -21,15 +21,33 @@ struct TextSource {
   Result<std::string> read(const Console& console) const;
 };
 
-// --chat-template and --system.
+// --chat-template and --system; --raw where add_raw_to() was called.
 struct TemplateOptions {
   std::string name;
   std::string system;
+  bool raw = false;
 
   void add_to(CLI::App& command);
+  void add_raw_to(CLI::App& command);
   Status check() const;
   // Error: no template in the file and none named, or one that is not known.
   Result<ChatTemplate> create(const Tokenizer& tokenizer) const;
+};
+
+// Makes prompts of a user's texts: dressed by the chat template, or as they stand with --raw or when the model has no
+// template and none is named. The engine must outlive it.
+class PromptMaker {
+ public:
+  // Error: a template that is not known; a system prompt without a template.
+  static Result<PromptMaker> create(const Engine& engine, const TemplateOptions& options);
+  Result<std::vector<TokenId>> tokens(const std::string& text) const;
+
+ private:
+  explicit PromptMaker(const Engine& engine) : engine_(&engine) {}
+
+  const Engine* engine_;
+  std::optional<ChatTemplate> chat_template_;  // none: texts as they stand
+  std::string system_;
 };
 
 // The bytes of a file ("-": standard input). Error: names the file and what the system said.

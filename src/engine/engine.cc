@@ -52,6 +52,7 @@ Result<std::optional<Adapter>> load_adapter(const EngineOptions& options, const 
 struct Loaded {
   std::shared_ptr<const Model> model;
   std::shared_ptr<const PackedAdapter> adapter;
+  std::shared_ptr<const NgramTable> ngrams;
   std::string adapter_path;
 };
 
@@ -65,10 +66,12 @@ Result<Loaded> load_weights(const std::string& path, const EngineOptions& option
   const std::vector<int32_t> none;
   S3D_ASSIGN(Model model,
              load_model(file, std::move(config), pool, options.progress, adapter ? adapter->draft_ids : none));
-  Loaded loaded = {.model = std::make_shared<const Model>(std::move(model)), .adapter = nullptr, .adapter_path = ""};
+  Loaded loaded;
+  loaded.model = std::make_shared<const Model>(std::move(model));
   if (adapter) {
     S3D_ASSIGN(loaded.adapter, PackedAdapter::create(*adapter, *loaded.model, &pool));
     loaded.adapter_path = adapter->file->path();
+    if (adapter->ngrams.size() > 0) loaded.ngrams = std::make_shared<const NgramTable>(adapter->ngrams);
   }
   return loaded;
 }
@@ -125,6 +128,7 @@ Result<Engine> Engine::load(const EngineOptions& options) {
   Engine engine(model, std::move(tokenizer), std::move(backend), std::move(kv));
   engine.adapter_ = std::move(loaded.adapter);
   engine.adapter_path_ = std::move(loaded.adapter_path);
+  engine.ngrams_ = std::move(loaded.ngrams);
   engine.context_ = context;
   engine.threads_ = threads;
   return engine;
@@ -135,7 +139,7 @@ MemoryUse Engine::memory() const {
           .weights = model_->packed_bytes(),
           .kv = kv_.bytes(),
           .scratch = backend_->scratch_bytes(),
-          .adapter = adapter_ ? adapter_->bytes() : 0};
+          .adapter = (adapter_ ? adapter_->bytes() : 0) + (ngrams_ ? ngrams_->bytes() : 0)};
 }
 
 Result<std::vector<TokenId>> Engine::encode(std::string_view text, bool parse_special) const {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -20,6 +21,7 @@
 #include "pass/packed_adapter.h"
 #include "pass/pass.h"
 #include "spec/generate.h"
+#include "spec/ngram_table.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -59,6 +61,8 @@ struct Answer {
 // drafted.
 using OnText = std::function<void(std::string_view text, bool drafted)>;
 
+struct Learned;  // spec/planner.h
+
 // Thread rule: one call at a time, except for the const getters.
 class Engine {
  public:
@@ -75,6 +79,10 @@ class Engine {
   // The draft adapter, or null.
   const std::shared_ptr<const PackedAdapter>& adapter() const { return adapter_; }
   const std::string& adapter_path() const { return adapter_path_; }
+  // What the planners of this engine's sequences learned, by the drafters they choose from; null until the first one.
+  std::shared_ptr<Learned>& learned(const std::string& arms) { return learned_[arms]; }
+  // The adapter's n-grams, or null.
+  const std::shared_ptr<const NgramTable>& ngrams() const { return ngrams_; }
   Backend& backend() { return *backend_; }
   const Backend& backend() const { return *backend_; }
   KvCache& kv() { return kv_; }
@@ -108,6 +116,8 @@ class Engine {
   std::unique_ptr<Backend> backend_;
   KvCache kv_;
   std::shared_ptr<const PackedAdapter> adapter_;
+  std::shared_ptr<const NgramTable> ngrams_;
+  std::map<std::string, std::shared_ptr<Learned>> learned_;
   std::string adapter_path_;
   int context_ = 0;
   int threads_ = 0;

@@ -63,7 +63,7 @@ Result<std::unique_ptr<Drafter>> make_drafter(Engine& engine, const SpecSettings
     return make_layer_skip_drafter(engine.backend(), engine.kv(), layers, kSequentialDepth);
   }
   if (settings.drafter == "lookup") return make_lookup_drafter();
-  if (settings.drafter == "suffix") return make_suffix_drafter();
+  if (settings.drafter == "suffix") return make_suffix_drafter(engine.ngrams());
   if (settings.drafter == "model") return make_second_model(engine, settings.draft_model);
   return Error{fmt::format("no drafter '{}'", settings.drafter)};
 }
@@ -72,15 +72,21 @@ Result<std::unique_ptr<Drafter>> make_drafter(Engine& engine, const SpecSettings
 Result<std::unique_ptr<Speculator>> make_planned(Engine& engine, std::unique_ptr<Drafter> drafter, bool with_text,
                                                  int width) {
   std::vector<std::unique_ptr<Drafter>> free;
-  if (with_text) free.push_back(make_suffix_drafter());
+  if (with_text) free.push_back(make_suffix_drafter(engine.ngrams()));
   std::unique_ptr<Drafter> pass;
   if (drafter != nullptr && drafter->needs_pass()) {
     pass = std::move(drafter);
   } else if (drafter != nullptr) {
     free.push_back(std::move(drafter));
   }
-  S3D_ASSIGN(const PassCosts costs, pass_costs(engine, pass.get()));
-  return make_auto_speculator(std::move(free), std::move(pass), costs, width);
+  const std::string arms = fmt::format("{} {}", free.size(), pass ? pass->name() : "none");
+  std::shared_ptr<Learned>& learned = engine.learned(arms);
+  if (learned == nullptr) {
+    S3D_ASSIGN(const PassCosts costs, pass_costs(engine, pass.get()));
+    learned = std::make_shared<Learned>();
+    learned->costs = costs;
+  }
+  return make_auto_speculator(std::move(free), std::move(pass), learned, width);
 }
 
 }  // namespace
@@ -114,7 +120,7 @@ std::vector<OpenDrafter> open_drafters(const std::string& adapter_path) {
   open.push_back({"s3d-untrained", "the floor of s3d: masks without training"});
   open.push_back({"layerskip", "first and last layers, token by token"});
   open.push_back({"lookup", "n-grams of prompt and answer"});
-  open.push_back({"suffix", "suffix automaton of prompt and answer"});
+  open.push_back({"suffix", "suffix automaton of prompt and answer, n-grams of the adapter"});
   return open;
 }
 

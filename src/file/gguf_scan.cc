@@ -11,6 +11,8 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "file/gguf_values.h"
+
 namespace s3d {
 namespace {
 
@@ -24,29 +26,6 @@ constexpr uint64_t kMaxArrayElements = 64u << 20;    // the largest vocabularies
 constexpr uint64_t kMaxMetadataBytes = 1024u << 20;  // ggml copies the metadata
 constexpr uint64_t kDefaultAlignment = GGUF_DEFAULT_ALIGNMENT;
 constexpr const char* kDownloadAgain = "the file is damaged or was written wrongly; download or convert it again";
-
-// Bytes of one value of a scalar type; 0 for strings, arrays and unknown types.
-size_t scalar_bytes(uint32_t type) {
-  switch (type) {
-    case GGUF_TYPE_UINT8:
-    case GGUF_TYPE_INT8:
-    case GGUF_TYPE_BOOL:
-      return 1;
-    case GGUF_TYPE_UINT16:
-    case GGUF_TYPE_INT16:
-      return 2;
-    case GGUF_TYPE_UINT32:
-    case GGUF_TYPE_INT32:
-    case GGUF_TYPE_FLOAT32:
-      return 4;
-    case GGUF_TYPE_UINT64:
-    case GGUF_TYPE_INT64:
-    case GGUF_TYPE_FLOAT64:
-      return 8;
-    default:
-      return 0;
-  }
-}
 
 // Text from the file made safe for a message: cut to 64 bytes, anything but printable ASCII as '?'.
 std::string printable(std::string_view text) {

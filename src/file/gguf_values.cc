@@ -19,24 +19,6 @@ T load(const void* data) {
   return value;
 }
 
-size_t bytes_of(gguf_type type) {
-  switch (type) {
-    case GGUF_TYPE_UINT8:
-    case GGUF_TYPE_INT8:
-    case GGUF_TYPE_BOOL:
-      return 1;
-    case GGUF_TYPE_UINT16:
-    case GGUF_TYPE_INT16:
-      return 2;
-    case GGUF_TYPE_UINT32:
-    case GGUF_TYPE_INT32:
-    case GGUF_TYPE_FLOAT32:
-      return 4;
-    default:
-      return 8;
-  }
-}
-
 std::optional<int64_t> load_integer(gguf_type type, const void* data) {
   switch (type) {
     case GGUF_TYPE_UINT8:
@@ -72,23 +54,19 @@ std::optional<double> load_real(gguf_type type, const void* data) {
   return static_cast<double>(*integer);
 }
 
-bool is_scalar(gguf_type type) {
-  return type != GGUF_TYPE_STRING && type != GGUF_TYPE_ARRAY;
-}
-
 // Every element of an array of numbers, or nullopt if one does not convert.
 template <typename T, typename Load>
 std::optional<std::vector<T>> load_array(const gguf_context* gguf, int64_t id, Load load_one) {
   if (gguf_get_kv_type(gguf, id) != GGUF_TYPE_ARRAY) return std::nullopt;
   const gguf_type type = gguf_get_arr_type(gguf, id);
-  if (!is_scalar(type)) return std::nullopt;
+  if (scalar_bytes(type) == 0) return std::nullopt;
   const size_t count = gguf_get_arr_n(gguf, id);
   std::vector<T> values;
   values.reserve(count);
   if (count == 0) return values;
   const auto* data = static_cast<const char*>(gguf_get_arr_data(gguf, id));
   for (size_t i = 0; i < count; ++i) {
-    const auto value = load_one(type, data + i * bytes_of(type));
+    const auto value = load_one(type, data + i * scalar_bytes(type));
     if (!value) return std::nullopt;
     values.push_back(*value);
   }
@@ -135,7 +113,7 @@ std::string array_text(const gguf_context* gguf, int64_t id, size_t max_chars) {
     if (type == GGUF_TYPE_STRING) {
       out += fmt::format("\"{}\"", escaped(gguf_get_arr_str(gguf, id, i), max_chars));
     } else {
-      out += number_text(type, static_cast<const char*>(gguf_get_arr_data(gguf, id)) + i * bytes_of(type));
+      out += number_text(type, static_cast<const char*>(gguf_get_arr_data(gguf, id)) + i * scalar_bytes(type));
     }
   }
   return out + "]";
@@ -143,15 +121,37 @@ std::string array_text(const gguf_context* gguf, int64_t id, size_t max_chars) {
 
 }  // namespace
 
+size_t scalar_bytes(uint32_t type) {
+  switch (type) {
+    case GGUF_TYPE_UINT8:
+    case GGUF_TYPE_INT8:
+    case GGUF_TYPE_BOOL:
+      return 1;
+    case GGUF_TYPE_UINT16:
+    case GGUF_TYPE_INT16:
+      return 2;
+    case GGUF_TYPE_UINT32:
+    case GGUF_TYPE_INT32:
+    case GGUF_TYPE_FLOAT32:
+      return 4;
+    case GGUF_TYPE_UINT64:
+    case GGUF_TYPE_INT64:
+    case GGUF_TYPE_FLOAT64:
+      return 8;
+    default:
+      return 0;
+  }
+}
+
 std::optional<int64_t> integer_value(const gguf_context* gguf, int64_t id) {
   const gguf_type type = gguf_get_kv_type(gguf, id);
-  if (!is_scalar(type)) return std::nullopt;
+  if (scalar_bytes(type) == 0) return std::nullopt;
   return load_integer(type, gguf_get_val_data(gguf, id));
 }
 
 std::optional<double> real_value(const gguf_context* gguf, int64_t id) {
   const gguf_type type = gguf_get_kv_type(gguf, id);
-  if (!is_scalar(type)) return std::nullopt;
+  if (scalar_bytes(type) == 0) return std::nullopt;
   return load_real(type, gguf_get_val_data(gguf, id));
 }
 

@@ -4,6 +4,7 @@
 
 #include <gguf.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -11,6 +12,9 @@
 #include <vector>
 
 namespace s3d {
+
+// Bytes of one value of a scalar type; 0 for strings, arrays and types that the format does not have.
+size_t scalar_bytes(uint32_t type);
 
 // The value as int64, from any integer type whose value fits; nullopt otherwise. `id` is a valid key index.
 std::optional<int64_t> integer_value(const gguf_context* gguf, int64_t id);

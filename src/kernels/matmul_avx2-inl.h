@@ -161,13 +161,13 @@ inline void accumulate(__m256i sum, __m256 d, float dx, __m256& acc) {
   acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, acc);
 }
 
-// A 64-k block of a per-32 type.
-template <ggml_type kType, int kW>
+// A block of a per-32 type: kRuns times 32 k.
+template <ggml_type kType, int kW, int kRuns = 2>
 inline void block_legacy(const uint8_t* block, const TileBlock& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   constexpr int kOffset = kType == GGML_TYPE_Q4_0 ? 8 : kType == GGML_TYPE_Q5_0 ? 16 : 0;
   const Line ones = each_half([](int) { return _mm256_set1_epi16(1); });
-  for (int s = 0; s < 2; ++s) {
+  for (int s = 0; s < kRuns; ++s) {
     Line sum[kW];
     clear<kW>(sum);
     const int8_t* q = x.q + s * 32 * kW;
@@ -320,7 +320,7 @@ inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) acc[j].half[0] = acc[j].half[1] = _mm256_setzero_ps();
   TileBlock at{x.q(t), x.scale(t), x.sum32(t), x.dsum(t), x.pairs16(t), x.pairs32(t)};
-  const size_t n_blocks = x.padded_cols() / kLay.k;
+  const size_t n_blocks = x.cols() / kLay.k;
   for (size_t b = 0; b < n_blocks; ++b) {
     const uint8_t* block = unit + b * kLay.bytes;
     if (t == 0) prefetch<kType>(block);  // the other tiles find the unit in the cache
@@ -337,6 +337,9 @@ inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float
     at.dsum += kScaleStep;
     at.pairs16 += kLay.k / 16 * kW;
     at.pairs32 += kLay.k / 32 * kW;
+  }
+  if constexpr (kLay.k == 64) {
+    if (x.cols() % 64 != 0) block_legacy<kType, kW, 1>(unit + n_blocks * kLay.bytes, at, acc);
   }
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) {

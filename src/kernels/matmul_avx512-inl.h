@@ -69,8 +69,8 @@ inline void dot32(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m512i*
   step.template operator()<3>();
 }
 
-// A 64-k block of a per-32 type.
-template <ggml_type kType, int kW>
+// A block of a per-32 type: kRuns times 32 k.
+template <ggml_type kType, int kW, int kRuns = 2>
 inline void block_legacy(const uint8_t* block, const TileBlock& x, __m512* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   constexpr int kOffset = kType == GGML_TYPE_Q4_0   ? 8
@@ -78,7 +78,7 @@ inline void block_legacy(const uint8_t* block, const TileBlock& x, __m512* acc) 
                           : kType == GGML_TYPE_Q8_0 ? 128
                                                     : 0;
 #pragma GCC unroll 2
-  for (int s = 0; s < 2; ++s) {
+  for (int s = 0; s < kRuns; ++s) {
     __m512i dot[kW];
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) dot[j] = _mm512_set1_epi32(-kOffset * x.sum32[s * kW + j]);
@@ -202,7 +202,7 @@ inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) acc[j] = _mm512_setzero_ps();
   TileBlock at{x.q(t), x.scale(t), x.sum32(t), x.dsum(t), x.pairs16(t), x.pairs32(t)};
-  const size_t n_blocks = x.padded_cols() / kLay.k;
+  const size_t n_blocks = x.cols() / kLay.k;
   for (size_t b = 0; b < n_blocks; ++b) {
     const uint8_t* block = unit + b * kLay.bytes;
     if (t == 0) prefetch<kType, kW>(block);  // the other tiles find the unit in the cache
@@ -219,6 +219,9 @@ inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float
     at.dsum += kScaleStep;
     at.pairs16 += kLay.k / 16 * kW;
     at.pairs32 += kLay.k / 32 * kW;
+  }
+  if constexpr (kLay.k == 64) {
+    if (x.cols() % 64 != 0) block_legacy<kType, kW, 1>(unit + n_blocks * kLay.bytes, at, acc);
   }
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) _mm512_store_ps(out[j], acc[j]);

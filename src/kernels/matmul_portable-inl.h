@@ -47,11 +47,12 @@ inline void dots(const uint8_t* block, const Tile& tile, size_t j, size_t b, siz
   }
 }
 
+// `runs`: times 32 k, 2 but for a last half block.
 template <ggml_type kType>
-inline void block_legacy(const uint8_t* block, const Tile& tile, size_t j, size_t b, float* acc) {
+inline void block_legacy(const uint8_t* block, const Tile& tile, size_t j, size_t b, size_t runs, float* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   constexpr int kOffset = kType == GGML_TYPE_Q4_0 ? 8 : kType == GGML_TYPE_Q5_0 ? 16 : 0;
-  for (size_t s = 0; s < 2; ++s) {
+  for (size_t s = 0; s < runs; ++s) {
     int32_t dot[16];
     dots<kType>(block, tile, j, b, s * 8, 8, dot);
     const size_t at = (b * 2 + s) * tile.w + j;
@@ -106,7 +107,7 @@ inline void block_q6_k(const uint8_t* block, const Tile& tile, size_t j, size_t 
 template <ggml_type kType>
 inline void unit(const uint8_t* unit, const Tile& tile, size_t j, float* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
-  const size_t n_blocks = tile.x.padded_cols() / kLay.k;
+  const size_t n_blocks = (tile.x.cols() + kLay.k - 1) / kLay.k;
   for (size_t b = 0; b < n_blocks; ++b) {
     const uint8_t* block = unit + b * kLay.bytes;
     if constexpr (kType == GGML_TYPE_Q6_K) {
@@ -114,7 +115,7 @@ inline void unit(const uint8_t* unit, const Tile& tile, size_t j, float* acc) {
     } else if constexpr (kLay.k == 256) {
       block_q45_k<kType>(block, tile, j, b, acc);
     } else {
-      block_legacy<kType>(block, tile, j, b, acc);
+      block_legacy<kType>(block, tile, j, b, std::min<size_t>(2, tile.x.cols() / 32 - b * 2), acc);
     }
   }
 }

@@ -93,6 +93,7 @@ std::vector<float> multiply(const Kernels& k, const PackedMatrix& w, const std::
   return dense;
 }
 
+// Of per-32 types 608: nine blocks of 64 and a half one.
 size_t cols_for(ggml_type type) {
   return act_format(type) == ActFormat::kQ8_256 ? 768 : act_format(type) == ActFormat::kF32 ? 77 : 608;
 }

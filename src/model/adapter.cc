@@ -126,7 +126,8 @@ std::optional<int> lora_layer(std::string_view name) {
 bool is_part_name(std::string_view name) {
   for (const std::string_view known :
        {names::kMasks, names::kDraftIds, names::kMarkovP, names::kMarkovW2, names::kStateDown, names::kStateUp,
-        names::kBridgeDown, names::kBridgeUp, names::kConfidenceW, names::kConfidenceB}) {
+        names::kBridgeDown, names::kBridgeUp, names::kConfidenceW, names::kConfidenceB, names::kNgramTokens,
+        names::kNgramChance}) {
     if (name == known) return true;
   }
   return false;
@@ -173,6 +174,22 @@ Status read_heads(const GgufFile& file, const Reader& reader, AdapterConfig& con
   if (w == config.confidence) return Ok();
   return reader.error("tensor \"{}\" is there without \"{}\"", w ? names::kConfidenceW : names::kConfidenceB,
                       w ? names::kConfidenceB : names::kConfidenceW);
+}
+
+Status read_ngrams(const GgufFile& file, const Reader& reader, AdapterConfig& config) {
+  constexpr int64_t kMost = 1 << 24;
+  const Tensor* tokens = file.find_tensor(names::kNgramTokens);
+  const Tensor* chance = file.find_tensor(names::kNgramChance);
+  if (tokens == nullptr && chance == nullptr) return Ok();
+  const int64_t n = tokens == nullptr ? 0 : tokens->rows();  // [3, 1] reads as [3], which has one row too
+  const bool good = tokens != nullptr && chance != nullptr && tokens->type == GGML_TYPE_I32 && tokens->cols() == 3 &&
+                    chance->type == GGML_TYPE_F32 && chance->shape.size() == 1 && chance->cols() == n && n <= kMost;
+  if (!good) {
+    return reader.error("tensors \"{}\" and \"{}\" must be there together, i32 [3, n] and f32 [n], n from 1 to {}",
+                        names::kNgramTokens, names::kNgramChance, kMost);
+  }
+  config.ngrams = static_cast<int>(n);
+  return Ok();
 }
 
 // The second step, with the base known: shapes, types and values.
@@ -282,6 +299,29 @@ class Opener {
     return Ok();
   }
 
+  Status ngrams(Adapter& out) const {
+    const auto n = static_cast<size_t>(out.config.ngrams);
+    if (n == 0) return Ok();
+    std::vector<int32_t> tokens(3 * n);
+    std::memcpy(tokens.data(), file_.find_tensor(names::kNgramTokens)->data, tokens.size() * sizeof(int32_t));
+    S3D_ASSIGN(out.ngrams.chance, read_vector(file_, *file_.find_tensor(names::kNgramChance), n));
+    for (size_t i = 0; i < n; ++i) {
+      const int32_t before = tokens[3 * i], last = tokens[3 * i + 1], next = tokens[3 * i + 2];
+      const auto known = [&](int32_t token, int32_t least) { return token >= least && token < base_.vocab_size; };
+      const float chance = out.ngrams.chance[i];
+      if (!known(before, -1) || !known(last, 0) || !known(next, 0) || !(chance >= 0 && chance <= 1)) {
+        return reader_.error(
+            "entry {} of the n-grams is {} {} -> {} with chance {}: expected tokens of the base's {} "
+            "(-1 for any first one) and a chance from 0 to 1",
+            i, before, last, next, chance, base_.vocab_size);
+      }
+      out.ngrams.before.push_back(before);
+      out.ngrams.last.push_back(last);
+      out.ngrams.next.push_back(next);
+    }
+    return Ok();
+  }
+
  private:
   Status check_finite(const Tensor& tensor) const {
     std::vector<float> row(static_cast<size_t>(tensor.cols()));
@@ -341,6 +381,7 @@ Result<AdapterConfig> read_adapter_config(const GgufFile& file) {
   S3D_TRY(read_plan(file, reader, config));
   S3D_TRY(read_lora(file, reader, config));
   S3D_TRY(read_heads(file, reader, config));
+  S3D_TRY(read_ngrams(file, reader, config));
   return config;
 }
 
@@ -353,6 +394,7 @@ Result<Adapter> open_adapter(std::shared_ptr<const GgufFile> file, const ModelCo
   S3D_TRY(opener.parts(adapter));
   S3D_TRY(opener.draft_ids(adapter));
   S3D_TRY(opener.confidence(adapter));
+  S3D_TRY(opener.ngrams(adapter));
   adapter.file = std::move(file);
   return adapter;
 }

@@ -34,9 +34,19 @@ struct AdapterConfig {
   bool state_on_first_row = false;  // the state is also added to the row of the last token, not to masks only
   int draft_vocab = 0;              // rows of the reduced head; 0: the base's whole vocabulary
   bool confidence = false;
+  int ngrams = 0;  // entries of the n-gram table
 
   // Base layer that is the kept layer `kept`, counted in the order in which a draft pass runs them.
   int base_layer(int kept, int n_layers) const { return kept < head ? kept : n_layers - head - tail + kept; }
+};
+
+// What the base often says after one or two tokens. All arrays have one length.
+struct Ngrams {
+  std::vector<int32_t> before, last;  // the two tokens; `before` -1: any
+  std::vector<int32_t> next;
+  std::vector<float> chance;  // that `next` follows, in [0, 1]
+
+  size_t size() const { return next.size(); }
 };
 
 // The matrices of a layer that may have a LoRA pair; fused matrices (phi3) count as their parts.
@@ -75,6 +85,7 @@ struct Adapter {
   std::vector<int32_t> draft_ids;                        // [draft_vocab] token of each row of the reduced head
   std::vector<float> confidence_w;                       // [d_model + markov_rank]
   float confidence_b = 0;
+  Ngrams ngrams;
 
   size_t bytes() const;  // all tensors
 };
@@ -99,7 +110,12 @@ struct AdapterTensor {
 // `draft_ids` may be empty. Matrices are stored as `type` (F32, F16 or Q8_0; F16 instead of Q8_0 where rows are not a
 // multiple of 32), vectors as F32. Errors: another type, a shape that does not fit its values.
 Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const std::vector<AdapterTensor>& tensors,
-                                             const std::vector<int32_t>& draft_ids, ggml_type type);
+                                             const std::vector<int32_t>& draft_ids, ggml_type type,
+                                             const Ngrams& ngrams = {});
+
+// The bytes of `adapter`'s file with `ngrams` in place of those that it has. Matrices keep their types and values.
+// Error: its matrices are of several types.
+Result<std::vector<std::byte>> with_ngrams(const Adapter& adapter, const Ngrams& ngrams);
 
 // Names of the tensors in the file.
 namespace adapter_names {
@@ -115,6 +131,8 @@ inline constexpr std::string_view kBridgeDown = "bridge.down";
 inline constexpr std::string_view kBridgeUp = "bridge.up";
 inline constexpr std::string_view kConfidenceW = "confidence.w";
 inline constexpr std::string_view kConfidenceB = "confidence.b";
+inline constexpr std::string_view kNgramTokens = "ngram.tokens";
+inline constexpr std::string_view kNgramChance = "ngram.chance";
 std::string lora(int layer, LoraTarget target, char part);  // "blk.LAYER.attn_q.lora_a"; part: 'a' or 'b'
 }  // namespace adapter_names
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
 
@@ -37,6 +38,7 @@ struct Parts {
   AdapterConfig config;
   std::vector<AdapterTensor> tensors;
   std::vector<int32_t> draft_ids;
+  Ngrams ngrams;
 
   AdapterTensor& tensor(std::string_view name) {
     for (AdapterTensor& tensor : tensors) {
@@ -82,6 +84,7 @@ Parts whole_adapter() {
   parts.add(names::kConfidenceW, {64 + 32});
   parts.add(names::kConfidenceB, {1});
   parts.draft_ids = {9, 3, 99, 0, 1, 2, 50, 51, 52, 53};
+  parts.ngrams = {.before = {-1, 4}, .last = {5, 5}, .next = {6, 99}, .chance = {0.25F, 1}};
   return parts;
 }
 
@@ -95,7 +98,7 @@ std::shared_ptr<const GgufFile> file_of(std::vector<std::byte> image) {
 }
 
 Result<Adapter> open(const Parts& parts, ggml_type type = GGML_TYPE_F32) {
-  S3D_ASSIGN(auto image, adapter_image(parts.config, parts.tensors, parts.draft_ids, type));
+  S3D_ASSIGN(auto image, adapter_image(parts.config, parts.tensors, parts.draft_ids, type, parts.ngrams));
   return open_adapter(file_of(std::move(image)), base_config(), kFingerprint);
 }
 
@@ -150,6 +153,11 @@ TEST(Adapter, PartsAreFound) {
   EXPECT_EQ(adapter->markov_w2->rows(), 10);
   EXPECT_EQ(adapter->confidence_w, parts.tensor(names::kConfidenceW).values);
   EXPECT_EQ(adapter->confidence_b, parts.tensor(names::kConfidenceB).values[0]);
+  EXPECT_EQ(config.ngrams, 2);
+  EXPECT_EQ(adapter->ngrams.before, parts.ngrams.before);
+  EXPECT_EQ(adapter->ngrams.last, parts.ngrams.last);
+  EXPECT_EQ(adapter->ngrams.next, parts.ngrams.next);
+  EXPECT_EQ(adapter->ngrams.chance, parts.ngrams.chance);
 }
 
 TEST(Adapter, EveryPartMayBeAbsent) {
@@ -235,6 +243,16 @@ TEST(Adapter, DamageIsRefusedWithItsName) {
       {"id outside", [](Parts& p) { p.draft_ids[4] = 100; }, "token 100 outside the base's vocabulary of 100"},
       {"negative id", [](Parts& p) { p.draft_ids[4] = -1; }, "token -1 outside"},
       {"id twice", [](Parts& p) { p.draft_ids[4] = 3; }, "token 3 twice"},
+      {"unknown token before", [](Parts& p) { p.ngrams.before[0] = -2; }, "entry 0 of the n-grams is -2 5 -> 6"},
+      {"unknown last token", [](Parts& p) { p.ngrams.last[1] = 100; }, "entry 1 of the n-grams"},
+      {"unknown next token", [](Parts& p) { p.ngrams.next[1] = -1; }, "entry 1 of the n-grams"},
+      {"no chance", [](Parts& p) { p.ngrams.chance[1] = std::numeric_limits<float>::quiet_NaN(); }, "chance nan"},
+      {"half of the n-grams",
+       [&](Parts& p) {
+         p.add(names::kNgramChance, {3});
+         p.ngrams = {};
+       },
+       "ngram.tokens\" and"},
       {"fewer ids", [](Parts& p) { p.draft_ids.pop_back(); }, "markov.w2"},
   };
   for (const Damage& damage : damages) {
@@ -243,6 +261,27 @@ TEST(Adapter, DamageIsRefusedWithItsName) {
     const auto adapter = open(parts);
     ASSERT_FALSE(adapter.ok()) << damage.what;
     EXPECT_THAT(adapter.error().message, HasSubstr(damage.message)) << damage.what;
+  }
+}
+
+TEST(Adapter, NgramsAreReplacedAndNothingElse) {
+  const Parts parts = whole_adapter();
+  for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q8_0}) {
+    const auto adapter = open(parts, type);
+    ASSERT_TRUE(adapter.ok());
+    const auto image = with_ngrams(*adapter, {.before = {7}, .last = {8}, .next = {9}, .chance = {0.5F}});
+    ASSERT_TRUE(image.ok()) << image.error().message;
+    const auto changed = open_adapter(file_of(*image), base_config(), kFingerprint);
+    ASSERT_TRUE(changed.ok()) << changed.error().message;
+    EXPECT_EQ(changed->ngrams.next, std::vector<int32_t>{9});
+    EXPECT_EQ(changed->draft_ids, parts.draft_ids);
+    for (const Tensor& tensor : adapter->file->tensors()) {
+      if (tensor.name.starts_with("ngram")) continue;
+      const Tensor* same = changed->file->find_tensor(tensor.name);
+      ASSERT_NE(same, nullptr);
+      ASSERT_EQ(same->bytes, tensor.bytes);
+      EXPECT_EQ(0, std::memcmp(same->data, tensor.data, tensor.bytes)) << tensor.name;
+    }
   }
 }
 

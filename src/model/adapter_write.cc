@@ -4,12 +4,12 @@
 #include <gguf.h>
 
 #include <algorithm>
-#include <cstring>
 #include <functional>
 #include <numeric>
 
 #include "model/adapter.h"
 #include "model/fingerprint.h"
+#include "model/tensor_floats.h"
 
 namespace s3d {
 namespace {
@@ -95,14 +95,32 @@ Result<std::vector<std::byte>> encode(const AdapterTensor& tensor, ggml_type typ
   return bytes;
 }
 
+template <typename T>
+std::vector<std::byte> bytes_of(const std::vector<T>& values) {
+  const auto* first = reinterpret_cast<const std::byte*>(values.data());
+  return {first, first + values.size() * sizeof(T)};
+}
+
+void add_ngrams(const Ngrams& ngrams, Image& image) {
+  if (ngrams.size() == 0) return;
+  std::vector<int32_t> tokens;
+  for (size_t i = 0; i < ngrams.size(); ++i) {
+    tokens.insert(tokens.end(), {ngrams.before[i], ngrams.last[i], ngrams.next[i]});
+  }
+  const auto n = static_cast<int64_t>(ngrams.size());
+  image.add(std::string(names::kNgramTokens), GGML_TYPE_I32, {3, n}, bytes_of(tokens));
+  image.add(std::string(names::kNgramChance), GGML_TYPE_F32, {n}, bytes_of(ngrams.chance));
+}
+
 }  // namespace
 
 Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const std::vector<AdapterTensor>& tensors,
-                                             const std::vector<int32_t>& draft_ids, ggml_type type) {
+                                             const std::vector<int32_t>& draft_ids, ggml_type type,
+                                             const Ngrams& ngrams) {
   if (type != GGML_TYPE_F32 && type != GGML_TYPE_F16 && type != GGML_TYPE_Q8_0) {
     return Error{fmt::format("an adapter is stored as f32, f16 or q8_0, not as {}", ggml_type_name(type))};
   }
-  Image image(tensors.size() + 1);
+  Image image(tensors.size() + 3);
   set_metadata(image.file(), config);
   for (const AdapterTensor& tensor : tensors) {
     const ggml_type stored = stored_type(tensor, type);
@@ -110,11 +128,32 @@ Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const 
     image.add(tensor.name, stored, tensor.shape, std::move(bytes));
   }
   if (!draft_ids.empty()) {
-    std::vector<std::byte> bytes(draft_ids.size() * sizeof(int32_t));
-    std::memcpy(bytes.data(), draft_ids.data(), bytes.size());
-    image.add(std::string(names::kDraftIds), GGML_TYPE_I32, {static_cast<int64_t>(draft_ids.size())}, std::move(bytes));
+    image.add(std::string(names::kDraftIds), GGML_TYPE_I32, {static_cast<int64_t>(draft_ids.size())},
+              bytes_of(draft_ids));
   }
+  add_ngrams(ngrams, image);
   return image.bytes();
+}
+
+Result<std::vector<std::byte>> with_ngrams(const Adapter& adapter, const Ngrams& ngrams) {
+  std::vector<AdapterTensor> tensors;
+  ggml_type type = GGML_TYPE_F32;
+  for (const Tensor& stored : adapter.file->tensors()) {
+    if (stored.type == GGML_TYPE_I32 || stored.name == names::kNgramChance) continue;
+    if (stored.shape.size() == 2) {
+      if (type != GGML_TYPE_F32 && stored.type != type) {
+        return Error{fmt::format("{}: matrices of the types {} and {}; one for all was expected", adapter.file->path(),
+                                 ggml_type_name(type), ggml_type_name(stored.type))};
+      }
+      type = stored.type;
+    }
+    AdapterTensor tensor = {stored.name, stored.shape, {}};
+    tensor.values.resize(static_cast<size_t>(stored.rows() * stored.cols()));
+    for (int64_t r = 0; r < stored.rows(); ++r)
+      row_to_floats(stored, r, &tensor.values[static_cast<size_t>(r * stored.cols())]);
+    tensors.push_back(std::move(tensor));
+  }
+  return adapter_image(adapter.config, tensors, adapter.draft_ids, type, ngrams);
 }
 
 }  // namespace s3d

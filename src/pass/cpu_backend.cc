@@ -80,7 +80,8 @@ struct CpuBackend::Impl {
   void prepare_adapter(const Block& block);
   void inject_states(const Block& block);
   void small_product(const PackedMatrix& w, const float* x, float* y);
-  void add_markov(const PackedAdapter& markov, std::span<const int32_t> previous, std::span<float> to);
+  void add_markov(const PackedAdapter& markov, std::span<const int32_t> previous, std::span<float> to,
+                  std::span<float> z);
   LowRankTerm low_rank_term(const PackedLora& lora, size_t pair);
   void head_product(int thread, size_t begin, size_t end);
   size_t head_rows() const;    // of the head that this pass uses
@@ -485,11 +486,12 @@ void CpuBackend::Impl::bridge(Team& team) {
   });
 }
 
-void CpuBackend::Impl::add_markov(const PackedAdapter& markov, std::span<const int32_t> previous, std::span<float> to) {
+void CpuBackend::Impl::add_markov(const PackedAdapter& markov, std::span<const int32_t> previous, std::span<float> to,
+                                  std::span<float> z) {
   if (markov.markov_p().empty()) return;
   const size_t d = static_cast<size_t>(config.d_model), rows_given = previous.size(), size = markov.draft_size();
-  S3D_CHECK(to.size() == rows_given * size);
   const PackedMatrix &p = markov.markov_p(), &w2 = markov.markov_w2();
+  S3D_CHECK(to.size() == rows_given * size && (z.empty() || z.size() == rows_given * p.rows()));
   std::vector<float> embedding(d);
   low.resize(std::max(low.size(), p.rows()));
   bridge_in.resize({&w2}, rows_given, w2.cols(), kernels.tile);
@@ -497,6 +499,7 @@ void CpuBackend::Impl::add_markov(const PackedAdapter& markov, std::span<const i
     model->embed(previous[i], embedding.data());
     floats.rms_norm(embedding.data(), ones.data(), config.norm_eps, d, embedding.data());
     small_product(p, embedding.data(), low.data());
+    if (!z.empty()) std::copy_n(low.data(), p.rows(), &z[i * p.rows()]);
     bridge_in.store(kernels, low.data(), {&w2}, i);
   }
   lora_sums.resize(std::max(lora_sums.size(), rows_given * size));
@@ -635,8 +638,9 @@ CpuBackend::~CpuBackend() = default;
 Result<PassOutput> CpuBackend::run(const Block& block, KvCache& kv) {
   return impl_->run(block, kv);
 }
-void CpuBackend::add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits) {
-  impl_->add_markov(adapter, previous, logits);
+void CpuBackend::add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits,
+                            std::span<float> z) {
+  impl_->add_markov(adapter, previous, logits, z);
 }
 
 const ModelConfig& CpuBackend::config() const {

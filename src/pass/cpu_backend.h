@@ -20,7 +20,8 @@ class CpuBackend : public Backend {
 
   Result<PassOutput> run(const Block& block, KvCache& kv) override;
 
-  void add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits) override;
+  void add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits,
+                  std::span<float> z) override;
 
   const ModelConfig& config() const override;
   int max_rows() const override;

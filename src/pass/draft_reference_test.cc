@@ -189,7 +189,7 @@ class Runner {
     EXPECT_TRUE(out.ok()) << (out.ok() ? "" : out.error().message);
     Draft draft = {{out->logits.begin(), out->logits.end()}, {out->hidden.begin(), out->hidden.end()}, {}};
     draft.scored = draft.logits;
-    backend_->add_markov(*setup_.packed, previous_tokens(rows.size()), draft.scored);
+    backend_->add_markov(*setup_.packed, previous_tokens(rows.size()), draft.scored, {});
     return draft;
   }
 

@@ -69,8 +69,10 @@ class Backend {
   virtual Result<PassOutput> run(const Block& block, KvCache& kv) = 0;
 
   // Adds the adapter's Markov term to the logits of a draft pass: logits [previous.size(), draft_size()] += W2 P
-  // rms(E). Nothing without a Markov head. `previous`: the token before each row's.
-  virtual void add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits) = 0;
+  // rms(E). Nothing without a Markov head. `previous`: the token before each row's. `z`: empty, or [previous.size(),
+  // Markov rank], takes P rms(E): what the confidence head reads.
+  virtual void add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits,
+                          std::span<float> z) = 0;
 
   virtual const ModelConfig& config() const = 0;
   virtual int max_rows() const = 0;          // rows of one block; longer prompts are run in chunks

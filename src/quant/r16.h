@@ -60,13 +60,15 @@ constexpr Layout layout(ggml_type type) {
   }
 }
 
-// Blocks in a unit of `cols` columns; per-32 types are padded with zeros to a multiple of 64.
-constexpr size_t blocks(ggml_type type, size_t cols) {
-  const size_t k = layout(type).k;
-  return (cols + k - 1) / k;
+// Bytes of a last block that holds 32 columns, half of what it could: it ends after the lines of these where q is its
+// last part, and is as long as the others where it is not (Q5). Low-rank matrices have such blocks (rank 32).
+constexpr size_t half_block_bytes(ggml_type type) {
+  const Layout lay = layout(type);
+  return lay.qh != 0 ? lay.bytes : lay.q + (lay.bytes - lay.q) / 2;
 }
 constexpr size_t unit_bytes(ggml_type type, size_t cols) {
-  return blocks(type, cols) * layout(type).bytes;
+  const Layout lay = layout(type);
+  return cols / lay.k * lay.bytes + (cols % lay.k != 0 ? half_block_bytes(type) : 0);
 }
 
 // Packs up to 16 rows (`n_rows`; the rest is zero) of `cols` values from ggml's row-major blocks, rows

@@ -1,17 +1,12 @@
 // The planner at work: one sequence's choice of drafter and rows, round by round.
 #include <algorithm>
 
+#include "base/check.h"
 #include "spec/planner.h"
 #include "spec/speculator.h"
 
 namespace s3d {
 namespace {
-
-// A drafter and what was learned about it.
-struct Arm {
-  std::unique_ptr<Drafter> drafter;
-  Calibration calibration = {};
-};
 
 std::vector<int> depths_of(const DraftTree& tree) {
   std::vector<int> depths;
@@ -28,117 +23,139 @@ std::vector<double> chances_of(const DraftTree& tree, const Calibration& calibra
   return chances;
 }
 
+// What a verified tree tells about its drafter.
+void learn_tree(Calibration& calibration, const DraftTree& tree, const std::vector<int>& path) {
+  const std::vector<int> depths = depths_of(tree);
+  std::vector<bool> on_path(tree.size());
+  for (const int node : path) on_path[static_cast<size_t>(node)] = true;
+  for (size_t i = 0; i < tree.size(); ++i) {
+    const int parent = tree[i].parent;
+    const bool compared = parent < 0 || on_path[static_cast<size_t>(parent)];
+    if (compared) calibration.learn(tree[i].probability, depths[i], on_path[i]);
+  }
+  const int accepted = static_cast<int>(path.size());
+  const int deepest = depths.empty() ? -1 : *std::max_element(depths.begin(), depths.end());
+  for (int d = 0; d <= std::min(deepest, accepted); ++d) calibration.learn_depth(d, d < accepted ? 1 : 0);
+}
+
 class AutoSpeculator : public Speculator {
  public:
-  AutoSpeculator(std::vector<std::unique_ptr<Drafter>> free, std::unique_ptr<Drafter> pass, const PassCosts& costs,
-                 int width)
-      : costs_(costs), width_(width) {
-    for (std::unique_ptr<Drafter>& drafter : free) free_.push_back({.drafter = std::move(drafter)});
-    pass_.drafter = std::move(pass);
+  AutoSpeculator(std::vector<std::unique_ptr<Drafter>> free, std::unique_ptr<Drafter> pass,
+                 std::shared_ptr<Learned> shared, int width)
+      : free_(std::move(free)), pass_(std::move(pass)), shared_(std::move(shared)), width_(width) {
+    S3D_CHECK(shared_ != nullptr);
+    shared_->free.resize(free_.size());
+    mine_ = shared_->faded();
   }
 
-  bool needs_state() const override { return pass_.drafter != nullptr && pass_.drafter->needs_state(); }
+  bool needs_state() const override { return pass_ != nullptr && pass_->needs_state(); }
 
   Status propose(const DraftContext& context, const DraftLimits& limits, DraftTree& tree) override {
-    active_ = nullptr;
-    drafted_depth_ = 0;
+    round_ = {};
     Selection best;
-    best.rate = 1 / costs_.of(1);
-    for (Arm& arm : free_) S3D_TRY(consider(arm, context, limits, 0, best));
-    const bool possible = pass_.drafter != nullptr && limits.nodes > 0 && limits.depth > 0;
+    best.rate = 1 / mine_.costs.of(1);
+    for (size_t i = 0; i < free_.size(); ++i) {
+      S3D_ASSIGN(const bool better, consider(*free_[i], mine_.free[i], context, limits, 0, best));
+      if (better) round_.arm = static_cast<int>(i);
+    }
+    const bool possible = pass_ != nullptr && limits.nodes > 0 && limits.depth > 0;
     if (possible) S3D_TRY(consider_pass(context, limits, best));
     tree = std::move(best.tree);
     return Ok();
   }
 
   void learn(const DraftTree& tree, const RoundResult& result) override {
-    if (result.verify_rows == 1 + static_cast<int>(tree.size())) {
-      costs_.observe_full(result.verify_rows, result.verify_seconds);
-    }
-    if (drafted_depth_ > 0) costs_.observe_draft(drafted_depth_, result.draft_seconds);
-    if (active_ == nullptr) return;
-    if (active_ == &pass_ && gate_.probing()) gate_.learn_probe(!result.path.empty());
-    const std::vector<int> depths = depths_of(tree);
-    std::vector<bool> on_path(tree.size());
-    for (const int node : result.path) on_path[static_cast<size_t>(node)] = true;
-    for (size_t i = 0; i < tree.size(); ++i) {
-      const int parent = tree[i].parent;
-      const bool compared = parent < 0 || on_path[static_cast<size_t>(parent)];
-      if (compared) active_->calibration.learn(tree[i].probability, depths[i], on_path[i]);
-    }
-    learn_depths(depths, result.path.size());
+    if (round_.arm == kPass && gate_.probing()) gate_.learn_probe(!result.path.empty());
+    learn_into(mine_, tree, result);
+    learn_into(*shared_, tree, result);
   }
 
   size_t extra_bytes() const override {
-    size_t bytes = pass_.drafter != nullptr ? pass_.drafter->extra_bytes() : 0;
-    for (const Arm& arm : free_) bytes += arm.drafter->extra_bytes();
+    size_t bytes = pass_ != nullptr ? pass_->extra_bytes() : 0;
+    for (const std::unique_ptr<Drafter>& drafter : free_) bytes += drafter->extra_bytes();
     return bytes;
   }
 
  private:
-  // Asks a drafter; takes its tree if it promises more than `best`.
-  Status consider(Arm& arm, const DraftContext& context, const DraftLimits& limits, double extra_seconds,
-                  Selection& best) {
-    const DraftLimits mine = {.nodes = std::min(limits.nodes, PassCosts::kMostRows - 1),
-                              .depth = std::min(limits.depth, arm.drafter->max_depth()),
-                              .width = arm.drafter->needs_pass() ? width_ : 1};
-    if (mine.nodes < 1 || mine.depth < 1) return Ok();
-    S3D_TRY(arm.drafter->draft(context, mine, scratch_));
-    const std::vector<double> chances = chances_of(scratch_, arm.calibration);
-    Selection selection = select_nodes(scratch_, chances, costs_, extra_seconds, mine.nodes);
-    if (arm.drafter->needs_pass()) first_chance_ = chances.empty() ? 0 : chances[0];
-    if (selection.tree.empty() || selection.rate <= best.rate) return Ok();
+  static constexpr int kNobody = -1, kPass = -2;
+
+  // The round in progress.
+  struct Round {
+    int arm = kNobody;      // whose tree is verified: an index in free_, kPass or kNobody
+    int drafted_depth = 0;  // of the pass drafter's draft; 0: it was not asked
+    double promised = 0;    // rate for which it was asked, before its track record was applied; 0: as a probe
+    DraftTree drafted;      // its draft
+  };
+
+  // Asks a drafter; takes its tree, and tells so, if it promises more than `best`.
+  Result<bool> consider(Drafter& drafter, const Calibration& calibration, const DraftContext& context,
+                        const DraftLimits& limits, double extra_seconds, Selection& best) {
+    const DraftLimits asked = {.nodes = std::min(limits.nodes, PassCosts::kMostRows - 1),
+                               .depth = std::min(limits.depth, drafter.max_depth()),
+                               .width = drafter.needs_pass() ? width_ : 1};
+    if (asked.nodes < 1 || asked.depth < 1) return false;
+    S3D_TRY(drafter.draft(context, asked, round_.drafted));
+    Selection selection =
+        select_nodes(round_.drafted, chances_of(round_.drafted, calibration), mine_.costs, extra_seconds, asked.nodes);
+    if (selection.tree.empty() || selection.rate <= best.rate) return false;
     best = std::move(selection);
-    active_ = &arm;
-    return Ok();
+    return true;
   }
 
   // The drafter that costs a pass: asked if the usual chances promise more than `best`, or now and then to see.
   Status consider_pass(const DraftContext& context, const DraftLimits& limits, Selection& best) {
-    const int most = std::min(limits.depth, pass_.drafter->max_depth());
-    const DraftDepth expected = best_depth(pass_.calibration, costs_, most, limits.nodes);
-    if (!gate_.open(expected.rate, best.rate)) return Ok();
+    const int most = std::min(limits.depth, pass_->max_depth());
+    const DraftDepth expected = best_depth(mine_.pass, mine_.costs, most, limits.nodes);
+    if (!gate_.open(expected.rate * mine_.record.factor(), best.rate, 1 / mine_.costs.of(1))) return Ok();
+    round_.drafted_depth = std::max(1, expected.depth);
+    round_.promised = gate_.probing() ? 0 : expected.rate;
     // Its cost is spent from here on, whatever is verified.
-    drafted_depth_ = std::max(1, expected.depth);
-    const double seconds = costs_.draft[static_cast<size_t>(drafted_depth_)];
-    active_ = nullptr;
-    best = {};
-    best.rate = 1 / (seconds + costs_.of(1));
-    DraftLimits mine = limits;
-    mine.depth = drafted_depth_;
-    S3D_TRY(consider(pass_, context, mine, seconds, best));
-    if (active_ == nullptr && gate_.probing() && !scratch_.empty()) {
-      best.tree = {scratch_.front()};
-      active_ = &pass_;
-    }
-    if (active_ == nullptr) pass_.calibration.learn_depth(0, first_chance_);
-    pass_.calibration.learn_undrafted(drafted_depth_);
+    const double seconds = mine_.costs.draft[static_cast<size_t>(round_.drafted_depth)];
+    best.rate = best.tokens / (seconds + mine_.costs.of(1 + static_cast<int>(best.tree.size())));
+    DraftLimits asked = limits;
+    asked.depth = round_.drafted_depth;
+    S3D_ASSIGN(const bool better, consider(*pass_, mine_.pass, context, asked, seconds, best));
+    const bool told = gate_.probing() && !round_.drafted.empty();
+    if (!better && told) best.tree = {round_.drafted.front()};
+    if (better || told) round_.arm = kPass;
     return Ok();
   }
 
-  void learn_depths(const std::vector<int>& depths, size_t accepted) {
-    const int deepest = depths.empty() ? -1 : *std::max_element(depths.begin(), depths.end());
-    for (int d = 0; d <= std::min(deepest, static_cast<int>(accepted)); ++d) {
-      active_->calibration.learn_depth(d, d < static_cast<int>(accepted) ? 1 : 0);
+  // `tree`: what was verified.
+  void learn_into(Learned& learned, const DraftTree& tree, const RoundResult& result) const {
+    if (result.verify_rows == 1 + static_cast<int>(tree.size())) {
+      learned.costs.observe_full(result.verify_rows, result.verify_seconds);
     }
+    if (round_.arm >= 0) learn_tree(learned.free[static_cast<size_t>(round_.arm)], tree, result.path);
+    if (round_.drafted_depth == 0) return;
+    learned.costs.observe_draft(round_.drafted_depth, result.draft_seconds);
+    if (round_.arm == kPass) {
+      learn_tree(learned.pass, tree, result.path);
+    } else if (!round_.drafted.empty()) {  // not verified: counts as what it was taken for
+      learned.pass.learn_depth(0, learned.pass.chance(round_.drafted.front().probability, 0));
+    }
+    learned.pass.learn_undrafted(round_.drafted_depth);
+    if (round_.promised <= 0) return learned.record.forget();  // a probe
+    const double seconds = learned.costs.draft[static_cast<size_t>(round_.drafted_depth)] +
+                           learned.costs.of(1 + static_cast<int>(tree.size()));
+    learned.record.learn(round_.promised * seconds, 1 + static_cast<double>(result.path.size()));
   }
 
-  PassCosts costs_;
+  std::vector<std::unique_ptr<Drafter>> free_;
+  std::unique_ptr<Drafter> pass_;  // or null
+  std::shared_ptr<Learned> shared_;
+  Learned mine_;  // of this sequence
   int width_;
-  std::vector<Arm> free_;
-  Arm pass_;
   DraftGate gate_;
-  Arm* active_ = nullptr;  // whose tree is verified in this round
-  int drafted_depth_ = 0;  // of the pass drafter's draft in this round; 0: it was not asked
-  double first_chance_ = 0;
-  DraftTree scratch_;
+  Round round_;
 };
 
 }  // namespace
 
 std::unique_ptr<Speculator> make_auto_speculator(std::vector<std::unique_ptr<Drafter>> free,
-                                                 std::unique_ptr<Drafter> pass, const PassCosts& costs, int width) {
-  return std::make_unique<AutoSpeculator>(std::move(free), std::move(pass), costs, width);
+                                                 std::unique_ptr<Drafter> pass, std::shared_ptr<Learned> shared,
+                                                 int width) {
+  return std::make_unique<AutoSpeculator>(std::move(free), std::move(pass), std::move(shared), width);
 }
 
 }  // namespace s3d

@@ -69,6 +69,49 @@ void Calibration::learn_undrafted(int first) {
   }
 }
 
+Calibration Calibration::faded() const {
+  // A tenth of what a long text leaves; the first few hundred tokens of a new one outweigh it.
+  constexpr double kBinCounts = 40, kDepthCounts = 15;
+  Calibration out = *this;
+  const auto fade = [](Bin& bin, double most) {
+    const double factor = bin.count > most ? most / bin.count : 1;
+    bin.hits *= factor;
+    bin.count *= factor;
+  };
+  for (auto& depth : out.bins_) {
+    for (Bin& bin : depth) fade(bin, kBinCounts);
+  }
+  for (Bin& bin : out.depths_) fade(bin, kDepthCounts);
+  return out;
+}
+
+void TrackRecord::learn(double promised, double made) {
+  constexpr double kForgetRound = 0.99;
+  promised_ = promised_ * kForgetRound + promised;
+  made_ = made_ * kForgetRound + made;
+}
+
+void TrackRecord::forget() {
+  constexpr double kKept = 0.7;
+  promised_ *= kKept;
+  made_ *= kKept;
+}
+
+TrackRecord TrackRecord::faded() const {
+  constexpr double kMost = 20;
+  TrackRecord out = *this;
+  const double factor = promised_ > kMost ? kMost / promised_ : 1;
+  out.promised_ *= factor;
+  out.made_ *= factor;
+  return out;
+}
+
+Learned Learned::faded() const {
+  Learned out = {.costs = costs, .free = {}, .pass = pass.faded(), .record = record.faded()};
+  for (const Calibration& calibration : free) out.free.push_back(calibration.faded());
+  return out;
+}
+
 Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const PassCosts& costs,
                        double extra_seconds, int nodes) {
   // The chance of the whole path to each node. A child's is never above its parent's, so taking nodes by it, the
@@ -119,7 +162,7 @@ DraftDepth best_depth(const Calibration& calibration, const PassCosts& costs, in
   return best;
 }
 
-bool DraftGate::open(double expected_rate, double other_rate) {
+bool DraftGate::open(double expected_rate, double other_rate, double plain_rate) {
   // Estimates are noisy, and the larger of two noisy ones is too large: what costs a pass must promise a little more
   // than what does not, and more still to open again.
   constexpr double kStay = 1.02, kOpen = 1.06;
@@ -134,7 +177,8 @@ bool DraftGate::open(double expected_rate, double other_rate) {
     open_ = false;
     waited_ = 0;
   }
-  if (++waited_ < pause_) return false;
+  constexpr double kMuchBetter = 1.1;
+  if (other_rate > kMuchBetter * plain_rate || ++waited_ < pause_) return false;
   waited_ = 0;
   return true;  // a probe
 }

@@ -38,6 +38,9 @@ class Calibration {
   // again when a text becomes easier.
   void learn_undrafted(int first);
 
+  // The same beliefs from fewer observations: for a new text, which may be another kind of text.
+  Calibration faded() const;
+
  private:
   static constexpr int kBins = 10, kDepths = 4;
   struct Bin {
@@ -57,7 +60,8 @@ struct Selection {
   double rate = 0;    // tokens a second
 };
 
-// Takes the most probable paths first, while that raises tokens / (extra_seconds + costs.full[rows]); at most `nodes`.
+// Takes the most probable paths first, as many as make tokens / (extra_seconds + costs.full[rows]) largest, at most
+// `nodes`.
 // `chances`: [tree.size()] of each node given its parent.
 Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const PassCosts& costs,
                        double extra_seconds, int nodes);
@@ -69,17 +73,43 @@ struct DraftDepth {
 };
 DraftDepth best_depth(const Calibration& calibration, const PassCosts& costs, int most, int nodes);
 
+// How the promises of rounds with a drafter's pass were kept, in tokens. The best of several noisy estimates promises
+// too much; what the rounds then made corrects it.
+class TrackRecord {
+ public:
+  // To multiply a promised rate by.
+  double factor() const { return (made_ + kPrior) / (promised_ + kPrior); }
+  void learn(double promised, double made);
+  void forget();  // a little: for times in which nothing is learned
+  TrackRecord faded() const;
+
+ private:
+  static constexpr double kPrior = 40;
+  double promised_ = 0, made_ = 0;
+};
+
+// All that a planner learns about a model, its drafters and this machine.
+struct Learned {
+  PassCosts costs;
+  std::vector<Calibration> free;  // of the drafters that need no pass
+  Calibration pass;               // of the one that does
+  TrackRecord record;
+
+  Learned faded() const;
+};
+
 // Whether a drafter that costs a pass is worth it, before it is asked. Keeps asking it now and then when it is not.
 class DraftGate {
  public:
-  // `expected_rate`: tokens a second of a round with it; `other_rate`: of the best round without it.
-  bool open(double expected_rate, double other_rate);
+  // `expected_rate`: tokens a second of a round with it; `other_rate`: of the best round without it; `plain_rate`: of a
+  // round without any draft. It is not tried while others do much better than plain decoding.
+  bool open(double expected_rate, double other_rate, double plain_rate);
   // The draft that was let through is a probe: it is to be verified whatever is believed of it, and its outcome told.
   bool probing() const { return !open_; }
   void learn_probe(bool accepted);
 
  private:
-  // Rounds. A probe costs half a pass and a row more, so half a per cent at the most.
+  // Rounds. A probe costs a draft and a row more, together less than a pass: under a hundredth at the longest pause.
   static constexpr int kFirstPause = 8, kLongestPause = 128;
   bool open_ = true;
   int pause_ = kFirstPause;  // rounds between probes

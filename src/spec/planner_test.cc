@@ -131,7 +131,9 @@ struct Planned {
 Planned planned() {
   auto drafter = std::make_unique<ChanceDrafter>(4);
   ChanceDrafter* raw = drafter.get();
-  return {raw, make_auto_speculator({}, std::move(drafter), real_costs())};
+  auto learned = std::make_shared<Learned>();
+  learned->costs = real_costs();
+  return {raw, make_auto_speculator({}, std::move(drafter), std::move(learned))};
 }
 
 TEST(AutoSpeculator, CostsLittleWhereDraftsFail) {

@@ -35,7 +35,8 @@ class S3dDrafter : public Drafter {
 
   Status draft(const DraftContext& context, const DraftLimits& limits, DraftTree& tree) override {
     tree.clear();
-    const int rows = std::min(max_depth(), limits.depth);
+    const int rows =
+        std::min({max_depth(), limits.depth, limits.nodes});  // a path is no longer than the tree has nodes
     S3D_TRY(run_pass(context, rows));
     heap_.clear();
     add_children(context.tokens.back(), -1, 0, 1, limits.width);
@@ -71,9 +72,11 @@ class S3dDrafter : public Drafter {
                                                    .adapter = adapter_.get(),
                                                    .state = states,
                                                    .kv = KvUse::kScratch,
-                                                   .want = want},
+                                                   .want = want,
+                                                   .want_hidden = adapter_->config().confidence},
                                                   kv_));
     logits_.assign(out.logits.begin(), out.logits.end());
+    hidden_.assign(out.hidden.begin(), out.hidden.end());
     return Ok();
   }
 
@@ -82,20 +85,34 @@ class S3dDrafter : public Drafter {
     const size_t n = adapter_->draft_size();
     const auto row = std::span(logits_).subspan(static_cast<size_t>(depth) * n, n);
     scored_.assign(row.begin(), row.end());
-    backend_.add_markov(*adapter_, {&previous, 1}, scored_);
+    z_.resize(adapter_->markov_p().rows());
+    backend_.add_markov(*adapter_, {&previous, 1}, scored_, z_);
     const float largest = softmax::largest_of(scored_);
     if (!(largest > softmax::kMinusInfinity)) return;  // nothing is finite
     const float sum = softmax::sum_of_exp(scored_, largest);
+    const Chances chances = chances_of(depth, 1 / sum);
     for (int i = 0; i < width; ++i) {
       const float top = i == 0 ? largest : softmax::largest_of(scored_);
       if (!(top > softmax::kMinusInfinity)) return;
       const auto at = std::find(scored_.begin(), scored_.end(), top) - scored_.begin();
       scored_[static_cast<size_t>(at)] = softmax::kMinusInfinity;
-      const float probability = softmax::exp_nonpositive(top - largest) / sum;
+      const float probability = i == 0 ? chances.best : chances.others * softmax::exp_nonpositive(top - largest) / sum;
       heap_.push_back(
           {{adapter_->draft_token(static_cast<size_t>(at)), parent, probability}, depth, path * probability});
       std::push_heap(heap_.begin(), heap_.end(), less_likely);
     }
+  }
+
+  // What the best token's probability is taken to be, and the factor of those of the others.
+  struct Chances {
+    float best, others;
+  };
+  // The softmax's own, or, where the adapter has a confidence head, its estimate; the others share what it leaves.
+  Chances chances_of(int depth, float best) const {
+    if (!adapter_->config().confidence) return {best, 1};
+    const size_t d = static_cast<size_t>(backend_.config().d_model);
+    const float sure = adapter_->confidence(std::span(hidden_).subspan(static_cast<size_t>(depth) * d, d), z_);
+    return {sure, best < 1 ? (1 - sure) / (1 - best) : 0};
   }
 
   Backend& backend_;
@@ -104,6 +121,8 @@ class S3dDrafter : public Drafter {
   std::string name_;
   std::vector<Row> rows_;
   std::vector<float> logits_;  // [rows, draft_size], without the Markov term
+  std::vector<float> hidden_;  // [rows, d_model] for the confidence head; empty without one
+  std::vector<float> z_;       // [Markov rank] of one node
   std::vector<float> scored_;  // [draft_size] of one node
   std::vector<Candidate> heap_;
 };

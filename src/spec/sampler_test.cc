@@ -10,6 +10,8 @@
 #include <set>
 #include <vector>
 
+#include "spec/sampler_reference.h"
+
 namespace s3d {
 namespace {
 
@@ -26,27 +28,6 @@ std::vector<float> random_logits(size_t n, unsigned seed, float spread = 2) {
 
 int32_t greedy(const std::vector<float>& logits) {
   return Sampler(SamplerSettings{}).sample(logits, {}, 0, 0);
-}
-
-// The plain definition: full sort, double precision, one step after the other.
-std::vector<double> slow_probabilities(const SamplerSettings& s, const std::vector<float>& logits) {
-  std::vector<size_t> order(logits.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return logits[a] > logits[b]; });
-  if (s.top_k > 0) order.resize(std::min(order.size(), static_cast<size_t>(s.top_k)));
-  const auto weight = [&](size_t i, double t) { return std::exp((logits[i] - logits[order[0]]) / t); };
-  double total = 0;
-  for (size_t i : order) total += weight(i, 1);
-  double sum = 0;
-  size_t keep = 0;
-  while (keep < order.size() && (keep == 0 || sum < s.top_p * total)) sum += weight(order[keep++], 1);
-  if (s.top_p < 1) order.resize(keep);
-  std::erase_if(order, [&](size_t i) { return weight(i, 1) < s.min_p; });
-  std::vector<double> out(logits.size(), 0.0);
-  total = 0;
-  for (size_t i : order) total += weight(i, s.temperature);
-  for (size_t i : order) out[i] = weight(i, s.temperature) / total;
-  return out;
 }
 
 TEST(SamplerTest, GreedyTakesTheLargestAndTheSmallerIdOfEquals) {
@@ -118,27 +99,24 @@ TEST(SamplerTest, DrawsNeverLeaveTheFilteredSet) {
   }
 }
 
-// Pearson's statistic over 40,000 draws at a fixed seed. 40 tokens give 39 degrees of freedom, whose 99.9 %
-// quantile is 72.1: the seeds below were not chosen, and a broken draw lands far above.
+// 40,000 draws at each fixed seed. The seeds were not chosen, and a broken draw lands far above.
 TEST(SamplerTest, DrawsFollowTheDistribution) {
   const std::vector<float> logits = random_logits(40, 5, 1);
   for (uint64_t seed : {uint64_t{0}, uint64_t{1}, uint64_t{123456789}, ~uint64_t{0}}) {
-    const Sampler sampler({.temperature = 0.8F, .seed = seed});
-    const std::vector<float> p = sampler.probabilities(logits, {});
-    std::vector<int> seen(p.size(), 0);
+    const SamplerSettings settings{.temperature = 0.8F, .seed = seed};
+    const Sampler sampler(settings);
+    std::vector<int> seen(logits.size(), 0);
     constexpr int kStreams = 20, kPositions = 2000;
     for (uint64_t stream = 0; stream < kStreams; ++stream) {
       for (int position = 0; position < kPositions; ++position) {
         ++seen[static_cast<size_t>(sampler.sample(logits, {}, stream, position))];
       }
     }
-    double chi2 = 0;
-    for (size_t i = 0; i < p.size(); ++i) {
-      const double expected = static_cast<double>(p[i]) * kStreams * kPositions;
-      chi2 += (seen[i] - expected) * (seen[i] - expected) / expected;
-    }
-    EXPECT_LT(chi2, 72.1) << "seed " << seed;
-    EXPECT_GT(chi2, 14.0) << "seed " << seed << ": too regular to be random (0.1 % quantile)";
+    ChiSquare test;
+    test.add(slow_probabilities(settings, logits), seen);
+    EXPECT_EQ(test.freedom(), 39);
+    EXPECT_LT(test.statistic(), test.most()) << "seed " << seed;
+    EXPECT_GT(test.statistic(), test.least()) << "seed " << seed << ": too regular to be random";
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,8 @@ inline ModelConfig scripted_config() {
   return config;
 }
 
-// Answers token t at position p with (t + p) mod kScriptedVocab, and keeps what its passes were.
+// Answers token t at position p with (t + p) mod kScriptedVocab, or as `logits_after` says, and keeps what its passes
+// were.
 class ScriptedBackend : public Backend {
  public:
   Result<PassOutput> run(const Block& block, KvCache& kv) override {
@@ -51,7 +53,7 @@ class ScriptedBackend : public Backend {
     return PassOutput{.logits = logits_, .hidden = block.want_hidden ? hidden_ : std::span<const float>{}};
   }
 
-  void add_markov(const PackedAdapter&, std::span<const int32_t>, std::span<float>) override {}
+  void add_markov(const PackedAdapter&, std::span<const int32_t>, std::span<float>, std::span<float>) override {}
 
   static int32_t next(int32_t token, int position) { return (token + position) % kScriptedVocab; }
   // What greedy decoding answers to `tokens`, n tokens of it.
@@ -72,6 +74,7 @@ class ScriptedBackend : public Backend {
   size_t weight_bytes() const override { return 0; }
   size_t scratch_bytes() const override { return 0; }
 
+  std::function<std::vector<float>(int32_t token)> logits_after;  // if set: the logits of a row with `token`
   int most_rows = 8;
   int fail_at_position = -1;
   std::vector<size_t> passes;
@@ -80,9 +83,10 @@ class ScriptedBackend : public Backend {
  private:
   // The hidden state of a row is its token and its position.
   void answer(const Row& row) {
-    const size_t at = logits_.size();
-    logits_.resize(at + kScriptedVocab, 0.0F);
-    logits_[at + static_cast<size_t>(next(row.token, row.position))] = 10;
+    std::vector<float> logits(kScriptedVocab, 0.0F);
+    logits[static_cast<size_t>(next(row.token, row.position))] = 10;
+    if (logits_after) logits = logits_after(row.token);
+    logits_.insert(logits_.end(), logits.begin(), logits.end());
     hidden_.resize(hidden_.size() + static_cast<size_t>(config_.d_model), 0.0F);
     hidden_[hidden_.size() - static_cast<size_t>(config_.d_model)] = static_cast<float>(row.token);
     hidden_[hidden_.size() - static_cast<size_t>(config_.d_model) + 1] = static_cast<float>(row.position);

@@ -8,34 +8,10 @@
 
 #include "spec/generate.h"
 #include "spec/scripted_backend.h"
-#include "spec/speculator.h"
+#include "spec/scripted_speculator.h"
 
 namespace s3d {
 namespace {
-
-// Proposes whatever the test says; checks what it is shown.
-class ScriptedSpeculator : public Speculator {
- public:
-  using Script = std::function<DraftTree(const DraftContext&, const DraftLimits&)>;
-  explicit ScriptedSpeculator(Script script) : script_(std::move(script)) {}
-
-  bool needs_state() const override { return true; }
-  Status propose(const DraftContext& context, const DraftLimits& limits, DraftTree& tree) override {
-    // The state is that of the row before the last token: its token and position.
-    EXPECT_EQ(context.state.size(), 64U);
-    EXPECT_EQ(context.state[0], static_cast<float>(context.tokens[context.tokens.size() - 2]));
-    EXPECT_EQ(context.state[1], static_cast<float>(context.tokens.size() - 2));
-    tree = script_(context, limits);
-    return Ok();
-  }
-  void learn(const DraftTree&, const RoundResult& result) override { accepted.push_back(result.path.size()); }
-  size_t extra_bytes() const override { return 0; }
-
-  std::vector<size_t> accepted;
-
- private:
-  Script script_;
-};
 
 // A chain of `length` tokens of which the first `right` are the model's own.
 DraftTree chain(const DraftContext& context, int length, int right) {

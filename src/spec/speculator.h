@@ -37,9 +37,11 @@ class Speculator {
 std::unique_ptr<Speculator> make_fixed_speculator(std::unique_ptr<Drafter> drafter, int nodes, int width = 1);
 
 // The planner: every round it compares plain decoding, the `free` drafters (which need no pass) and `pass` (may be
-// null), and takes what promises most tokens a second by `costs` and by what it learned of each. `width`: alternatives
-// that `pass` is asked for.
+// null), and takes what promises most tokens a second by costs and by what it learned of each. `width`: alternatives
+// that `pass` is asked for. `shared` holds the measured costs at first; planners with the same drafters may share one
+// (by one thread at a time): each begins with a faded copy of what the others learned, and adds to it.
 std::unique_ptr<Speculator> make_auto_speculator(std::vector<std::unique_ptr<Drafter>> free,
-                                                 std::unique_ptr<Drafter> pass, const PassCosts& costs, int width = 1);
+                                                 std::unique_ptr<Drafter> pass, std::shared_ptr<Learned> shared,
+                                                 int width = 1);
 
 }  // namespace s3d

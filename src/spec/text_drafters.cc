@@ -1,6 +1,7 @@
 #include "spec/text_drafters.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <vector>
 
@@ -119,52 +120,85 @@ class SuffixAutomaton {
 
 class SuffixDrafter : public Drafter {
  public:
+  explicit SuffixDrafter(std::shared_ptr<const NgramTable> habits) : habits_(std::move(habits)) {}
+
   std::string_view name() const override { return "suffix"; }
   int max_depth() const override { return kDeepest; }
   bool needs_pass() const override { return false; }
-  size_t extra_bytes() const override { return automaton_.bytes() + seen_.capacity() * sizeof(int32_t); }
+  size_t extra_bytes() const override {
+    return automaton_.bytes() + seen_.capacity() * sizeof(int32_t) + (habits_ != nullptr ? habits_->bytes() : 0);
+  }
 
+  // Token by token, each time the likelier of what the text and what the habits say.
   Status draft(const DraftContext& context, const DraftLimits& limits, DraftTree& tree) override {
     tree.clear();
     catch_up(context.tokens);
-    int state = automaton_.repeated_suffix();
-    const int match = automaton_.state(state).length;
-    if (match < kShortest) return Ok();
-    const int most = std::min(limits.nodes, limits.depth);
-    for (int i = 0; i < most; ++i) {
-      // In a text that repeats itself the match runs up to the end, where nothing follows: a shorter one goes on.
-      while (automaton_.state(state).next.empty() && state > 0) state = automaton_.state(state).link;
-      if (automaton_.state(state).length < kShortest) return Ok();
-      const auto [token, next, count] = most_frequent(state);
-      if (count == 0) return Ok();
-      // The end of the text is an occurrence of the first state that nothing follows yet.
-      const int places = std::max(1, automaton_.state(state).count - (i == 0 ? 1 : 0));
-      const float share = std::min(1.0F, static_cast<float>(count) / static_cast<float>(places));
-      // A short match may be chance.
-      const float trust = i == 0 ? static_cast<float>(match) / static_cast<float>(match + 1) : 0.95F;
-      if (share * trust < kLeast) return Ok();
-      tree.push_back({token, i - 1, share * trust});
-      state = next;
+    Match match = {automaton_.repeated_suffix(), 0};
+    match.length = automaton_.state(match.state).length;
+    int32_t before = context.tokens.size() > 1 ? context.tokens[context.tokens.size() - 2] : -1;
+    int32_t last = context.tokens.back();
+    for (int i = 0; i < std::min(limits.nodes, limits.depth); ++i) {
+      Guess best = from_text(match);
+      if (habits_ != nullptr) {
+        const NgramTable::Guess habit = habits_->after(before, last);
+        if (habit.chance > best.chance) best = {habit.token, habit.chance};
+      }
+      if (best.chance < kLeast) return Ok();
+      tree.push_back({best.token, i - 1, best.chance});
+      match = follow(match, best.token);
+      before = last;
+      last = best.token;
     }
     return Ok();
   }
 
  private:
-  static constexpr int kShortest = 2;    // shorter matches are right too seldom to pay for a row
-  static constexpr float kLeast = 0.1F;  // probability
+  static constexpr float kLeast = 0.05F;  // of a chance: a row costs at least as much of a pass
 
-  struct Follower {
-    int32_t token;
-    int state;
-    int count;
+  struct Guess {
+    int32_t token = 0;
+    float chance = 0;
   };
-  Follower most_frequent(int state) const {
-    Follower best{0, 0, 0};
-    for (const auto& [token, next] : automaton_.state(state).next) {
+  // The longest suffix of text and draft that occurs in the text; state 0 with length 0 when none does.
+  struct Match {
+    int state, length;
+  };
+
+  // In a text that repeats itself the match runs up to the end, where nothing follows: a shorter one goes on.
+  void shorten(Match& match) const {
+    match.state = automaton_.state(match.state).link;
+    match.length = automaton_.state(match.state).length;
+  }
+
+  Guess from_text(Match match) const {
+    while (match.state > 0 && automaton_.state(match.state).next.empty()) shorten(match);
+    if (match.length == 0) return {};
+    int32_t token = 0;
+    int most = 0, all = 0;
+    for (const auto& [follower, next] : automaton_.state(match.state).next) {
       const int count = automaton_.state(next).count;
-      if (count > best.count) best = {token, next, count};
+      all += count;
+      if (count > most) {
+        most = count;
+        token = follower;
+      }
     }
-    return best;
+    return {token, chance_of(match.length, most, all)};
+  }
+
+  // How often the most frequent follower was right: `most` of the `all` earlier places of a match of that length were
+  // followed by it. Fitted to greedy answers of smollm2-135m and qwen2.5-coder-0.5b (docs/speculation.md).
+  static float chance_of(int length, int most, int all) {
+    const float share = static_cast<float>(most) / static_cast<float>(std::max(1, all));
+    const float doubt = 2.4F / std::pow(static_cast<float>(length), 1.4F);
+    return share * share * static_cast<float>(all) / (static_cast<float>(all) + doubt);
+  }
+
+  Match follow(Match match, int32_t token) const {
+    while (match.state > 0 && !automaton_.state(match.state).next.contains(token)) shorten(match);
+    const auto found = automaton_.state(match.state).next.find(token);
+    if (found == automaton_.state(match.state).next.end()) return {0, 0};
+    return {found->second, match.length + 1};
   }
 
   void catch_up(std::span<const int32_t> tokens) {
@@ -177,6 +211,7 @@ class SuffixDrafter : public Drafter {
     seen_.assign(tokens.begin(), tokens.end());
   }
 
+  std::shared_ptr<const NgramTable> habits_;  // or null
   SuffixAutomaton automaton_;
   std::vector<int32_t> seen_;
 };
@@ -187,8 +222,8 @@ std::unique_ptr<Drafter> make_lookup_drafter() {
   return std::make_unique<LookupDrafter>();
 }
 
-std::unique_ptr<Drafter> make_suffix_drafter() {
-  return std::make_unique<SuffixDrafter>();
+std::unique_ptr<Drafter> make_suffix_drafter(std::shared_ptr<const NgramTable> habits) {
+  return std::make_unique<SuffixDrafter>(std::move(habits));
 }
 
 }  // namespace s3d

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "model/adapter.h"
+
 namespace s3d {
 namespace {
 
@@ -37,7 +41,7 @@ TEST_P(TextDrafters, GoOnAsTheTextDidBefore) {
 TEST_P(TextDrafters, SayNothingWithoutARepetition) {
   EXPECT_TRUE(draft(*drafter_, {1}).empty());
   EXPECT_TRUE(draft(*drafter_, {1, 2, 3, 4}).empty());
-  EXPECT_TRUE(draft(*drafter_, {7, 1, 2, 3, 4, 7}).empty()) << "one token is too short a match";
+  EXPECT_EQ(draft(*drafter_, {7, 1, 2, 3, 4, 7}).empty(), !GetParam()) << "only the suffix drafter takes one token";
 }
 
 TEST_P(TextDrafters, FollowATextThatGrowsOrIsRolledBack) {
@@ -58,8 +62,65 @@ TEST(SuffixDrafter, PrefersWhatFollowedMoreOften) {
   const DraftTree tree = draft(*drafter, {1, 2, 3, 0, 1, 2, 3, 5, 1, 2, 3, 6, 1, 2, 8, 7, 1, 2});
   ASSERT_FALSE(tree.empty());
   EXPECT_EQ(tree.front().token, 3);
-  EXPECT_NEAR(tree.front().probability, 3.0 / 4 * 2 / 3, 1e-6);
+  EXPECT_NEAR(tree.front().probability, 0.75 * 0.75 * 4 / (4 + 2.4 / std::pow(2, 1.4)), 1e-6);
   EXPECT_GT(drafter->extra_bytes(), 0U);
+}
+
+TEST(SuffixDrafter, LongerMatchesAreTrustedMore) {
+  float before = 0;
+  for (size_t length = 1; length <= 6; ++length) {
+    std::vector<int32_t> text;
+    for (size_t i = 0; i < length; ++i) text.push_back(static_cast<int32_t>(100 + i));
+    std::vector<int32_t> tokens = text;
+    tokens.push_back(5);
+    tokens.insert(tokens.end(), text.begin(), text.end());
+    const DraftTree tree = draft(*make_suffix_drafter(), tokens, {.nodes = 1, .depth = 1});
+    ASSERT_EQ(tree.size(), 1U);
+    EXPECT_EQ(tree[0].token, 5);
+    EXPECT_GT(tree[0].probability, before);
+    before = tree[0].probability;
+  }
+}
+
+// What the model often says: 8 after 7 (any before), 9 after 6 7.
+std::shared_ptr<const NgramTable> habits() {
+  return std::make_shared<NgramTable>(
+      Ngrams{.before = {-1, 6, -1}, .last = {7, 7, 8}, .next = {8, 9, 4}, .chance = {0.4F, 0.8F, 0.2F}});
+}
+
+TEST(SuffixDrafter, HabitsSpeakWhereTheTextHasNothingBetter) {
+  const auto drafter = make_suffix_drafter(habits());
+  EXPECT_EQ(tokens_of(draft(*drafter, {1, 2, 7})), (std::vector<int32_t>{8, 4}));
+  EXPECT_EQ(tokens_of(draft(*drafter, {1, 6, 7})), (std::vector<int32_t>{9}));
+  // "1 2 7" was followed by 3: a match of three tokens is likelier than the habit.
+  EXPECT_EQ(draft(*drafter, {1, 2, 7, 3, 5, 1, 2, 7}).front().token, 3);
+  EXPECT_GE(drafter->extra_bytes(), habits()->bytes());
+}
+
+TEST(SuffixDrafter, ADraftGoesBackIntoTheTextAfterAHabit) {
+  // After the habit 7 -> 8, "8 1 2" of the text follows.
+  EXPECT_EQ(tokens_of(draft(*make_suffix_drafter(habits()), {8, 1, 2, 3, 5, 7}, {.nodes = 3, .depth = 3})),
+            (std::vector<int32_t>{8, 1, 2}));
+}
+
+TEST(NgramTable, FindsEveryEntryAndNothingElse) {
+  Ngrams ngrams;
+  for (int i = 0; i < 5000; ++i) {
+    ngrams.before.push_back(i % 3 == 0 ? -1 : i * 7 % 1000);
+    ngrams.last.push_back(i);
+    ngrams.next.push_back(150000 - i);
+    ngrams.chance.push_back(0.5F);
+  }
+  const NgramTable table(ngrams);
+  for (size_t i = 0; i < ngrams.size(); ++i) {
+    const NgramTable::Guess guess = table.after(ngrams.before[i], ngrams.last[i]);
+    EXPECT_EQ(guess.token, ngrams.next[i]);
+    EXPECT_NEAR(guess.chance, 0.5, 1.0 / 255);
+    EXPECT_EQ(table.after(1001, ngrams.last[i]).chance > 0, ngrams.before[i] == -1);
+  }
+  EXPECT_EQ(table.after(-1, 6000).chance, 0);
+  EXPECT_EQ(NgramTable(Ngrams{}).after(1, 2).chance, 0);
+  EXPECT_LE(table.bytes(), 5000U * 8 * 2);
 }
 
 TEST(SuffixDrafter, LongRepetitiveTextsStayFast) {
