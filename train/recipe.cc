@@ -54,6 +54,7 @@ Recipe joint_recipe() {
   recipe.adapter.lora_rank = 0;  // the layers themselves are trained
   recipe.groups = 2;
   recipe.per_group = 32;
+  recipe.loss.sample_rows = false;  // rows are cheap beside the full pass, and fewer of them would mean more passes
   recipe.joint = JointOptions{};
   return recipe;
 }
