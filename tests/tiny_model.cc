@@ -35,7 +35,10 @@ class Builder {
  private:
   bool family(std::string_view name) const { return options_.family == name; }
   int feed_forward() const { return family("gemma3") ? 256 : 512; }
-  int layers() const { return family("gemma3") ? 7 : 2; }
+  int layers() const {
+    if (options_.layers > 0) return options_.layers;
+    return family("gemma3") ? 7 : 2;
+  }
 
   void key(std::string_view name, int value) {
     file_.key_u32(fmt::format("{}.{}", options_.family, name), static_cast<uint32_t>(value));
@@ -134,8 +137,8 @@ std::string write_tiny_model(const TinyModelOptions& options) {
   const auto* info = testing::UnitTest::GetInstance()->current_test_info();
   std::string test = info == nullptr ? "all" : fmt::format("{}.{}", info->test_suite_name(), info->name());
   for (char& c : test) c = c == '/' ? '_' : c;
-  const std::string path = fmt::format("{}s3d-{}-{}-{}-{}-{}.gguf", testing::TempDir(), test, options.family,
-                                       ggml_type_name(options.type), options.seed, options.context);
+  const std::string path = fmt::format("{}s3d-{}-{}-{}-{}-{}-{}.gguf", testing::TempDir(), test, options.family,
+                                       ggml_type_name(options.type), options.seed, options.context, options.layers);
   const std::string image = tiny_model_image(options);
   std::ofstream out(path, std::ios::binary);
   out.write(image.data(), static_cast<std::streamsize>(image.size()));

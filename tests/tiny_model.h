@@ -16,6 +16,7 @@ struct TinyModelOptions {
   ggml_type type = GGML_TYPE_F32;  // of all matrices; vectors are F32
   uint64_t seed = 1;
   int context = 512;
+  int layers = 0;  // 0: the number above
 };
 
 // The bytes of the file; the same for the same options on every machine (but for rounding in the quantizers). It has no

@@ -8,11 +8,13 @@ namespace s3d::train {
 
 using torch::Tensor;
 
-Adam::Adam(std::vector<Tensor> params, AdamOptions options) : params_(std::move(params)), options_(options) {
-  for (Tensor& param : params_) {
-    m_.push_back(torch::zeros_like(param));
-    v_.push_back(torch::zeros_like(param));
-    param.mutable_grad() = torch::zeros_like(param);
+Adam::Adam(const std::vector<Trained>& params, AdamOptions options) : options_(options) {
+  for (const Trained& trained : params) {
+    params_.push_back(trained.value);
+    rates_.push_back(trained.rate);
+    m_.push_back(torch::zeros_like(trained.value));
+    v_.push_back(torch::zeros_like(trained.value));
+    params_.back().mutable_grad() = torch::zeros_like(trained.value);
   }
 }
 
@@ -30,12 +32,13 @@ double Adam::step(int64_t step, double learning_rate, double scale) {
   const double correct1 = 1 - std::pow(options_.beta1, t), correct2 = 1 - std::pow(options_.beta2, t);
   for (size_t i = 0; i < params_.size(); ++i) {
     Tensor& param = params_[i];
+    const double rate = learning_rate * rates_[i];
     const Tensor gradient = param.grad().mul_(factor);
     m_[i].mul_(options_.beta1).add_(gradient, 1 - options_.beta1);
     v_[i].mul_(options_.beta2).addcmul_(gradient, gradient, 1 - options_.beta2);
-    if (options_.weight_decay > 0) param.mul_(1 - learning_rate * options_.weight_decay);
+    if (options_.weight_decay > 0) param.mul_(1 - rate * options_.weight_decay);
     const Tensor divisor = (v_[i] / correct2).sqrt_().add_(options_.epsilon);
-    param.addcdiv_(m_[i], divisor, -learning_rate / correct1);
+    param.addcdiv_(m_[i], divisor, -rate / correct1);
     param.grad().zero_();
   }
   return norm;

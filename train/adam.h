@@ -8,6 +8,12 @@
 
 namespace s3d::train {
 
+// A tensor that is trained, with its own share of the learning rate.
+struct Trained {
+  torch::Tensor value;
+  double rate = 1;
+};
+
 struct AdamOptions {
   double beta1 = 0.9;
   double beta2 = 0.98;
@@ -18,8 +24,8 @@ struct AdamOptions {
 
 class Adam {
  public:
-  // `params` are changed in place by step(); their gradients are read and then set to zero.
-  Adam(std::vector<torch::Tensor> params, AdamOptions options);
+  // Tensors are changed in place by step(); their gradients are read and then set to zero.
+  Adam(const std::vector<Trained>& params, AdamOptions options);
 
   // One update, with gradients times `scale`. `step` counts from 0. Returns the norm of the scaled gradient before
   // clipping; if that is not finite, nothing is changed.
@@ -31,6 +37,7 @@ class Adam {
 
  private:
   std::vector<torch::Tensor> params_, m_, v_;
+  std::vector<double> rates_;
   AdamOptions options_;
 };
 

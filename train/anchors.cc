@@ -102,8 +102,8 @@ std::vector<AnchorGroup> AnchorPlan::step(int64_t step) {
   return out;
 }
 
-TrainingBatch make_batch(const Dataset& data, const ContextStore& store, const AdapterConfig& config,
-                         const std::vector<AnchorGroup>& groups, int per_group, torch::Device device, int rows) {
+TrainingBatch make_rows(const Dataset& data, const AdapterConfig& config, const std::vector<AnchorGroup>& groups,
+                        int per_group, torch::Device device, int rows) {
   const auto s = static_cast<int64_t>(groups.size());
   if (rows == 0) rows = config.masks + 1;
   std::vector<int64_t> positions, tokens, targets, previous;
@@ -136,10 +136,16 @@ TrainingBatch make_batch(const Dataset& data, const ContextStore& store, const A
   batch.draft.tokens = longs(tokens, {s, per_group});
   batch.targets = longs(targets, {s * per_group, rows});
   batch.previous = longs(previous, {s * per_group, rows});
-  if (config.state_rank > 0) batch.draft.state = store.state(batch.sequences, batch.draft.positions);
   batch.draft.context_length = context;
-  batch.draft.context = [&store, sequences = batch.sequences, context](int kept_layer) {
-    return store.context(kept_layer, sequences, context);
+  return batch;
+}
+
+TrainingBatch make_batch(const Dataset& data, const ContextStore& store, const AdapterConfig& config,
+                         const std::vector<AnchorGroup>& groups, int per_group, torch::Device device, int rows) {
+  TrainingBatch batch = make_rows(data, config, groups, per_group, device, rows);
+  if (config.state_rank > 0) batch.draft.state = store.state(batch.sequences, batch.draft.positions);
+  batch.draft.context = [&store, sequences = batch.sequences, length = batch.draft.context_length](int kept_layer) {
+    return store.context(kept_layer, sequences, length);
   };
   return batch;
 }

@@ -62,7 +62,7 @@ Result<BaseLayer> load_layer(const Loader& loader, const ModelConfig& config, in
     const auto target = static_cast<LoraTarget>(t);
     const MatrixShape shape = lora_target_shape(config, target);
     S3D_ASSIGN(layer.matrices[static_cast<size_t>(t)],
-               loader.matrix(fmt::format("{}{}.weight", blk, lora_target_name(target)), shape.rows, shape.cols));
+               loader.matrix(matrix_name(index, target), shape.rows, shape.cols));
   }
   S3D_ASSIGN(layer.bq, loader.optional_vector(blk + "attn_q.bias", config.q_dim()));
   S3D_ASSIGN(layer.bk, loader.optional_vector(blk + "attn_k.bias", config.kv_dim()));
@@ -150,6 +150,10 @@ size_t BaseModel::bytes() const {
   return total;
 }
 
+std::string matrix_name(int layer, LoraTarget target) {
+  return fmt::format("blk.{}.{}.weight", layer, lora_target_name(target));
+}
+
 Result<BaseModel> load_base(const std::string& path, torch::ScalarType dtype, torch::Device device, int context) {
   S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
   BaseModel base;
@@ -222,6 +226,10 @@ Tensor base_forward(const BaseModel& base, const Tensor& tokens,
     x = x + project(gated * project(f, matrix(layer, LoraTarget::kUp)), matrix(layer, LoraTarget::kDown));
   }
   return x;
+}
+
+Tensor token_tensor(const BaseModel& base, const std::vector<int32_t>& tokens) {
+  return torch::tensor(std::vector<int64_t>(tokens.begin(), tokens.end())).to(base.device);
 }
 
 Tensor base_logits(const BaseModel& base, const Tensor& hidden) {

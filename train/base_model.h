@@ -38,6 +38,9 @@ struct BaseModel {
   size_t bytes() const;
 };
 
+// Name of a layer's matrix in the file: "blk.LAYER.attn_q.weight".
+std::string matrix_name(int layer, LoraTarget target);
+
 // Loads all layers. `dtype` is the type of matrices in memory and in matrix products: kFloat32, or kBFloat16 where the
 // machine multiplies it fast; vectors and all else are float. `context`: positions that may occur. Errors: what
 // GgufFile and read_model_config refuse; a family other than llama and qwen2; a tensor of the wrong shape.
@@ -64,6 +67,9 @@ struct LayerKv {
 // `on_kv`, if given, gets the keys and values of each layer.
 Tensor base_forward(const BaseModel& base, const Tensor& tokens,
                     const std::function<void(int layer, const LayerKv& kv)>& on_kv = {});
+
+// The same sequence as forward passes take it.
+Tensor token_tensor(const BaseModel& base, const std::vector<int32_t>& tokens);
 
 // Logits of hidden states [n, d_model]: [n, vocab].
 Tensor base_logits(const BaseModel& base, const Tensor& hidden);

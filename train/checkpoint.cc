@@ -2,9 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <fstream>
-#include <iterator>
 
 #include "base/atomic_file.h"
 
@@ -30,10 +28,10 @@ Status read_list(torch::serialize::InputArchive& archive, const char* name, cons
   return Ok();
 }
 
-Status read_archive(const std::string& bytes, const std::string& settings, const std::vector<Tensor>& like,
+Status read_archive(const std::string& path, const std::string& settings, const std::vector<Tensor>& like,
                     Checkpoint& out) {
   torch::serialize::InputArchive archive;
-  archive.load_from(bytes.data(), bytes.size());
+  archive.load_from(path);
   c10::IValue value;
   archive.read("settings", value);
   out.settings = value.toStringRef();
@@ -55,7 +53,8 @@ Status read_archive(const std::string& bytes, const std::string& settings, const
 }  // namespace
 
 Status write_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
-  std::vector<std::byte> bytes;
+  S3D_ASSIGN(AtomicFile file, AtomicFile::create(path));
+  Status written = Ok();
   try {
     torch::serialize::OutputArchive archive;
     archive.write("settings", c10::IValue(checkpoint.settings));
@@ -64,25 +63,24 @@ Status write_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
     write_list(archive, "param", checkpoint.params);
     write_list(archive, "first", checkpoint.first_moments);
     write_list(archive, "second", checkpoint.second_moments);
+    // After an error the rest goes nowhere: libtorch's writer would end the program over a short write.
     archive.save_to([&](const void* data, size_t size) {
-      const auto* begin = static_cast<const std::byte*>(data);
-      bytes.insert(bytes.end(), begin, begin + size);
+      if (written.ok()) written = file.write({static_cast<const std::byte*>(data), size});
       return size;
     });
   } catch (const std::exception& problem) {
     return Error{fmt::format("{}: cannot make the checkpoint: {}", path, problem.what())};
   }
-  return write_file_atomically(path, bytes);
+  S3D_TRY(written);
+  return file.commit();
 }
 
 Result<Checkpoint> read_checkpoint(const std::string& path, const std::string& settings,
                                    const std::vector<Tensor>& like) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return Error{fmt::format("cannot read the checkpoint {}", path)};
-  const std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  if (!std::ifstream(path)) return Error{fmt::format("cannot read the checkpoint {}", path)};
   Checkpoint out;
   try {
-    const Status status = read_archive(bytes, settings, like, out);
+    const Status status = read_archive(path, settings, like, out);
     if (!status.ok()) return status.error().within("checkpoint " + path);
   } catch (const std::exception&) {
     return Error{fmt::format("checkpoint {}: not a checkpoint, or damaged; remove it or add --restart", path)};

@@ -182,15 +182,14 @@ void ContextStore::take(const KeptRecord& record, int index) {
 void ContextStore::compute(const BaseModel& base, const Sequence& sequence, int index, const ContextOptions& options) {
   const int skipped_end = base.config.n_layers - options.tail;
   const auto s = static_cast<size_t>(index);
-  const std::vector<int32_t>& ids = sequence.tokens;
-  const Tensor tokens = torch::tensor(std::vector<int64_t>(ids.begin(), ids.end())).to(base.device);
   const Tensor kept = kv_of(index);
-  const Tensor hidden = base_forward(base, tokens, [&](int layer, const LayerKv& kv) {
+  const Tensor hidden = base_forward(base, token_tensor(base, sequence.tokens), [&](int layer, const LayerKv& kv) {
     if (layer >= options.head && layer < skipped_end) return;
     const int at = layer < options.head ? layer : options.head + layer - skipped_end;
     kept.select(0, at).select(0, 0).copy_(kv.keys);
     kept.select(0, at).select(0, 1).copy_(kv.values);
   });
+  if (options.on_hidden) options.on_hidden(sequence, hidden);
   if (state_.defined()) state_.slice(0, first_[s], first_[s + 1]).copy_(rms_norm(hidden, {}, base.config.norm_eps));
   if (soft_tokens_.defined()) {
     const auto [probabilities, ids_of] = base_logits(base, hidden).softmax(-1).topk(options.soft_targets, -1);

@@ -24,6 +24,8 @@ struct ContextOptions {
   int kept_soft = 16;      // how many of them a file of kept context holds (kept_context.h); at least soft_targets
   std::string folder;      // where the file lies; empty: in memory
   std::function<void(int64_t done, int64_t total)> progress;  // tokens
+  // Gets the hidden states before the output norm [n, d_model] of every sequence that the base is run over.
+  std::function<void(const Sequence& sequence, const Tensor& hidden)> on_hidden;
 };
 
 // Stored as half floats, like the engine's default cache. Thread rule: const after build().

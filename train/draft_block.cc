@@ -90,10 +90,7 @@ Tensor DraftBlock::inputs(const DraftParams& params, const DraftBatch& batch) co
 Tensor DraftBlock::layer(const DraftParams& params, const DraftBatch& batch, int kept_layer, const Tensor& x,
                          const Tensor& positions, const Tensor& hidden_keys) const {
   const ModelConfig& config = base_.config;
-  const int index = kept_layer < params.config.head
-                        ? kept_layer
-                        : config.n_layers - params.config.head - params.config.tail + kept_layer;
-  const BaseLayer& base = base_.layers[static_cast<size_t>(index)];
+  const BaseLayer& base = base_.layers[static_cast<size_t>(params.config.base_layer(kept_layer, config.n_layers))];
   const auto& lora = params.lora[static_cast<size_t>(kept_layer)];
   const auto apply = [&](LoraTarget target, const Tensor& input, const Tensor& bias = {}) {
     const auto t = static_cast<size_t>(target);

@@ -45,7 +45,7 @@ void bind(DraftParams& params, int n_layers) {
   params.confidence_b = get(names::kConfidenceB);
   params.lora.assign(static_cast<size_t>(config.head + config.tail), {});
   for (int i = 0; i < config.head + config.tail; ++i) {
-    const int layer = i < config.head ? i : n_layers - config.head - config.tail + i;
+    const int layer = config.base_layer(i, n_layers);
     for (int t = 0; t < kLoraTargets; ++t) {
       const auto target = static_cast<LoraTarget>(t);
       params.lora[static_cast<size_t>(i)][static_cast<size_t>(t)] = {get(names::lora(layer, target, 'a')),
@@ -114,7 +114,7 @@ DraftParams new_params(const BaseModel& base, AdapterConfig config, std::vector<
     maker.add(names::kMasks, average.repeat({config.masks, 1}));
   }
   for (int i = 0; i < config.head + config.tail; ++i) {
-    const int layer = i < config.head ? i : model.n_layers - config.head - config.tail + i;
+    const int layer = config.base_layer(i, model.n_layers);
     for (int t = 0; t < kLoraTargets; ++t) {
       const auto target = static_cast<LoraTarget>(t);
       const MatrixShape shape = lora_target_shape(model, target);
@@ -141,7 +141,8 @@ Result<DraftParams> read_params(const BaseModel& base, const std::string& path) 
   params.config = adapter.config;
   params.draft_ids = adapter.draft_ids;
   for (const s3d::Tensor& stored : file->tensors()) {
-    if (stored.name == names::kDraftIds) continue;
+    // Not trained: token ids, and the n-gram table.
+    if (stored.name == names::kDraftIds || stored.name.starts_with("ngram.")) continue;
     params.tensors.push_back({stored.name, to_tensor(stored).to(base.device).set_requires_grad(true)});
   }
   bind(params, base.config.n_layers);

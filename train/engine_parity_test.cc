@@ -9,8 +9,12 @@
 #include "model/weights.h"
 #include "pass/cpu_backend.h"
 #include "pass/packed_adapter.h"
+#include "spec/drafters.h"
+#include "spec/generate.h"
+#include "spec/speculator.h"
 #include "train/anchors.h"
 #include "train/test_models.h"
+#include "train/trainer.h"
 
 namespace s3d::train {
 namespace {
@@ -29,6 +33,18 @@ class Engine {
         packed_(PackedAdapter::create(adapter_, *model_, nullptr).value()),
         backend_(std::move(CpuBackend::create(model_, 1, choose_kernels().value()).value())),
         kv_(KvCache::create(base.config, KvType::kF16, 4096).value()) {}
+
+  // Greedy tokens after `prompt`, with drafts of the adapter or without.
+  Generation generate(const std::vector<int32_t>& prompt, int count, bool with_drafts) {
+    const auto speculator =
+        make_fixed_speculator(make_s3d_drafter(*backend_, kv_, packed_), packed_->config().masks + 1);
+    const SeqId seq = kv_.add_sequence();
+    Generation out = s3d::generate(*backend_, kv_, seq, prompt,
+                                   {.max_tokens = count, .speculator = with_drafts ? speculator.get() : nullptr})
+                         .value();
+    kv_.remove_sequence(seq);
+    return out;
+  }
 
   Tensor draft(const std::vector<int32_t>& tokens, int t) {
     const SeqId seq = kv_.add_sequence();
@@ -135,6 +151,47 @@ TEST_P(EngineParity, DraftLogitsOfATinyModel) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, EngineParity, testing::Values("llama", "qwen2"));
+
+// What joint training leaves: the engine opens the pair, drafts as the trainer does, and drafts change no token.
+TEST(EngineParity, JointPairIsLossless) {
+  at::set_num_threads(1);
+  const std::string folder = testing::TempDir() + "s3d-joint-pair";
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  Recipe recipe = joint_recipe();
+  recipe.model = write_tiny_model({.family = "llama", .layers = 3});
+  const Dataset data = random_dataset(8, 4, 20, 64);
+  write_dataset(folder + "/text.jsonl", data);
+  recipe.data = recipe.held_out_data = {folder + "/text.jsonl"};  // it may learn it by heart
+  recipe.out = folder;
+  recipe.adapter = {.head = 1, .tail = 1, .masks = 2, .markov_rank = 32};
+  recipe.draft_vocab = 64;
+  recipe.max_length = 64;
+  recipe.steps = 60;
+  recipe.learning_rate = 1e-2;
+  recipe.joint->layer_rate = 1e-3;
+  recipe.type = GGML_TYPE_F32;  // nothing but half floats between trainer and engine
+  const auto result = train_joint(recipe, **join_group(0, 1, "", 0));
+  ASSERT_TRUE(result.ok()) << result.error().message;
+
+  const std::string model = folder + "/base.gguf", adapter = folder + "/base.adapter.gguf";
+  const auto base = load_base(model, torch::kFloat32, torch::kCPU, 64);
+  ASSERT_TRUE(base.ok()) << base.error().message;
+  EXPECT_LT(parity(model, *base, adapter, data, {{0, {6, 9}}, {1, {7, 13}}}), 2e-3);
+  Engine engine(model, *base, adapter);
+  int64_t accepted = 0;
+  for (const Sequence& sequence : data.sequences) {
+    const std::vector<int32_t> prompt(sequence.tokens.begin(), sequence.tokens.begin() + sequence.prompt_length);
+    const Generation drafted = engine.generate(prompt, 24, true);
+    EXPECT_EQ(drafted.tokens, engine.generate(prompt, 24, false).tokens);
+    accepted += drafted.spec.num_accepted_tokens;
+  }
+  EXPECT_GT(accepted, 0);
+  // The old base does not take the new adapter.
+  const auto old_base = load_base(recipe.model, torch::kFloat32, torch::kCPU, 64);
+  EXPECT_FALSE(read_params(*old_base, adapter).ok());
+  std::filesystem::remove_all(folder);
+}
 
 // The shipped adapter on its real base, where the base is in the cache (S3D_MODELS or ~/.cache/s3d/models).
 TEST(EngineParity, DraftLogitsOfTheShippedAdapter) {

@@ -77,4 +77,17 @@ Acceptance evaluate(const DraftBlock& block, const DraftParams& params, const Da
   return total;
 }
 
+Result<HeldOut> evaluate_pair(const BaseModel& base, const DraftBlock& block, const DraftParams& params,
+                              const Dataset& data) {
+  HeldOut out;
+  const AdapterConfig& plan = params.config;
+  ContextOptions options = {.head = plan.head, .tail = plan.tail, .state = plan.state_rank > 0};
+  options.on_hidden = [&](const Sequence& sequence, const Tensor& hidden) {
+    out.base.add(score_answer(base, sequence, hidden));
+  };
+  S3D_ASSIGN(const ContextStore context, ContextStore::build(base, data, options));
+  out.acceptance = evaluate(block, params, data, context, base.device);
+  return out;
+}
+
 }  // namespace s3d::train

@@ -1,9 +1,10 @@
-// How many tokens a round an adapter gains on text that it was not trained on.
+// How well an adapter, and a base that was trained with it, do on text that they were not trained on.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "train/base_score.h"
 #include "train/context_store.h"
 #include "train/dataset.h"
 #include "train/draft_block.h"
@@ -29,5 +30,15 @@ Acceptance walk(const Sequence& sequence, const std::vector<std::vector<int32_t>
 // Drafts at every anchor of the sequences first, first + stride, … and walks through their answers.
 Acceptance evaluate(const DraftBlock& block, const DraftParams& params, const Dataset& data, const ContextStore& store,
                     torch::Device device, int first = 0, int stride = 1);
+
+struct HeldOut {
+  Acceptance acceptance;
+  BaseScore base;  // empty where the base stays as it is
+};
+
+// Both, of a base that is not the one that made the text: it is run over all of it first. The rounds are still those of
+// the text: a draft counts as right when it is the text's token.
+Result<HeldOut> evaluate_pair(const BaseModel& base, const DraftBlock& block, const DraftParams& params,
+                              const Dataset& data);
 
 }  // namespace s3d::train

@@ -56,15 +56,6 @@ void keep_freed_memory() {
   mallopt(M_TRIM_THRESHOLD, 32 << 20);
 }
 
-nlohmann::json to_json(const Acceptance& acceptance) {
-  nlohmann::json out = {{"mean_acceptance_length", acceptance.mean()},
-                        {"rounds", acceptance.rounds},
-                        {"tokens", acceptance.tokens},
-                        {"acceptance_by_depth", nlohmann::json::array()}};
-  for (size_t j = 0; j < acceptance.reached.size(); ++j) out["acceptance_by_depth"].push_back(acceptance.rate(j));
-  return out;
-}
-
 const std::map<std::string, torch::ScalarType> kDtypes = {{"fp32", torch::kFloat32}, {"bf16", torch::kBFloat16}};
 const std::map<std::string, ggml_type> kTypes = {
     {"f32", GGML_TYPE_F32}, {"f16", GGML_TYPE_F16}, {"q8_0", GGML_TYPE_Q8_0}};
@@ -83,14 +74,13 @@ Status set_device(const Shared& shared, Recipe& recipe) {
   return Ok();
 }
 
+// What all forms of training and measuring read.
 void add_file_options(CLI::App& command, Recipe& recipe, Shared& shared) {
   command.add_option("-m,--model", recipe.model, "the base: a GGUF file, or the name of a model in the cache")
       ->required();
   command.add_option("--data", recipe.data, "text to train on: JSONL with prompt_tokens and answer_tokens")->required();
   command.add_option("--held-out-data", recipe.held_out_data,
                      "text to measure acceptance on (default: a part of --data)");
-  command.add_option("--context-folder", recipe.context_folder,
-                     "keep the base's keys and values in files there, not in memory");
   command.add_option("--max-length", recipe.max_length, "longer sequences are cut")->capture_default_str();
   command
       .add_option("--base-dtype", recipe.base_dtype,
@@ -103,6 +93,20 @@ void add_file_options(CLI::App& command, Recipe& recipe, Shared& shared) {
   command.add_option("--threads", shared.threads, "threads of matrix products (default: all cores)");
 }
 
+// The base stays as it is: what it knows of the text can be kept.
+void add_frozen_options(CLI::App& command, Recipe& recipe) {
+  command.add_option("--context-folder", recipe.context_folder,
+                     "keep the base's keys and values in files there, not in memory");
+}
+
+void add_joint_options(CLI::App& command, Recipe& recipe) {
+  const auto add = [&](const char* name, auto& value, const char* help) {
+    command.add_option(name, value, help)->capture_default_str()->group("Recipe");
+  };
+  add("--ar-weight", recipe.joint->ar_weight, "weight of the autoregressive loss beside the draft's, which has 1");
+  add("--layer-rate", recipe.joint->layer_rate, "peak of the layers' learning rate");
+}
+
 void add_part_options(CLI::App& command, Recipe& recipe) {
   AdapterConfig& a = recipe.adapter;
   const auto add = [&](const char* name, auto& value, const char* help) {
@@ -111,7 +115,7 @@ void add_part_options(CLI::App& command, Recipe& recipe) {
   command.add_option("--head", a.head, "layers kept at the start (default: a tenth)")->group("Plan and parts");
   command.add_option("--tail", a.tail, "layers kept at the end (default: three tenths)")->group("Plan and parts");
   add("--masks", a.masks, "mask tokens: a draft pass proposes one token more");
-  add("--lora-rank", a.lora_rank, "rank of LoRA on the kept layers; 0: none");
+  if (!recipe.joint) add("--lora-rank", a.lora_rank, "rank of LoRA on the kept layers; 0: none");
   add("--markov-rank", a.markov_rank, "rank of the Markov head; 0: none");
   add("--state-rank", a.state_rank, "rank of the state injection; 0: none");
   command.add_flag("--state-first-row", a.state_on_first_row, "inject the state into the last token's row too")
@@ -156,33 +160,37 @@ void add_run_options(CLI::App& command, Recipe& recipe) {
     command.add_option(name, value, help)->capture_default_str()->group("Run");
   };
   command.add_option("-o,--out", recipe.out, "folder of the results")->required();
-  add("--report-every", recipe.report_every, "steps between measurements of acceptance");
+  add("--report-every", recipe.report_every, "steps between measurements on held-out text");
   add("--checkpoint-every", recipe.checkpoint_every, "steps between checkpoints");
   add("--patience", recipe.patience, "measurements without a better one until the run ends early; 0: never");
   add("--max-minutes", recipe.max_minutes, "stop with a checkpoint after that time; the same call goes on; 0: never");
   command.add_flag("--restart", recipe.restart, "do not go on from the checkpoint in --out")->group("Run");
 }
 
-int run_adapter(Recipe& recipe, const Shared& shared) {
+// One object at the end, by rank 0.
+std::string report_of(const Recipe& recipe, const TrainingResult& result) {
+  if (recipe.joint) return joint_report(recipe, result);
+  const nlohmann::json report = {{"adapter", recipe.out + "/adapter.gguf"},
+                                 {"steps", result.run.steps},
+                                 {"best", result.run.best},
+                                 {"stored", to_json(result.stored.acceptance)}};
+  return report.dump(2) + "\n";
+}
+
+int run_training(Recipe& recipe, const Shared& shared) {
   const Status device = set_device(shared, recipe);
   if (!device.ok()) return fail(device.error());
   auto group = join_group();
   if (!group.ok()) return fail(group.error());
   recipe.stop = &stop_asked;
   if ((*group)->rank() == 0) recipe.log = log_line;
-  const auto result = train_adapter(recipe, **group);
+  const auto result = recipe.joint ? train_joint(recipe, **group) : train_adapter(recipe, **group);
   if (!result.ok()) return fail(result.error());
-  if (!result->finished) {
-    log_line(fmt::format("stopped after step {}; the same call goes on from there", result->steps));
+  if (!result->run.finished) {
+    log_line(fmt::format("stopped after step {}; the same call goes on from there", result->run.steps));
     return kExitInterrupted;
   }
-  if ((*group)->rank() == 0) {
-    const nlohmann::json report = {{"adapter", recipe.out + "/adapter.gguf"},
-                                   {"steps", result->steps},
-                                   {"best", result->best},
-                                   {"stored", to_json(result->stored)}};
-    fmt::print("{}\n", report.dump(2));
-  }
+  if ((*group)->rank() == 0) fmt::print("{}", report_of(recipe, *result));
   return kExitOk;
 }
 
@@ -314,6 +322,18 @@ void add_ngram_options(CLI::App& command, NgramRun& run) {
       ->check(CLI::Range(1, 1 << 24));
 }
 
+void add_training_options(CLI::App& command, Recipe& recipe, Shared& shared) {
+  add_file_options(command, recipe, shared);
+  add_part_options(command, recipe);
+  add_recipe_options(command, recipe);
+  if (recipe.joint) {
+    add_joint_options(command, recipe);
+  } else {
+    add_frozen_options(command, recipe);
+  }
+  add_run_options(command, recipe);
+}
+
 // The path of a model given by name.
 int with_model(std::string& model, const std::function<int()>& run) {
   const auto path = find_model(model);
@@ -323,10 +343,13 @@ int with_model(std::string& model, const std::function<int()>& run) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("Trains draft adapters for s3d. Text: `s3d-train data`; training: `s3d-train adapter`.", "s3d-train");
+  CLI::App app(
+      "Trains draft adapters for s3d. Text: `s3d-train data`; training: `s3d-train adapter`, or `s3d-train joint`,\n"
+      "which changes the base too.",
+      "s3d-train");
   app.require_subcommand(1);
   app.set_config("--config", "", "options from a TOML file");
-  Recipe recipe;
+  Recipe recipe, joint = joint_recipe();
   Shared shared;
   DataOptions data;
   std::string adapter;
@@ -340,12 +363,14 @@ int run(int argc, char** argv) {
   CLI::App* ngram_command = app.add_subcommand("ngrams", "add what the target often says to an adapter");
   add_ngram_options(*ngram_command, ngrams);
   CLI::App* adapter_command = app.add_subcommand("adapter", "train an adapter; the base stays as it is");
-  add_file_options(*adapter_command, recipe, shared);
-  add_part_options(*adapter_command, recipe);
-  add_recipe_options(*adapter_command, recipe);
-  add_run_options(*adapter_command, recipe);
+  add_training_options(*adapter_command, recipe, shared);
+  CLI::App* joint_command = app.add_subcommand(
+      "joint",
+      "train the kept layers together with an adapter: writes a NEW base, which says other things than the old");
+  add_training_options(*joint_command, joint, shared);
   CLI::App* measure_command = app.add_subcommand("measure", "acceptance of an adapter on a text");
   add_file_options(*measure_command, recipe, shared);
+  add_frozen_options(*measure_command, recipe);
   measure_command->add_option("--adapter", adapter, "the adapter's file")->required()->check(CLI::ExistingFile);
   try {
     app.parse(argc, argv);
@@ -360,7 +385,8 @@ int run(int argc, char** argv) {
   if (measure_command->parsed()) {
     return with_model(recipe.model, [&] { return run_measure(recipe, shared, adapter); });
   }
-  return with_model(recipe.model, [&] { return run_adapter(recipe, shared); });
+  Recipe& chosen = joint_command->parsed() ? joint : recipe;
+  return with_model(chosen.model, [&] { return run_training(chosen, shared); });
 }
 
 }  // namespace

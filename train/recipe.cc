@@ -8,6 +8,7 @@
 
 #include "model/fingerprint.h"
 #include "train/context_store.h"
+#include "train/trained_layers.h"
 
 namespace s3d::train {
 namespace {
@@ -21,7 +22,42 @@ double gigabytes(double bytes) {
   return bytes / 1e9;
 }
 
+// Numbers that autograd keeps for each row and layer: about twelve of model width, six of feed-forward width and the
+// attention weights three times.
+double layer_numbers(const ModelConfig& config, int longest) {
+  return 12.0 * config.d_model + 6.0 * config.d_ff + 3.0 * config.n_heads * longest;
+}
+
+// Of the draft rows of one step, or of `groups` sequences of it. Logits are there four times.
+double draft_bytes(const Recipe& r, const ModelConfig& config, int groups, int longest) {
+  const double rows = static_cast<double>(groups) * r.per_group * (r.adapter.masks + 1);
+  const double drafted = r.draft_vocab > 0 ? r.draft_vocab : config.vocab_size;
+  return 4 * rows * ((r.adapter.head + r.adapter.tail) * layer_numbers(config, longest) + 4 * drafted);
+}
+
+// Joint steps go sequence by sequence: the draft rows of one, and its full pass.
+double step_bytes(const Recipe& r, const ModelConfig& config, int longest) {
+  if (!r.joint) return draft_bytes(r, config, r.groups, longest);
+  return draft_bytes(r, config, 1, longest) +
+         4.0 * longest * (config.n_layers * layer_numbers(config, longest) + 4.0 * config.vocab_size);
+}
+
 }  // namespace
+
+std::string memory_advice(const Recipe& r) {
+  if (r.joint) return "keep fewer layers (--head, --tail), cut sequences (--max-length) or take fewer --anchors";
+  return "keep the context on disk (--context-folder), train on less text, or make steps smaller (--sequences)";
+}
+
+Recipe joint_recipe() {
+  Recipe recipe;
+  recipe.adapter.lora_rank = 0;  // the layers themselves are trained
+  recipe.groups = 2;
+  recipe.per_group = 32;
+  recipe.loss.sample_rows = false;  // rows are cheap beside the full pass, and fewer of them would mean more passes
+  recipe.joint = JointOptions{};
+  return recipe;
+}
 
 void default_plan(int n_layers, AdapterConfig& config) {
   if (config.head + config.tail > 0) return;
@@ -46,20 +82,24 @@ Status check_recipe(const Recipe& r, const ModelConfig& base) {
   S3D_TRY(in_range("--steps", static_cast<double>(r.steps), 0, 1e12));
   S3D_TRY(in_range("--sequences", r.groups, 1, 65536));
   S3D_TRY(in_range("--anchors", r.per_group, 1, 65536));
-  S3D_TRY(in_range("--learning-rate", r.learning_rate, 0, 10));
+  S3D_TRY(in_range("--learning-rate", r.learning_rate, r.joint ? 1e-12 : 0, 10));
   S3D_TRY(in_range("--last-rate", r.last_rate, 0, 1));
   S3D_TRY(in_range("--warmup", static_cast<double>(r.warmup), 0, 1e12));
   S3D_TRY(in_range("--depth-decay", r.loss.depth_decay, 0, 1e6));
   S3D_TRY(in_range("--soft", r.loss.soft_share, 0, 1));
   S3D_TRY(in_range("--soft-tokens", r.soft_tokens, 1, base.vocab_size));
   S3D_TRY(in_range("--weight-decay", r.adam.weight_decay, 0, 10));
+  if (r.joint) {
+    S3D_TRY(in_range("--ar-weight", r.joint->ar_weight, 0, 1e6));
+    S3D_TRY(in_range("--layer-rate", r.joint->layer_rate, 0, 10));
+  }
   S3D_TRY(in_range("--report-every", static_cast<double>(r.report_every), 1, 1e12));
   return in_range("--checkpoint-every", static_cast<double>(r.checkpoint_every), 1, 1e12);
 }
 
 std::string settings_text(const Recipe& r, uint64_t base_fingerprint, uint64_t data_hash) {
   const AdapterConfig& a = r.adapter;
-  return fmt::format(
+  std::string text = fmt::format(
       "base {} {} data {:016x} max-length {} held-out {} plan {}+{} masks {} lora {} markov {} state {}{} bridge {} "
       "confidence {} draft-vocab {} epochs {} steps {} batch {}x{} rate {} last {} warmup {} depth-decay {}{} soft "
       "{}/{} "
@@ -69,6 +109,8 @@ std::string settings_text(const Recipe& r, uint64_t base_fingerprint, uint64_t d
       a.confidence, r.draft_vocab, r.epochs, r.steps, r.groups, r.per_group, r.learning_rate, r.last_rate, r.warmup,
       r.loss.depth_decay, r.loss.sample_rows ? " sampled" : "", r.loss.soft_share, r.soft_tokens, r.adam.beta1,
       r.adam.beta2, r.adam.epsilon, r.adam.weight_decay, r.adam.clip, r.seed, r.init.empty() ? "new" : r.init);
+  if (r.joint) text += fmt::format(" joint ar-weight {} layer-rate {}", r.joint->ar_weight, r.joint->layer_rate);
+  return text;
 }
 
 size_t free_memory() {
@@ -81,7 +123,7 @@ size_t free_memory() {
 }
 
 Status check_memory(const Recipe& r, const GgufFile& base, const ModelConfig& config, int64_t data_tokens,
-                    int longest) {
+                    int64_t held_out_tokens, int longest) {
   double weights = 0;
   for (const s3d::Tensor& tensor : base.tensors()) {
     weights += static_cast<double>(tensor.rows() * tensor.cols()) * (r.base_dtype == torch::kFloat32 ? 4 : 2);
@@ -90,22 +132,22 @@ Status check_memory(const Recipe& r, const GgufFile& base, const ModelConfig& co
   const ContextOptions keep = {.head = a.head,
                                .tail = a.tail,
                                .state = a.state_rank > 0,
-                               .soft_targets = r.loss.soft_share > 0 ? r.soft_tokens : 0};
-  const double context = r.context_folder.empty() ? static_cast<double>(data_tokens) *
-                                                        static_cast<double>(ContextStore::bytes_per_token(config, keep))
-                                                  : 0;
-  // Numbers that autograd keeps for each row: in every kept layer about twelve of model width, six of feed-forward
-  // width and the attention weights three times; and the logits four times.
-  const double rows = static_cast<double>(r.groups) * r.per_group * (a.masks + 1);
-  const double drafted = r.draft_vocab > 0 ? r.draft_vocab : config.vocab_size;
-  const double layer = 12.0 * config.d_model + 6.0 * config.d_ff + 3.0 * config.n_heads * longest;
-  const double step = 4 * rows * ((a.head + a.tail) * layer + 4 * drafted);
-  const double needed = weights + context + step, free = static_cast<double>(free_memory());
+                               .soft_targets = r.loss.soft_share > 0 && !r.joint ? r.soft_tokens : 0};
+  // Joint training keeps no context of the text that it trains on: it changes with every step.
+  const auto kept_tokens = static_cast<double>(held_out_tokens + (r.joint ? 0 : data_tokens));
+  const double context =
+      r.context_folder.empty() ? kept_tokens * static_cast<double>(ContextStore::bytes_per_token(config, keep)) : 0;
+  // A checkpoint that is read has master and moments once more.
+  const double layers =
+      r.joint ? 4.0 * (TrainedLayers::kNumbers + 3) * static_cast<double>(trained_numbers(config, a)) : 0;
+  const double step = step_bytes(r, config, longest);
+  const double needed = weights + layers + context + step, free = static_cast<double>(free_memory());
   if (r.device != torch::kCPU || needed < free) return Ok();
   return Error{fmt::format(
-      "the run needs about {:.1f} GB of memory and {:.1f} GB are free: weights {:.1f}, kept context {:.1f}, one step "
-      "{:.1f}; keep the context on disk (--context-folder), train on less text, or make steps smaller (--sequences)",
-      gigabytes(needed), gigabytes(free), gigabytes(weights), gigabytes(context), gigabytes(step))};
+      "the run needs about {:.1f} GB of memory and {:.1f} GB are free: weights {:.1f}, trained layers {:.1f}, kept "
+      "context {:.1f}, one step {:.1f}; {}",
+      gigabytes(needed), gigabytes(free), gigabytes(weights), gigabytes(layers), gigabytes(context), gigabytes(step),
+      memory_advice(r))};
 }
 
 }  // namespace s3d::train

@@ -1,4 +1,4 @@
-// What a run of `s3d-train adapter` is told.
+// What a run of `s3d-train adapter` or `s3d-train joint` is told.
 #pragma once
 
 #include <torch/torch.h>
@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -14,6 +15,12 @@
 #include "train/loss.h"
 
 namespace s3d::train {
+
+// The joint form: the matrices of the layers that a draft pass keeps are trained too (docs/training.md).
+struct JointOptions {
+  double ar_weight = 1;      // of the autoregressive loss beside the draft's
+  double layer_rate = 1e-4;  // learning rate of the layers, at its peak
+};
 
 struct Recipe {
   // Files.
@@ -42,6 +49,7 @@ struct Recipe {
   LossOptions loss;
   int soft_tokens = 16;  // of the base's distribution at each position, if loss.soft_share > 0
   AdamOptions adam;
+  std::optional<JointOptions> joint;  // absent: the base stays as it is
   uint64_t seed = 1;
   torch::ScalarType base_dtype = torch::kFloat32;
 
@@ -57,6 +65,10 @@ struct Recipe {
   std::function<void(const std::string&)> log;  // one line at a time
 };
 
+// What `s3d-train joint` does unless it is told otherwise. A step has fewer sequences and more anchors of each than
+// that of an adapter, because every sequence of it costs a full pass forwards and backwards.
+Recipe joint_recipe();
+
 // A tenth of the layers at the start and three tenths at the end, at least one each: late layers matter more.
 void default_plan(int n_layers, AdapterConfig& config);
 
@@ -69,7 +81,10 @@ std::string settings_text(const Recipe& recipe, uint64_t base_fingerprint, uint6
 // Estimates what the run will take (weights, kept context, gradients, activations) and compares it with the memory
 // that is free. Error: it does not fit; says what takes how much and what to change.
 Status check_memory(const Recipe& recipe, const GgufFile& base, const ModelConfig& config, int64_t data_tokens,
-                    int longest);
+                    int64_t held_out_tokens, int longest);
+
+// What makes a run of this kind need less.
+std::string memory_advice(const Recipe& recipe);
 
 // Free bytes of this machine's memory, by /proc/meminfo; a very large number where that cannot be read.
 size_t free_memory();

@@ -138,7 +138,9 @@ std::string curve_to_json(const std::vector<CurvePoint>& curve) {
                     {"rate", p.learning_rate},
                     {"loss", p.loss},
                     {"mean", p.mean_accepted},
-                    {"rates", p.rates}});
+                    {"rates", p.rates},
+                    {"perplexity", p.perplexity},
+                    {"agreement", p.agreement}});
   }
   return rows.dump();
 }
@@ -149,7 +151,8 @@ Result<std::vector<CurvePoint>> curve_from_json(const std::string& text) {
   try {
     for (const json& row : rows) {
       curve.push_back({row.at("step"), row.at("anchors"), row.at("seconds"), row.at("rate"), row.at("loss"),
-                       row.at("mean"), row.at("rates").get<std::vector<double>>()});
+                       row.at("mean"), row.at("rates").get<std::vector<double>>(), row.value("perplexity", 0.0),
+                       row.value("agreement", 0.0)});
     }
   } catch (const json::exception& problem) {
     return Error{fmt::format("the learning curve of the checkpoint cannot be read: {}", problem.what())};
@@ -157,16 +160,38 @@ Result<std::vector<CurvePoint>> curve_from_json(const std::string& text) {
   return curve;
 }
 
+std::string held_out_text(const HeldOut& held_out) {
+  const Acceptance& a = held_out.acceptance;
+  std::string out = fmt::format("{:.3f} tokens a round over {} rounds; by depth", a.mean(), a.rounds);
+  for (size_t j = 0; j < a.reached.size(); ++j) out += fmt::format(" {:.3f}", a.rate(j));
+  if (held_out.base.tokens > 0) {
+    out += fmt::format("; the base's perplexity {:.4f}, its greedy choice for {:.1f} % of the tokens",
+                       held_out.base.perplexity(), 100 * held_out.base.agreement());
+  }
+  return out;
+}
+
+json to_json(const Acceptance& acceptance) {
+  json out = {{"mean_acceptance_length", acceptance.mean()},
+              {"rounds", acceptance.rounds},
+              {"tokens", acceptance.tokens},
+              {"acceptance_by_depth", json::array()}};
+  for (size_t j = 0; j < acceptance.reached.size(); ++j) out["acceptance_by_depth"].push_back(acceptance.rate(j));
+  return out;
+}
+
 std::string curve_csv(const std::vector<CurvePoint>& curve) {
   size_t depths = 0;
   for (const CurvePoint& p : curve) depths = std::max(depths, p.rates.size());
+  const bool with_base = !curve.empty() && curve.front().perplexity > 0;
   std::string out = "step,anchors,seconds,learning_rate,loss,mean_acceptance_length";
   for (size_t j = 0; j < depths; ++j) out += fmt::format(",acceptance_{}", j + 1);
-  out += '\n';
+  out += with_base ? ",perplexity,agreement\n" : "\n";
   for (const CurvePoint& p : curve) {
     out += fmt::format("{},{},{:.1f},{:.3e},{:.5f},", p.step, p.anchors, p.seconds, p.learning_rate, p.loss);
     if (p.mean_accepted > 0) out += fmt::format("{:.4f}", p.mean_accepted);
     for (size_t j = 0; j < depths; ++j) out += j < p.rates.size() ? fmt::format(",{:.4f}", p.rates[j]) : ",";
+    if (with_base) out += fmt::format(",{:.4f},{:.4f}", p.perplexity, p.agreement);
     out += '\n';
   }
   return out;

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "train/evaluate.h"
 
 namespace s3d::train {
 
@@ -18,11 +20,18 @@ struct CurvePoint {
   double loss = 0;            // mean since the row before
   double mean_accepted = 0;   // held-out tokens per round, the target's own included; 0: not measured in this row
   std::vector<double> rates;  // [masks + 1] held-out acceptance by depth; empty: not measured
+  double perplexity = 0;      // of the base on held-out answers; 0: it is not trained
+  double agreement = 0;       // share of held-out answer tokens that are the base's greedy choice
 };
 
 // To and from one JSON array, for checkpoints.
 std::string curve_to_json(const std::vector<CurvePoint>& curve);
 Result<std::vector<CurvePoint>> curve_from_json(const std::string& text);
+
+// "2.043 tokens a round over 812 rounds; by depth 0.61 …; perplexity 1.23, …"
+std::string held_out_text(const HeldOut& held_out);
+
+nlohmann::json to_json(const Acceptance& acceptance);
 
 std::string curve_csv(const std::vector<CurvePoint>& curve);
 

@@ -18,6 +18,18 @@ TEST(Report, CsvHasALineForEachMeasurement) {
             "20,960,17.5,1.000e-03,3.50000,1.7500,0.5000,0.5000\n");
 }
 
+TEST(Report, ATrainedBaseHasColumnsOfItsOwn) {
+  std::vector<CurvePoint> curve = two_points();
+  curve[0].perplexity = 1.5;
+  curve[1].perplexity = 1.25;
+  curve[1].agreement = 0.75;
+  EXPECT_THAT(curve_csv(curve), testing::HasSubstr(",acceptance_2,perplexity,agreement\n"));
+  EXPECT_THAT(curve_csv(curve), testing::EndsWith(",0.5000,0.5000,1.2500,0.7500\n"));
+  const auto back = curve_from_json(curve_to_json(curve));
+  ASSERT_TRUE(back.ok()) << back.error().message;
+  EXPECT_EQ(curve_csv(*back), curve_csv(curve));
+}
+
 TEST(Report, CurvesSurviveACheckpoint) {
   const auto back = curve_from_json(curve_to_json(two_points()));
   ASSERT_TRUE(back.ok()) << back.error().message;

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -37,6 +39,17 @@ inline Dataset random_dataset(int sequences, int prompt, int answer, int vocab, 
   }
   data.hash = seed;
   return data;
+}
+
+// As read_dataset reads it.
+inline void write_dataset(const std::string& path, const Dataset& data) {
+  std::ofstream out(path);
+  for (const Sequence& s : data.sequences) {
+    const auto middle = s.tokens.begin() + s.prompt_length;
+    out << nlohmann::json({{"prompt_tokens", std::vector<int>(s.tokens.begin(), middle)},
+                           {"answer_tokens", std::vector<int>(middle, s.tokens.end())}})
+        << "\n";
+  }
 }
 
 inline Tensor longs(const std::vector<int32_t>& values) {

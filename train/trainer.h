@@ -1,29 +1,20 @@
-// Training an adapter: the loop, its measurements and its checkpoints.
+// Training from a recipe to its files: an adapter, or an adapter with the layers it runs.
 #pragma once
 
-#include <memory>
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "base/result.h"
-#include "train/anchors.h"
-#include "train/base_model.h"
-#include "train/checkpoint.h"
-#include "train/context_store.h"
-#include "train/dataset.h"
 #include "train/distributed.h"
 #include "train/evaluate.h"
 #include "train/recipe.h"
 #include "train/report.h"
+#include "train/run.h"
 
 namespace s3d::train {
 
 struct TrainingResult {
-  bool finished = false;  // false: stopped early, to be resumed by the same call
-  int64_t steps = 0;
-  double best = 0;    // best held-out tokens per round
-  Acceptance stored;  // held-out acceptance of the adapter as it was written (rounded to its type)
+  RunResult run;
+  HeldOut stored;  // of the files as they were written, if the run is finished; on rank 0 only
 };
 
 // Trains by `recipe` and leaves in recipe.out: adapter.gguf (the best by held-out acceptance), checkpoint, curve.csv,
@@ -31,13 +22,15 @@ struct TrainingResult {
 // files; not enough memory; a loss that is not finite, or a full disk (the last good checkpoint and adapter stay).
 Result<TrainingResult> train_adapter(Recipe recipe, Group& group);
 
+// The same for a recipe with a joint part: base.gguf and base.adapter.gguf instead of adapter.gguf, and, when it is
+// finished, report.json (joint_report).
+Result<TrainingResult> train_joint(Recipe recipe, Group& group);
+
+// What a finished joint run came to, as JSON: the files, and perplexity of the base, share of its greedy choices and
+// tokens a round on held-out text, before (step 0) and after (of the files).
+std::string joint_report(const Recipe& recipe, const TrainingResult& result);
+
 // Acceptance of the adapter `path` on `recipe.held_out_data` (or recipe.data, if that is empty).
 Result<Acceptance> measure_adapter(Recipe recipe, const std::string& path);
-
-// "2.043 tokens a round (0.61 0.52 …)"
-std::string acceptance_text(const Acceptance& acceptance);
-
-// Moves `count` sequences (at most a tenth), chosen by `seed`, from `data` to a new dataset.
-Dataset split_held_out(Dataset& data, int count, uint64_t seed);
 
 }  // namespace s3d::train

@@ -1,3 +1,4 @@
+// Whole runs of both forms of training.
 #include "train/trainer.h"
 
 #include <gmock/gmock.h>
@@ -12,7 +13,9 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "train/checkpoint.h"
 #include "train/test_models.h"
+#include "train/trained_layers.h"
 
 namespace s3d::train {
 namespace {
@@ -20,11 +23,12 @@ namespace {
 using nlohmann::json;
 
 // A folder of its own for each test, with a tiny model and text for it.
-class TrainerTest : public testing::Test {
+class TrainerTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     at::set_num_threads(1);  // sums in one order
     folder_ = testing::TempDir() + "s3d-trainer-" + testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::replace(folder_.begin() + static_cast<std::ptrdiff_t>(testing::TempDir().size()), folder_.end(), '/', '-');
     std::filesystem::remove_all(folder_);
     std::filesystem::create_directories(folder_);
     recipe_.model = write_tiny_model({.family = "llama"});
@@ -40,23 +44,32 @@ class TrainerTest : public testing::Test {
     recipe_.warmup = 2;
     recipe_.report_every = 5;
     recipe_.checkpoint_every = 4;
+    if (!joint()) return;
+    recipe_.joint = JointOptions{.ar_weight = 1, .layer_rate = 1e-3};
+    recipe_.adapter.lora_rank = 0;
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
   std::string write_text(const char* name, int sequences, uint64_t seed) const {
-    std::ofstream out(folder_ + "/" + name);
-    for (const Sequence& s : random_dataset(sequences, 4, 14, 64, seed).sequences) {
-      const auto middle = s.tokens.begin() + s.prompt_length;
-      out << json({{"prompt_tokens", std::vector<int>(s.tokens.begin(), middle)},
-                   {"answer_tokens", std::vector<int>(middle, s.tokens.end())}})
-          << "\n";
-    }
+    write_dataset(folder_ + "/" + name, random_dataset(sequences, 4, 14, 64, seed));
     return folder_ + "/" + name;
   }
 
-  static TrainingResult train(const Recipe& recipe) {
+  static bool joint() { return std::string_view(GetParam()) == "joint"; }
+
+  // What a run leaves for the engine.
+  static std::vector<std::string> results() {
+    if (joint()) return {"base.gguf", "base.adapter.gguf"};
+    return {"adapter.gguf"};
+  }
+
+  static Result<TrainingResult> try_train(const Recipe& recipe) {
     const auto alone = join_group(0, 1, "", 0);
-    const auto result = train_adapter(recipe, **alone);
+    return recipe.joint ? train_joint(recipe, **alone) : train_adapter(recipe, **alone);
+  }
+
+  static TrainingResult train(const Recipe& recipe) {
+    const auto result = try_train(recipe);
     EXPECT_TRUE(result.ok()) << result.error().message;
     return result.ok() ? *result : TrainingResult{};
   }
@@ -71,6 +84,10 @@ class TrainerTest : public testing::Test {
     const DraftParams like = new_params(*base, config, ids, 1);
     std::vector<Tensor> shapes;
     for (const DraftParams::Named& named : like.tensors) shapes.push_back(named.value);
+    if (joint()) {
+      const TrainedLayers layers = TrainedLayers::create(*base, config).value();
+      shapes.insert(shapes.end(), layers.masters().begin(), layers.masters().end());
+    }
     const auto checkpoint = read_checkpoint(out + "/checkpoint", settings, shapes);
     EXPECT_TRUE(checkpoint.ok()) << checkpoint.error().message;
     if (!checkpoint.ok()) return torch::zeros({1});
@@ -90,41 +107,46 @@ class TrainerTest : public testing::Test {
   Recipe recipe_;
 };
 
-TEST_F(TrainerTest, LearnsAndLeavesItsFiles) {
+TEST_P(TrainerTest, LearnsAndLeavesItsFiles) {
   recipe_.steps = 150;
   recipe_.learning_rate = 1e-2;
   recipe_.held_out_data = recipe_.data;  // can it learn text by heart?
   const TrainingResult result = train(recipe_);
-  EXPECT_TRUE(result.finished);
-  EXPECT_EQ(result.steps, 150);
-  EXPECT_GT(result.best, 1.5);
-  EXPECT_GT(result.stored.mean(), 1.4);
-  for (const char* name : {"adapter.gguf", "checkpoint", "curve.csv", "curve.svg", "recipe.txt"}) {
-    EXPECT_TRUE(std::filesystem::exists(recipe_.out + "/" + name)) << name;
-  }
+  EXPECT_TRUE(result.run.finished);
+  EXPECT_EQ(result.run.steps, 150);
+  EXPECT_GT(result.run.best, 1.5);
+  EXPECT_GT(result.stored.acceptance.mean(), 1.4);
+  std::vector<std::string> names = results();
+  names.insert(names.end(), {"checkpoint", "curve.csv", "curve.svg", "recipe.txt"});
+  for (const std::string& name : names) EXPECT_TRUE(std::filesystem::exists(recipe_.out + "/" + name)) << name;
 }
 
-TEST_F(TrainerTest, ResumedRunEndsWithTheSameBits) {
+TEST_P(TrainerTest, ResumedRunEndsWithTheSameBits) {
   train(recipe_);
   Recipe parts = recipe_;
   parts.out = folder_ + "/parts";
   for (const int64_t stop : {3, 7, 8}) {
     parts.stop_after = stop;
     const TrainingResult result = train(parts);
-    EXPECT_FALSE(result.finished);
-    EXPECT_EQ(result.steps, stop);
+    EXPECT_FALSE(result.run.finished);
+    EXPECT_EQ(result.run.steps, stop);
   }
   parts.stop_after = 0;
-  EXPECT_TRUE(train(parts).finished);
+  EXPECT_TRUE(train(parts).run.finished);
   EXPECT_TRUE(state(recipe_, recipe_.out).equal(state(recipe_, parts.out)));
-  EXPECT_EQ(bytes_of(recipe_.out + "/adapter.gguf"), bytes_of(parts.out + "/adapter.gguf"));
+  for (const std::string& name : results()) {
+    EXPECT_EQ(bytes_of(recipe_.out + "/" + name), bytes_of(parts.out + "/" + name)) << name;
+  }
 }
 
-TEST_F(TrainerTest, CheckpointOfAnotherRecipeIsRefused) {
+TEST_P(TrainerTest, CheckpointOfAnotherRecipeIsRefused) {
   train(recipe_);
-  recipe_.learning_rate *= 2;
-  const auto alone = join_group(0, 1, "", 0);
-  const auto result = train_adapter(recipe_, **alone);
+  if (joint()) {
+    recipe_.joint->ar_weight *= 2;
+  } else {
+    recipe_.learning_rate *= 2;
+  }
+  const auto result = try_train(recipe_);
   ASSERT_FALSE(result.ok());
   EXPECT_THAT(result.error().message, testing::HasSubstr("--restart"));
 }
@@ -139,7 +161,7 @@ int free_port() {
   return ntohs(address.sin_port);
 }
 
-TEST_F(TrainerTest, TwoRanksEndWithTheWeightsOfOne) {
+TEST_P(TrainerTest, TwoRanksEndWithTheWeightsOfOne) {
   train(recipe_);
   Recipe both = recipe_;
   both.out = folder_ + "/both";
@@ -152,7 +174,7 @@ TEST_F(TrainerTest, TwoRanksEndWithTheWeightsOfOne) {
       errors[static_cast<size_t>(rank)] = group.error().message;
       return;
     }
-    const auto result = train_adapter(both, **group);
+    const auto result = joint() ? train_joint(both, **group) : train_adapter(both, **group);
     if (!result.ok()) errors[static_cast<size_t>(rank)] = result.error().message;
   };
   std::thread second(work, 1);
@@ -164,9 +186,8 @@ TEST_F(TrainerTest, TwoRanksEndWithTheWeightsOfOne) {
   EXPECT_LT(relative_error(state(recipe_, both.out), state(recipe_, recipe_.out)), 1e-4);
 }
 
-TEST_F(TrainerTest, LossThatIsNoNumberIsAnErrorAndKeepsTheFiles) {
+TEST_P(TrainerTest, LossThatIsNoNumberIsAnErrorAndKeepsTheFiles) {
   train(recipe_);
-  const std::string good = bytes_of(recipe_.out + "/adapter.gguf");
   auto base = load_base(recipe_.model, torch::kFloat32, torch::kCPU, 64);
   std::vector<int32_t> ids(static_cast<size_t>(recipe_.draft_vocab));
   std::iota(ids.begin(), ids.end(), 0);
@@ -181,14 +202,13 @@ TEST_F(TrainerTest, LossThatIsNoNumberIsAnErrorAndKeepsTheFiles) {
   std::ofstream(recipe_.init, std::ios::binary)
       .write(reinterpret_cast<const char*>(image->data()), static_cast<std::streamsize>(image->size()));
   recipe_.restart = true;
-  const auto alone = join_group(0, 1, "", 0);
-  const auto result = train_adapter(recipe_, **alone);
+  const auto result = try_train(recipe_);
   ASSERT_FALSE(result.ok());
   EXPECT_THAT(result.error().message, testing::HasSubstr("the loss is"));
   EXPECT_FALSE(state(recipe_, recipe_.out).isnan().any().item<bool>());
 }
 
-TEST_F(TrainerTest, FullDiskKeepsTheLastCheckpoint) {
+TEST_P(TrainerTest, FullDiskKeepsTheLastCheckpoint) {
   recipe_.stop_after = 4;
   train(recipe_);
   const Tensor before = state(recipe_, recipe_.out);
@@ -198,20 +218,18 @@ TEST_F(TrainerTest, FullDiskKeepsTheLastCheckpoint) {
   const rlimit small = {.rlim_cur = 4096, .rlim_max = old.rlim_max};
   ::setrlimit(RLIMIT_FSIZE, &small);
   recipe_.stop_after = 0;
-  const auto alone = join_group(0, 1, "", 0);
-  const auto result = train_adapter(recipe_, **alone);
+  const auto result = try_train(recipe_);
   ::setrlimit(RLIMIT_FSIZE, &old);
   ASSERT_FALSE(result.ok());
   EXPECT_THAT(result.error().message, testing::HasSubstr(recipe_.out));
   EXPECT_TRUE(state(recipe_, recipe_.out).equal(before));
 }
 
-TEST_F(TrainerTest, BadInputIsNamed) {
-  const auto alone = join_group(0, 1, "", 0);
+TEST_P(TrainerTest, BadInputIsNamed) {
   const auto message = [&](auto change) {
     Recipe recipe = recipe_;
     change(recipe);
-    const auto result = train_adapter(recipe, **alone);
+    const auto result = try_train(recipe);
     return result.ok() ? "" : result.error().message;
   };
   EXPECT_THAT(message([](Recipe& r) { r.data = {"/nowhere.jsonl"}; }), testing::HasSubstr("/nowhere.jsonl"));
@@ -223,7 +241,56 @@ TEST_F(TrainerTest, BadInputIsNamed) {
                       << R"({"prompt_tokens":[1],"answer_tokens":[2,900]})"
                       << "\n";
   EXPECT_THAT(message([&](Recipe& r) { r.data = {text}; }), testing::HasSubstr("bad.jsonl:2"));
+  if (!joint()) return;
+  EXPECT_THAT(message([](Recipe& r) { r.joint->ar_weight = -1; }), testing::HasSubstr("--ar-weight is -1"));
+  EXPECT_THAT(message([](Recipe& r) { r.joint->layer_rate = 11; }), testing::HasSubstr("--layer-rate is 11"));
+  EXPECT_THAT(message([](Recipe& r) { r.learning_rate = 0; }), testing::HasSubstr("--learning-rate is 0"));
+  EXPECT_THAT(message([&](Recipe& r) {
+                std::filesystem::create_directories(r.out);
+                std::filesystem::copy_file(r.model, r.out + "/base.gguf");
+                r.model = r.out + "/base.gguf";
+              }),
+              testing::HasSubstr("would be overwritten"));
 }
+
+INSTANTIATE_TEST_SUITE_P(Forms, TrainerTest, testing::Values("adapter", "joint"),
+                         [](const auto& info) { return std::string(info.param); });
+
+// The base of a joint run is in a type of four bits here: steps far smaller than one of quantization must not be lost.
+class JointTrainerTest : public TrainerTest {};
+
+TEST_P(JointTrainerTest, TheWrittenBaseIsTheOneThatWasTrained) {
+  recipe_.model = write_tiny_model({.family = "llama", .type = GGML_TYPE_Q4_1, .layers = 3});
+  recipe_.held_out_data = recipe_.data;  // can it learn text by heart?
+  recipe_.steps = 60;
+  recipe_.report_every = 20;
+  recipe_.learning_rate = 1e-2;
+  const TrainingResult result = train(recipe_);
+  ASSERT_EQ(result.run.curve.size(), 4U);
+  const CurvePoint &first = result.run.curve.front(), &last = result.run.curve.back();
+  EXPECT_LT(last.perplexity, 0.5 * first.perplexity);
+  EXPECT_GT(last.agreement, first.agreement);
+  EXPECT_GT(last.mean_accepted, first.mean_accepted);
+  // The file's figures are those of the best point, not near them.
+  const auto best = std::max_element(result.run.curve.begin(), result.run.curve.end(),
+                                     [](const auto& a, const auto& b) { return a.mean_accepted < b.mean_accepted; });
+  EXPECT_NEAR(result.stored.base.perplexity(), best->perplexity, 1e-6 * best->perplexity);
+  EXPECT_EQ(result.stored.base.agreement(), best->agreement);
+
+  const json report = json::parse(bytes_of(recipe_.out + "/report.json"));
+  EXPECT_EQ(report.at("before").at("perplexity").get<double>(), first.perplexity);
+  EXPECT_EQ(report.at("after").at("perplexity").get<double>(), result.stored.base.perplexity());
+  EXPECT_EQ(report.at("base").get<std::string>(), recipe_.out + "/base.gguf");
+}
+
+TEST_P(JointTrainerTest, UntrainedItIsTheOldBase) {
+  recipe_.stop_after = 1;
+  train(recipe_);
+  EXPECT_EQ(bytes_of(recipe_.out + "/base.gguf"), bytes_of(recipe_.model));
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, JointTrainerTest, testing::Values("joint"),
+                         [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
 }  // namespace s3d::train

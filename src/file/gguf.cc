@@ -113,6 +113,10 @@ uint32_t GgufFile::version() const {
   return gguf_get_version(impl_->first().gguf());
 }
 
+std::span<const std::byte> GgufFile::image() const {
+  return impl_->first().image();
+}
+
 size_t GgufFile::parts() const {
   return impl_->parts.size();
 }

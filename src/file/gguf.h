@@ -45,8 +45,9 @@ class GgufFile {
 
   const std::string& path() const;
   uint32_t version() const;
-  size_t file_bytes() const;  // all parts together
-  size_t parts() const;       // 1, or split.count
+  size_t file_bytes() const;                 // all parts together
+  size_t parts() const;                      // 1, or split.count
+  std::span<const std::byte> image() const;  // the bytes of the file; of a split model, of its first part
 
   std::span<const Tensor> tensors() const;
   const Tensor* find_tensor(std::string_view name) const;     // nullptr if absent

@@ -238,7 +238,7 @@ class Opener {
     out.lora.resize(static_cast<size_t>(config.head + config.tail));
     std::set<std::string> read;
     for (int i = 0; i < config.head + config.tail; ++i) {
-      const int layer = out.layer(i, base_.n_layers);
+      const int layer = out.config.base_layer(i, base_.n_layers);
       for (int t = 0; t < kLoraTargets; ++t) {
         const auto target = static_cast<LoraTarget>(t);
         const std::string a = names::lora(layer, target, 'a'), b = names::lora(layer, target, 'b');

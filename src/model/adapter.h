@@ -35,6 +35,9 @@ struct AdapterConfig {
   int draft_vocab = 0;              // rows of the reduced head; 0: the base's whole vocabulary
   bool confidence = false;
   int ngrams = 0;  // entries of the n-gram table
+
+  // Base layer that is the kept layer `kept`, counted in the order in which a draft pass runs them.
+  int base_layer(int kept, int n_layers) const { return kept < head ? kept : n_layers - head - tail + kept; }
 };
 
 // What the base often says after one or two tokens. All arrays have one length.
@@ -74,7 +77,7 @@ struct Adapter {
   std::shared_ptr<const GgufFile> file;
 
   const Tensor* masks = nullptr;                         // [masks, d_model] inputs of the first layer, or null
-  std::vector<std::array<LoraPair, kLoraTargets>> lora;  // [head + tail], in the order in which the layers run
+  std::vector<std::array<LoraPair, kLoraTargets>> lora;  // [head + tail], see AdapterConfig::base_layer
   LowRank bridge;                                        // between layer head - 1 and layer n_layers - tail
   LowRank state;                                         // a = down, b = up
   const Tensor* markov_p = nullptr;                      // [rank, d_model]
@@ -84,8 +87,6 @@ struct Adapter {
   float confidence_b = 0;
   Ngrams ngrams;
 
-  // Base layer of entry i of `lora`.
-  int layer(int i, int n_layers) const { return i < config.head ? i : n_layers - config.head - config.tail + i; }
   size_t bytes() const;  // all tensors
 };
 
