@@ -34,14 +34,28 @@ part_tests() {
   build_quietly -d build -- -DS3D_FUZZ=ON && run_ctest tests build
 }
 
-# Without the real models (an empty cache folder): what they reach is reached by the tiny ones, many times faster. The
-# fuzz entries have a part of their own, which runs their corpus too.
-part_asan() {
-  build_quietly -d build-asan -- -DS3D_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-    -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1" || return 1
+# run_asan TARGETS of scripts/build and then, after --, arguments of ctest. Without the real models (an empty cache
+# folder): what they reach is reached by the tiny ones, many times faster. The fuzz entries have a part of their own,
+# which runs their corpus too.
+run_asan() {
+  local targets=()
+  while (($#)) && [[ "$1" != -- ]]; do targets+=(-t "$1"); shift; done
+  shift
+  build_quietly -d build-asan ${targets[@]+"${targets[@]}"} -- -DS3D_SANITIZE=address,undefined \
+    -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1" || return 1
   mkdir -p build-asan/no-models
   S3D_CACHE="$PWD/build-asan/no-models" UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-    ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 run_ctest asan build-asan
+    ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 run_ctest asan build-asan "$@"
+}
+
+part_asan() { run_asan --; }
+
+# Half of asan's time goes into building the rest. matmul_test is left out: it takes a minute to compile alone.
+part_asan_units() {
+  local tests
+  mapfile -t tests < <(sources 'src/*_test.cc' | grep -E '^src/(base|file|quant|kernels|model|pass|spec|text)/' |
+    grep -v matmul_test | xargs -n 1 basename -s .cc)
+  run_asan "${tests[@]}" -- --tests-regex "^($(IFS='|'; echo "${tests[*]}"))$"
 }
 
 part_tsan() {

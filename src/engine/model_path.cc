@@ -19,7 +19,7 @@ std::string environment(const char* name) {
 }  // namespace
 
 std::string cache_folder() {
-  if (const std::string own = environment("S3D_CACHE"); !own.empty()) return own;
+  if (std::string own = environment("S3D_CACHE"); !own.empty()) return own;
   const std::string xdg = environment("XDG_CACHE_HOME");
   // A relative path there is to be ignored (XDG base directory specification 0.8).
   const fs::path base = fs::path(xdg).is_absolute() ? fs::path(xdg) : fs::path(environment("HOME")) / ".cache";

@@ -42,10 +42,11 @@ std::string message_of(const GgufTestWriter& writer) {
   return message_of(writer.image());
 }
 
+// The parts are copied: one may be a temporary's text, which would not outlive the start of the loop.
 #define EXPECT_REFUSED(writer, ...)                                                        \
   do {                                                                                     \
     const std::string message = message_of(writer);                                        \
-    for (const char* part : {__VA_ARGS__}) {                                               \
+    for (const std::string& part : std::vector<std::string>{__VA_ARGS__}) {                \
       EXPECT_NE(message.find(part), std::string::npos) << "message: \"" << message << '"'; \
     }                                                                                      \
     EXPECT_EQ(message.find("test.gguf: "), 0u) << message;                                 \
@@ -215,7 +216,7 @@ TEST(GgufScan, RefusesUnknownTensorTypes) {
   for (const uint32_t type : {4u, 5u, 31u, 33u, 36u, static_cast<uint32_t>(GGML_TYPE_COUNT), 0xffffffffu}) {
     GgufTestWriter writer = good();
     writer.tensor_entry("c", type, {256}, 96);
-    EXPECT_REFUSED(writer, "\"c\"", ("type " + std::to_string(type)).c_str());
+    EXPECT_REFUSED(writer, "\"c\"", "type " + std::to_string(type));
   }
 }
 

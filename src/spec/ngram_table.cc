@@ -1,6 +1,7 @@
 #include "spec/ngram_table.h"
 
 #include <bit>
+#include <cmath>
 
 #include "base/check.h"
 #include "model/adapter.h"
@@ -23,7 +24,7 @@ NgramTable::NgramTable(const Ngrams& ngrams) : slots_(std::bit_ceil(ngrams.size(
   constexpr int32_t kMostTokens = 1 << 24;
   for (size_t i = 0; i < ngrams.size(); ++i) {
     S3D_CHECK(ngrams.next[i] >= 0 && ngrams.next[i] < kMostTokens, "a token that an opened adapter cannot hold");
-    const auto chance = static_cast<uint32_t>(ngrams.chance[i] * 255 + 0.5F);
+    const auto chance = static_cast<uint32_t>(std::lround(ngrams.chance[i] * 255));
     uint32_t check = 0;
     Slot& slot = slots_[find(ngrams.before[i], ngrams.last[i], check)];
     if (chance == 0 || slot.chance != 0) continue;
