@@ -144,9 +144,9 @@ TEST(Adapter, PartsAreFound) {
   EXPECT_EQ(config.draft_vocab, 10);
   EXPECT_TRUE(config.confidence);
   ASSERT_EQ(adapter->lora.size(), 3U);
-  EXPECT_EQ(adapter->layer(0, 5), 0);
-  EXPECT_EQ(adapter->layer(1, 5), 3);
-  EXPECT_EQ(adapter->layer(2, 5), 4);
+  EXPECT_EQ(config.base_layer(0, 5), 0);
+  EXPECT_EQ(config.base_layer(1, 5), 3);
+  EXPECT_EQ(config.base_layer(2, 5), 4);
   EXPECT_EQ(adapter->lora[1][0].a->name, "blk.3.attn_q.lora_a");
   EXPECT_EQ(adapter->lora[2][6].b->name, "blk.4.ffn_down.lora_b");
   EXPECT_EQ(adapter->masks->rows(), 3);
