@@ -10,7 +10,7 @@ namespace s3d::train {
 
 struct NgramOptions {
   int least = 3;        // times that two tokens must have been followed by the same one
-  size_t most = 24000;  // entries; those that speak most often are kept
+  size_t most = 12000;  // entries; those that speak most often are kept
 };
 
 // Entries for one token and for two, where two say something else, or are much surer, than the last of them alone. Only
