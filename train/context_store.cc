@@ -129,16 +129,9 @@ Tensor ContextStore::kv_of(int sequence) const {
 // Sequence by sequence: from the context that was kept when it was made, or by a pass of the base.
 Status ContextStore::fill(const BaseModel& base, const Dataset& data, const ContextOptions& options) {
   const torch::NoGradGuard no_grad;
-  const ModelConfig& config = base.config;
-  const KeptFormat format = {.fingerprint = base.fingerprint,
-                             .n_layers = config.n_layers,
-                             .n_kv_heads = config.n_kv_heads,
-                             .head_dim = config.head_dim,
-                             .head = options.head,
-                             .tail = options.tail,
-                             .soft = options.kept_soft,
-                             .d_model = config.d_model,
-                             .states = options.state};
+  const KeptFormat format =
+      kept_format(base.config, base.fingerprint,
+                  {.head = options.head, .tail = options.tail, .soft = options.kept_soft, .states = options.state});
   std::map<int, KeptReader> readers;  // by index of the file
   for (size_t s = 0; s < data.sequences.size(); ++s) {
     const Sequence& sequence = data.sequences[s];

@@ -4,9 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <vector>
@@ -21,7 +18,6 @@
 namespace s3d::train {
 namespace {
 
-using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
 Result<std::vector<std::string>> read_prompts(const std::string& path) {
@@ -93,19 +89,11 @@ class Maker {
   bool keeps() const { return format_.kept() > 0; }
 
   Status prepare_context() {
-    if (options_.keep_head + options_.keep_tail == 0) return Ok();
-    const ModelConfig& config = engine_.config();
-    format_ = {.fingerprint = base_fingerprint(engine_.file()),
-               .n_layers = config.n_layers,
-               .n_kv_heads = config.n_kv_heads,
-               .head_dim = config.head_dim,
-               .head = options_.keep_head,
-               .tail = options_.keep_tail,
-               .soft = options_.keep_soft,
-               .d_model = config.d_model,
-               .states = options_.keep_states};
-    if (format_.kept() > config.n_layers) {
-      return Error{fmt::format("--keep-head and --keep-tail name {} layers of {}", format_.kept(), config.n_layers)};
+    if (options_.keep.layers() == 0) return Ok();
+    const int n_layers = engine_.config().n_layers;
+    format_ = kept_format(engine_.config(), base_fingerprint(engine_.file()), options_.keep);
+    if (format_.kept() > n_layers) {
+      return Error{fmt::format("--keep-head and --keep-tail name {} layers of {}", format_.kept(), n_layers)};
     }
     return context_.open(kept_path(options_.out), format_);
   }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "train/kept_context.h"
 
 namespace s3d::train {
 
@@ -22,12 +23,9 @@ struct DataOptions {
   int max_answer = 256;
   float temperature = 0;  // of answers; 0: greedy
   uint64_t seed = 1;
-  // Also keep the keys and values of these layers, and the base's most probable tokens, in OUT.context
-  // (kept_context.h): training by the same plan then needs no pass of the base. keep_head + keep_tail = 0: nothing.
-  int keep_head = 0, keep_tail = 0;
-  int keep_soft = 16;
-  bool keep_states = false;  // hidden states too, for adapters with state injection
-  int threads = 0;           // 0: all cores
+  // Kept in OUT.context (kept_context.h): training by the same plan then needs no pass of the base. No layers: nothing.
+  KeepPlan keep;
+  int threads = 0;  // 0: all cores
   const std::atomic<bool>* stop = nullptr;
   std::function<void(const std::string&)> log;
 };

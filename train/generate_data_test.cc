@@ -44,37 +44,19 @@ class GenerateData : public testing::Test {
             .sequences = 2,
             .max_prompt = 24,
             .max_answer = 12,
-            .keep_head = 1,
-            .keep_tail = 1,
-            .keep_soft = 4,
-            .keep_states = true,
+            .keep = keep_,
             .threads = 2};
   }
   ContextRun context_run() const {
-    return {.model = model_,
-            .data = made_,
-            .out = read_,
-            .keep_head = 1,
-            .keep_tail = 1,
-            .keep_soft = 4,
-            .keep_states = true,
-            .max_length = kMaxLength,
-            .threads = 1};
+    return {.model = model_, .data = made_, .out = read_, .keep = keep_, .max_length = kMaxLength, .threads = 1};
   }
   KeptFormat format() const {
     const GgufFile file = std::move(GgufFile::open(model_)).value();
     const ModelConfig config = read_model_config(file).value();
-    return {.fingerprint = base_fingerprint(file),
-            .n_layers = config.n_layers,
-            .n_kv_heads = config.n_kv_heads,
-            .head_dim = config.head_dim,
-            .head = 1,
-            .tail = 1,
-            .soft = 4,
-            .d_model = config.d_model,
-            .states = true};
+    return kept_format(config, base_fingerprint(file), keep_);
   }
 
+  const KeepPlan keep_ = {.head = 1, .tail = 1, .soft = 4, .states = true};
   const std::string model_ = std::string(S3D_SOURCE_DIR) + "/tests/data/models/llama-f32.gguf";
   const std::string prompts_ = testing::TempDir() + "s3d-prompts.jsonl";
   const std::string made_ = testing::TempDir() + "s3d-made.jsonl", read_ = testing::TempDir() + "s3d-read.jsonl";
@@ -128,7 +110,7 @@ TEST_F(GenerateData, AContextWithStatesServesAPlanWithout) {
 TEST_F(GenerateData, ContextRefusesAPlanThatIsNone) {
   ASSERT_TRUE(generate_data(options()).ok());
   ContextRun run = context_run();
-  run.keep_head = run.keep_tail = 0;
+  run.keep.head = run.keep.tail = 0;
   const auto summary = keep_context(run);
   ASSERT_FALSE(summary.ok());
   EXPECT_NE(std::string::npos, summary.error().message.find("--keep-head 0"));

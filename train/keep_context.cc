@@ -15,21 +15,13 @@ namespace s3d::train {
 namespace {
 
 Result<KeptFormat> format_of(const ContextRun& run, const Engine& engine) {
-  const ModelConfig& config = engine.config();
-  const KeptFormat format = {.fingerprint = base_fingerprint(engine.file()),
-                             .n_layers = config.n_layers,
-                             .n_kv_heads = config.n_kv_heads,
-                             .head_dim = config.head_dim,
-                             .head = run.keep_head,
-                             .tail = run.keep_tail,
-                             .soft = run.keep_soft,
-                             .d_model = config.d_model,
-                             .states = run.keep_states};
-  if (run.keep_head < 0 || run.keep_tail < 0 || format.kept() < 1 || format.kept() > config.n_layers) {
-    return Error{fmt::format("--keep-head {} and --keep-tail {}: 1 to {} layers together were expected", run.keep_head,
-                             run.keep_tail, config.n_layers)};
+  const int n_layers = engine.config().n_layers;
+  const KeepPlan& keep = run.keep;
+  if (keep.head < 0 || keep.tail < 0 || keep.layers() < 1 || keep.layers() > n_layers) {
+    return Error{fmt::format("--keep-head {} and --keep-tail {}: 1 to {} layers together were expected", keep.head,
+                             keep.tail, n_layers)};
   }
-  return format;
+  return kept_format(engine.config(), base_fingerprint(engine.file()), keep);
 }
 
 // Passes over all tokens but the last, which chooses nothing; what the rows that chose the answer's tokens gave.

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "train/kept_context.h"
 
 namespace s3d::train {
 
@@ -15,9 +16,7 @@ struct ContextRun {
   std::string model;  // file, or name in the cache folder
   std::string data;   // text of `s3d-train data`
   std::string out;    // the same lines, each with the place of its record in OUT.context; appended to
-  int keep_head = 0, keep_tail = 0;
-  int keep_soft = 16;
-  bool keep_states = false;
+  KeepPlan keep;
   int max_length = 2048;  // longer sequences are cut
   int threads = 0;        // 0: all cores
   const std::atomic<bool>* stop = nullptr;

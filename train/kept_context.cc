@@ -44,6 +44,18 @@ std::string kept_path(const std::string& data_path) {
   return data_path + ".context";
 }
 
+KeptFormat kept_format(const ModelConfig& base, uint64_t fingerprint, const KeepPlan& plan) {
+  return {.fingerprint = fingerprint,
+          .n_layers = base.n_layers,
+          .n_kv_heads = base.n_kv_heads,
+          .head_dim = base.head_dim,
+          .head = plan.head,
+          .tail = plan.tail,
+          .soft = plan.soft,
+          .d_model = base.d_model,
+          .states = plan.states};
+}
+
 std::string KeptFormat::label() const {
   return fmt::format("s3d-context 1 base {} layers {} kv {}x{} plan {}+{} soft {}{}", fingerprint_text(fingerprint),
                      n_layers, n_kv_heads, head_dim, head, tail, soft,

@@ -10,9 +10,19 @@
 #include <vector>
 
 #include "base/result.h"
+#include "model/config.h"
 #include "pass/kv_cache.h"
 
 namespace s3d::train {
+
+// What is to be kept of a text's context.
+struct KeepPlan {
+  int head = 0, tail = 0;  // the draft's plan: first and last layers whose keys and values are kept
+  int soft = 16;           // most probable tokens at each position
+  bool states = false;     // hidden states too, for adapters with state injection
+
+  int layers() const { return head + tail; }
+};
 
 // What a file holds. The file begins with label(), padded to kHeaderBytes; a file of another label is refused.
 struct KeptFormat {
@@ -31,6 +41,8 @@ struct KeptFormat {
   int64_t soft_numbers(int64_t length) const { return length * soft; }
   int64_t state_halfs(int64_t length) const { return states ? length * d_model : 0; }
 };
+
+KeptFormat kept_format(const ModelConfig& base, uint64_t fingerprint, const KeepPlan& plan);
 
 // One sequence. Halfs are bit patterns.
 struct KeptRecord {

@@ -220,6 +220,13 @@ int run_data(DataOptions& options) {
   return summary->finished ? kExitOk : kExitInterrupted;
 }
 
+void add_keep_options(CLI::App& command, KeepPlan& keep) {
+  command.add_option("--keep-head", keep.head, "keep the context of these first layers, for training");
+  command.add_option("--keep-tail", keep.tail, "keep the context of these last layers, for training");
+  command.add_option("--keep-soft", keep.soft, "most probable tokens kept with the context")->capture_default_str();
+  command.add_flag("--keep-states", keep.states, "keep hidden states with the context, for --state-rank");
+}
+
 void add_data_options(CLI::App& command, DataOptions& options) {
   command.add_option("-m,--model", options.model, "the target: a GGUF file, or the name of a model in the cache")
       ->required();
@@ -236,11 +243,7 @@ void add_data_options(CLI::App& command, DataOptions& options) {
   command.add_option("--max-answer", options.max_answer, "longer answers are cut")->capture_default_str();
   command.add_option("--temperature", options.temperature, "of answers; 0: greedy")->capture_default_str();
   command.add_option("--seed", options.seed, "of sampled prompts and answers")->capture_default_str();
-  command.add_option("--keep-head", options.keep_head, "keep the context of these first layers, for training");
-  command.add_option("--keep-tail", options.keep_tail, "keep the context of these last layers, for training");
-  command.add_option("--keep-soft", options.keep_soft, "most probable tokens kept with the context")
-      ->capture_default_str();
-  command.add_flag("--keep-states", options.keep_states, "keep hidden states with the context, for --state-rank");
+  add_keep_options(command, options.keep);
   command.add_option("--threads", options.threads, "default: all cores");
 }
 
@@ -265,10 +268,7 @@ void add_context_options(CLI::App& command, ContextRun& context) {
   command.add_option("--data", context.data, "text of s3d-train data")->required()->check(CLI::ExistingFile);
   command.add_option("-o,--out", context.out, "JSONL file, appended to; the same call goes on where it stopped")
       ->required();
-  command.add_option("--keep-head", context.keep_head, "first layers of the plan");
-  command.add_option("--keep-tail", context.keep_tail, "last layers of the plan");
-  command.add_option("--keep-soft", context.keep_soft, "most probable tokens kept")->capture_default_str();
-  command.add_flag("--keep-states", context.keep_states, "keep hidden states, for --state-rank");
+  add_keep_options(command, context.keep);
   command.add_option("--max-length", context.max_length, "longer sequences are cut")->capture_default_str();
   command.add_option("--threads", context.threads, "default: all cores");
 }
