@@ -45,7 +45,7 @@ class Loader {
                                ggml_type_name(tensor->type))};
     }
     Tensor out = torch::empty({rows, cols});
-    for (int64_t r = 0; r < rows; ++r) row_to_floats(*tensor, r, out.data_ptr<float>() + r * cols);
+    tensor_to_floats(*tensor, out.data_ptr<float>());
     file_.release_pages(*tensor);
     return out;
   }

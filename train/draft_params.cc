@@ -79,7 +79,7 @@ class Maker {
 
 Tensor to_tensor(const s3d::Tensor& stored) {
   Tensor out = torch::empty({stored.rows(), stored.cols()});
-  for (int64_t r = 0; r < stored.rows(); ++r) row_to_floats(stored, r, out.data_ptr<float>() + r * stored.cols());
+  tensor_to_floats(stored, out.data_ptr<float>());
   return stored.shape.size() == 1 ? out.view({stored.cols()}) : out;
 }
 
@@ -141,8 +141,7 @@ Result<DraftParams> read_params(const BaseModel& base, const std::string& path) 
   params.config = adapter.config;
   params.draft_ids = adapter.draft_ids;
   for (const s3d::Tensor& stored : file->tensors()) {
-    // Not trained: token ids, and the n-gram table.
-    if (stored.name == names::kDraftIds || stored.name.starts_with("ngram.")) continue;
+    if (!is_trained(stored.name)) continue;
     params.tensors.push_back({stored.name, to_tensor(stored).to(base.device).set_requires_grad(true)});
   }
   bind(params, base.config.n_layers);

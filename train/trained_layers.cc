@@ -26,7 +26,7 @@ Status check_writable(const GgufFile& file, const s3d::Tensor& tensor) {
 // [rows, cols]
 Tensor floats_of(const s3d::Tensor& stored) {
   Tensor out = torch::empty({stored.rows(), stored.cols()});
-  for (int64_t r = 0; r < stored.rows(); ++r) row_to_floats(stored, r, out.data_ptr<float>() + r * stored.cols());
+  tensor_to_floats(stored, out.data_ptr<float>());
   return out;
 }
 

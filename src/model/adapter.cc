@@ -364,6 +364,10 @@ MatrixShape lora_target_shape(const ModelConfig& base, LoraTarget target) {
   S3D_CHECK(false, "a LoraTarget that does not exist");
 }
 
+bool is_trained(std::string_view tensor_name) {
+  return tensor_name != names::kDraftIds && tensor_name != names::kNgramTokens && tensor_name != names::kNgramChance;
+}
+
 std::string adapter_names::lora(int layer, LoraTarget target, char part) {
   return fmt::format("blk.{}.{}.lora_{}", layer, lora_target_name(target), part);
 }

@@ -117,6 +117,9 @@ Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const 
 // Error: its matrices are of several types.
 Result<std::vector<std::byte>> with_ngrams(const Adapter& adapter, const Ngrams& ngrams);
 
+// Whether a tensor of an adapter's file holds trained numbers: all do but token ids and the n-gram table.
+bool is_trained(std::string_view tensor_name);
+
 // Names of the tensors in the file.
 namespace adapter_names {
 inline constexpr std::string_view kArchitecture = "s3d-adapter";

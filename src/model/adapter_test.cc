@@ -104,7 +104,7 @@ Result<Adapter> open(const Parts& parts, ggml_type type = GGML_TYPE_F32) {
 
 std::vector<float> floats(const Tensor& tensor) {
   std::vector<float> out(static_cast<size_t>(tensor.rows() * tensor.cols()));
-  for (int64_t r = 0; r < tensor.rows(); ++r) row_to_floats(tensor, r, out.data() + r * tensor.cols());
+  tensor_to_floats(tensor, out.data());
   return out;
 }
 

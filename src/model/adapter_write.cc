@@ -139,7 +139,7 @@ Result<std::vector<std::byte>> with_ngrams(const Adapter& adapter, const Ngrams&
   std::vector<AdapterTensor> tensors;
   ggml_type type = GGML_TYPE_F32;
   for (const Tensor& stored : adapter.file->tensors()) {
-    if (stored.type == GGML_TYPE_I32 || stored.name == names::kNgramChance) continue;
+    if (!is_trained(stored.name)) continue;
     if (stored.shape.size() == 2) {
       if (type != GGML_TYPE_F32 && stored.type != type) {
         return Error{fmt::format("{}: matrices of the types {} and {}; one for all was expected", adapter.file->path(),
@@ -149,8 +149,7 @@ Result<std::vector<std::byte>> with_ngrams(const Adapter& adapter, const Ngrams&
     }
     AdapterTensor tensor = {stored.name, stored.shape, {}};
     tensor.values.resize(static_cast<size_t>(stored.rows() * stored.cols()));
-    for (int64_t r = 0; r < stored.rows(); ++r)
-      row_to_floats(stored, r, &tensor.values[static_cast<size_t>(r * stored.cols())]);
+    tensor_to_floats(stored, tensor.values.data());
     tensors.push_back(std::move(tensor));
   }
   return adapter_image(adapter.config, tensors, adapter.draft_ids, type, ngrams);

@@ -22,6 +22,10 @@ void row_to_floats(const Tensor& tensor, int64_t row, float* out) {
   convert(data, out, cols);
 }
 
+void tensor_to_floats(const Tensor& tensor, float* out) {
+  for (int64_t row = 0; row < tensor.rows(); ++row) row_to_floats(tensor, row, out + row * tensor.cols());
+}
+
 Result<std::vector<float>> read_vector(const GgufFile& file, const Tensor& tensor, size_t length) {
   if (tensor.type != GGML_TYPE_F32 && tensor.type != GGML_TYPE_F16 && tensor.type != GGML_TYPE_BF16) {
     return Error{fmt::format("{}: tensor \"{}\" has type {}, expected f32, f16 or bf16", file.path(), tensor.name,

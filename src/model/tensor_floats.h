@@ -13,6 +13,9 @@ namespace s3d {
 // (is_supported_weight) and the row must exist: both are checked when the model is loaded.
 void row_to_floats(const Tensor& tensor, int64_t row, float* out);
 
+// All rows, one after another; `out`: [tensor.rows() * tensor.cols()]. The type as for row_to_floats.
+void tensor_to_floats(const Tensor& tensor, float* out);
+
 // All values of a one-dimensional tensor of type F32, F16 or BF16. Errors name the file, the tensor, the expected and
 // the found shape or type.
 Result<std::vector<float>> read_vector(const GgufFile& file, const Tensor& tensor, size_t length);

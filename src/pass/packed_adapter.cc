@@ -92,9 +92,7 @@ Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::create(const Adapter
       adapter.draft_ids.empty() ? static_cast<size_t>(model.config.vocab_size) : adapter.draft_ids.size();
   if (adapter.masks != nullptr) {
     out->masks_.resize(static_cast<size_t>(adapter.masks->rows()) * out->d_model_);
-    for (int64_t j = 0; j < adapter.masks->rows(); ++j) {
-      row_to_floats(*adapter.masks, j, &out->masks_[static_cast<size_t>(j) * out->d_model_]);
-    }
+    tensor_to_floats(*adapter.masks, out->masks_.data());
   }
   S3D_TRY(out->pack_layers(adapter, pool));
   S3D_TRY(pack(adapter.state.a, pool, out->state_down_));
