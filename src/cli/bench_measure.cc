@@ -55,6 +55,7 @@ class Bench {
   Status time_generation();
   Status time_passes();
   Status time_drafts();
+  Status time(auto once, std::vector<double>& samples) const;
   void forget();
 
   Engine& engine_;
@@ -124,16 +125,24 @@ Status Bench::time_generation() {
   return Ok();
 }
 
+// One sample: the milliseconds of `once`, the mean over its repeats.
+Status Bench::time(auto once, std::vector<double>& samples) const {
+  const auto start = Clock::now();
+  for (int i = 0; i < repeats_; ++i) S3D_TRY(once());
+  const std::chrono::duration<double, std::milli> spent = Clock::now() - start;
+  samples.push_back(spent.count() / repeats_);
+  return Ok();
+}
+
 Status Bench::time_passes() {
   S3D_TRY(fill(plan_.depth));
   for (int rows = 1; rows <= plan_.max_rows; ++rows) {
-    const auto start = Clock::now();
-    for (int i = 0; i < repeats_; ++i) {
+    const auto once = [&]() -> Status {
       S3D_TRY(pass(rows));
       engine_.kv().truncate(seq_, plan_.depth);
-    }
-    const std::chrono::duration<double, std::milli> spent = Clock::now() - start;
-    samples_.pass_ms[static_cast<size_t>(rows - 1)].push_back(spent.count() / repeats_);
+      return Ok();
+    };
+    S3D_TRY(time(once, samples_.pass_ms[static_cast<size_t>(rows - 1)]));
   }
   return Ok();
 }
@@ -143,13 +152,11 @@ Status Bench::time_drafts() {
   const auto tokens = std::span(tokens_).first(static_cast<size_t>(plan_.depth) + 1);
   for (size_t d = 0; d < samples_.draft_ms.size(); ++d) {
     const int depth = static_cast<int>(d) + 1;
-    const auto start = Clock::now();
-    for (int i = 0; i < repeats_; ++i) {
-      DraftTree tree;
-      S3D_TRY(drafter_->draft({.seq = seq_, .tokens = tokens, .state = {}}, {.nodes = depth, .depth = depth}, tree));
-    }
-    const std::chrono::duration<double, std::milli> spent = Clock::now() - start;
-    samples_.draft_ms[d].push_back(spent.count() / repeats_);
+    DraftTree tree;
+    const auto once = [&] {
+      return drafter_->draft({.seq = seq_, .tokens = tokens, .state = {}}, {.nodes = depth, .depth = depth}, tree);
+    };
+    S3D_TRY(time(once, samples_.draft_ms[d]));
   }
   return Ok();
 }

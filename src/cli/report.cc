@@ -23,10 +23,10 @@ RunFigures measure_run(const Engine& engine, const Timings& timings) {
   RunFigures figures;
   figures.peak_rss = peak_resident_bytes();
   figures.weight_gbps = static_cast<double>(engine.backend().weight_bytes()) * timings.decode_tps() / 1e9;
-  ThreadPool pool(engine.threads());
   const std::vector<Bytes> parts = weight_parts(engine.model());
-  const auto bytes = static_cast<double>(engine.model().packed_bytes());
   if (parts.empty()) return figures;  // the reference: memory does not bound it
+  ThreadPool pool(engine.threads());
+  const auto bytes = static_cast<double>(engine.model().packed_bytes());
   std::vector<double> seconds;
   double spent = 0;
   do {
