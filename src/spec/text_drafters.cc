@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <vector>
 
 namespace s3d {
@@ -51,71 +50,101 @@ class LookupDrafter : public Drafter {
 };
 
 // The smallest automaton of all substrings, grown token by token (Blumer et al. 1985). Each state is a set of
-// substrings that occur at the same places; `count` is their number, kept up to date along the suffix links.
+// substrings that occur at the same places; `count` is their number, kept up to date along the suffix links. The steps
+// that leave a state are a linked list: nearly all states have one, and a map in each took 100 to 300 bytes a token.
 class SuffixAutomaton {
  public:
+  struct State {
+    int32_t length = 0;       // of its longest substring
+    int32_t link = -1;        // the state of its longest suffix that is in another one
+    int32_t count = 0;        // occurrences
+    int32_t first_step = -1;  // of those that leave it
+  };
+  struct Step {
+    int32_t token;
+    int32_t to;
+    int32_t next;  // the next one that leaves the same state; -1: none
+  };
+
   SuffixAutomaton() { clear(); }
 
   void clear() {
     states_.assign(1, State{});
+    steps_.clear();
     last_ = 0;
   }
 
   void push(int32_t token) {
-    const int now = add({.length = states_[static_cast<size_t>(last_)].length + 1});
-    int p = last_;
-    while (p >= 0 && !at(p).next.contains(token)) {
-      at(p).next[token] = now;
-      p = at(p).link;
-    }
-    at(now).link = p < 0 ? 0 : split(p, token);
+    const int32_t now = add({.length = state(last_).length + 1});
+    int32_t p = last_;
+    for (; p >= 0 && find_step(p, token) < 0; p = state(p).link) add_step(p, token, now);
+    states_[index(now)].link = p < 0 ? 0 : split(p, token);
     last_ = now;
     // Repetitions make these walks long; beyond so many links the substrings are short, and their counts need not be
     // exact.
     constexpr int kMostLinks = 64;
     int links = 0;
-    for (int s = now; s > 0 && links < kMostLinks; s = at(s).link, ++links) ++at(s).count;
+    for (int32_t s = now; s > 0 && links < kMostLinks; s = state(s).link, ++links) ++states_[index(s)].count;
   }
 
-  struct State {
-    int length = 0;  // of its longest substring
-    int link = -1;   // the state of its longest suffix that is in another one
-    int count = 0;   // occurrences
-    std::map<int32_t, int> next = {};
-  };
-  const State& state(int i) const { return states_[static_cast<size_t>(i)]; }
-  // The longest suffix of the text that occurred before; 0: none.
-  int repeated_suffix() const { return last_ == 0 ? 0 : std::max(0, state(last_).link); }
-  size_t bytes() const {
-    constexpr size_t kNode = 48;  // of the map, on 64-bit machines
-    return states_.capacity() * sizeof(State) + 2 * states_.size() * kNode;
+  const State& state(int32_t i) const { return states_[index(i)]; }
+  const Step& step(int32_t i) const { return steps_[index(i)]; }
+
+  // Where `token` leads from state i; -1: nowhere.
+  int32_t after(int32_t i, int32_t token) const {
+    const int32_t found = find_step(i, token);
+    return found < 0 ? -1 : step(found).to;
   }
+
+  // The longest suffix of the text that occurred before; 0: none.
+  int32_t repeated_suffix() const { return std::max(0, state(last_).link); }
+  size_t bytes() const { return states_.capacity() * sizeof(State) + steps_.capacity() * sizeof(Step); }
 
  private:
-  State& at(int i) { return states_[static_cast<size_t>(i)]; }
-  int add(State state) {
-    states_.push_back(std::move(state));
-    return static_cast<int>(states_.size()) - 1;
+  static size_t index(int32_t i) { return static_cast<size_t>(i); }
+
+  // Growing by an eighth instead of twice wastes less memory, and copying stays cheap beside the passes.
+  template <typename T>
+  static int32_t append(std::vector<T>& all, T one) {
+    if (all.size() == all.capacity()) all.reserve(all.size() + all.size() / 8 + 64);
+    all.push_back(one);
+    return static_cast<int32_t>(all.size()) - 1;
+  }
+  int32_t add(State state) { return append(states_, state); }
+
+  // Index of the step; -1: none. Frequent tokens come early in the lists, because they came early in the text.
+  int32_t find_step(int32_t i, int32_t token) const {
+    int32_t s = state(i).first_step;
+    while (s >= 0 && step(s).token != token) s = step(s).next;
+    return s;
+  }
+
+  void add_step(int32_t i, int32_t token, int32_t to) {
+    const int32_t added = append(steps_, {token, to, -1});
+    int32_t* end = &states_[index(i)].first_step;
+    while (*end >= 0) end = &steps_[index(*end)].next;
+    *end = added;
   }
 
   // The state that `token` leads to from p, split off if it also holds longer substrings.
-  int split(int p, int32_t token) {
-    const int q = at(p).next[token];
-    if (at(q).length == at(p).length + 1) return q;
-    State copy = at(q);
-    copy.length = at(p).length + 1;
-    const int clone = add(std::move(copy));
-    for (; p >= 0; p = at(p).link) {
-      const auto found = at(p).next.find(token);
-      if (found == at(p).next.end() || found->second != q) break;
-      found->second = clone;
+  int32_t split(int32_t p, int32_t token) {
+    const int32_t q = after(p, token);
+    if (state(q).length == state(p).length + 1) return q;
+    const State old = state(q);
+    const int32_t clone = add({.length = state(p).length + 1, .link = old.link, .count = old.count});
+    for (int32_t s = old.first_step; s >= 0; s = step(s).next) add_step(clone, step(s).token, step(s).to);
+    for (; p >= 0; p = state(p).link) {
+      const int32_t found = find_step(p, token);
+      if (found < 0 || step(found).to != q) break;
+      steps_[index(found)].to = clone;
     }
-    at(q).link = clone;
+    states_[index(q)].link = clone;
     return clone;
   }
 
   std::vector<State> states_;
-  int last_ = 0;
+  std::vector<Step> steps_;
+  int32_t last_ = 0;
 };
 
 class SuffixDrafter : public Drafter {
@@ -161,7 +190,8 @@ class SuffixDrafter : public Drafter {
   };
   // The longest suffix of text and draft that occurs in the text; state 0 with length 0 when none does.
   struct Match {
-    int state, length;
+    int32_t state;
+    int length;
   };
 
   // In a text that repeats itself the match runs up to the end, where nothing follows: a shorter one goes on.
@@ -171,16 +201,16 @@ class SuffixDrafter : public Drafter {
   }
 
   Guess from_text(Match match) const {
-    while (match.state > 0 && automaton_.state(match.state).next.empty()) shorten(match);
+    while (match.state > 0 && automaton_.state(match.state).first_step < 0) shorten(match);
     if (match.length == 0) return {};
     int32_t token = 0;
     int most = 0, all = 0;
-    for (const auto& [follower, next] : automaton_.state(match.state).next) {
-      const int count = automaton_.state(next).count;
+    for (int32_t s = automaton_.state(match.state).first_step; s >= 0; s = automaton_.step(s).next) {
+      const int count = automaton_.state(automaton_.step(s).to).count;
       all += count;
       if (count > most) {
         most = count;
-        token = follower;
+        token = automaton_.step(s).token;
       }
     }
     return {token, chance_of(match.length, most, all)};
@@ -195,10 +225,9 @@ class SuffixDrafter : public Drafter {
   }
 
   Match follow(Match match, int32_t token) const {
-    while (match.state > 0 && !automaton_.state(match.state).next.contains(token)) shorten(match);
-    const auto found = automaton_.state(match.state).next.find(token);
-    if (found == automaton_.state(match.state).next.end()) return {0, 0};
-    return {found->second, match.length + 1};
+    while (match.state > 0 && automaton_.after(match.state, token) < 0) shorten(match);
+    const int32_t next = automaton_.after(match.state, token);
+    return next < 0 ? Match{0, 0} : Match{next, match.length + 1};
   }
 
   void catch_up(std::span<const int32_t> tokens) {

@@ -12,7 +12,7 @@ namespace s3d {
 std::unique_ptr<Drafter> make_lookup_drafter();
 
 // A suffix automaton over prompt and answer with the number of occurrences of every substring: what most often
-// followed the longest suffix that occurred before (the idea of SuffixDecoding, arXiv 2411.04975). About 100 bytes a
+// followed the longest suffix that occurred before (the idea of SuffixDecoding, arXiv 2411.04975). About 70 bytes a
 // token. `habits`, if given, is what the model often says: it speaks where the text has nothing better.
 std::unique_ptr<Drafter> make_suffix_drafter(std::shared_ptr<const NgramTable> habits = nullptr);
 

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <random>
 
 #include "model/adapter.h"
 
@@ -80,6 +82,64 @@ TEST(SuffixDrafter, LongerMatchesAreTrustedMore) {
     EXPECT_GT(tree[0].probability, before);
     before = tree[0].probability;
   }
+}
+
+// What the automaton must find, by looking everywhere: the longest suffix that something followed before, its most
+// frequent follower (of equal ones the first), and how often it and any follower came.
+struct Followed {
+  size_t length = 0;
+  int32_t token = 0;
+  int most = 0, all = 0;
+};
+Followed look_everywhere(const std::vector<int32_t>& text) {
+  for (size_t length = text.size() - 1; length > 0; --length) {
+    const std::vector<int32_t> suffix(text.end() - static_cast<std::ptrdiff_t>(length), text.end());
+    std::vector<int32_t> followers;
+    for (size_t begin = 0; begin + length < text.size(); ++begin) {
+      if (std::equal(suffix.begin(), suffix.end(), text.begin() + static_cast<std::ptrdiff_t>(begin))) {
+        followers.push_back(text[begin + length]);
+      }
+    }
+    Followed found{.length = length, .all = static_cast<int>(followers.size())};
+    for (const int32_t token : followers) {
+      const auto n = static_cast<int>(std::count(followers.begin(), followers.end(), token));
+      if (n > found.most) found.token = token, found.most = n;
+    }
+    if (found.all > 0) return found;
+  }
+  return {};
+}
+
+TEST(SuffixDrafter, FindsWhatASearchFindsInRandomTexts) {
+  std::mt19937 random(7);
+  for (int text = 0; text < 60; ++text) {
+    const auto drafter = make_suffix_drafter();
+    std::vector<int32_t> tokens = {0};
+    for (int i = 0; i < 60; ++i) {
+      tokens.push_back(static_cast<int32_t>(random() % (2 + static_cast<unsigned>(text) / 6)));
+      const DraftTree tree = draft(*drafter, tokens, {.nodes = 1, .depth = 1});
+      const Followed found = look_everywhere(tokens);
+      const auto share = found.most / std::max(1.0, static_cast<double>(found.all));
+      const double chance =
+          share * share * found.all / (found.all + 2.4 / std::pow(static_cast<double>(found.length), 1.4));
+      if (found.length == 0 || chance < 0.05) {
+        EXPECT_TRUE(tree.empty());
+      } else {
+        ASSERT_EQ(tree.size(), 1U);
+        EXPECT_EQ(tree[0].token, found.token);
+        EXPECT_NEAR(tree[0].probability, chance, 1e-6);
+      }
+    }
+  }
+}
+
+TEST(SuffixDrafter, TakesFewBytesForAToken) {
+  std::mt19937 random(3);
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < 4000; ++i) tokens.push_back(static_cast<int32_t>(std::sqrt(random() % 1000000)));  // often large
+  const auto drafter = make_suffix_drafter();
+  draft(*drafter, tokens);
+  EXPECT_LT(drafter->extra_bytes(), 4000U * 90);
 }
 
 // What the model often says: 8 after 7 (any before), 9 after 6 7.
