@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cctype>
+#include <functional>
 
 namespace s3d {
 namespace {
@@ -106,15 +108,16 @@ Status Vocab::take_tokens(TokenizerMetadata& metadata) {
     return Error{"tokenizer.ggml.tokens: " + std::to_string(metadata.tokens.size()) + " tokens are too many"};
   }
   tokens_ = std::move(metadata.tokens);
-  ids_.reserve(tokens_.size());
+  slots_.assign(std::bit_ceil(tokens_.size() + tokens_.size() / 2 + 1), -1);  // a map took 50 bytes a token
   for (size_t i = 0; i < tokens_.size(); ++i) {
     const std::string& text = tokens_[i];
     if (text.empty()) continue;  // padding: an id that no text leads to
-    const auto [it, is_new] = ids_.emplace(text, static_cast<TokenId>(i));
-    if (!is_new) {
-      return Error{"tokenizer.ggml.tokens: ids " + std::to_string(it->second) + " and " + std::to_string(i) +
+    TokenId& slot = slots_[slot_of(text)];
+    if (slot >= 0) {
+      return Error{"tokenizer.ggml.tokens: ids " + std::to_string(slot) + " and " + std::to_string(i) +
                    " have the same text " + quoted(text)};
     }
+    slot = static_cast<TokenId>(i);
     longest_ = std::max(longest_, text.size());
   }
   return Ok();
@@ -181,9 +184,16 @@ Status Vocab::take_special_ids(const TokenizerMetadata& metadata) {
   return Ok();
 }
 
+// Where `text` is, or where it would go.
+size_t Vocab::slot_of(std::string_view text) const {
+  const size_t last = slots_.size() - 1;
+  size_t at = std::hash<std::string_view>{}(text)&last;
+  while (slots_[at] >= 0 && this->text(slots_[at]) != text) at = (at + 1) & last;
+  return at;
+}
+
 TokenId Vocab::find(std::string_view text) const {
-  const auto it = ids_.find(text);
-  return it == ids_.end() ? -1 : it->second;
+  return slots_[slot_of(text)];
 }
 
 bool Vocab::is_end(TokenId id) const {

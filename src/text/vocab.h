@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -49,11 +48,6 @@ class Vocab {
   // Takes the tokens out of `metadata`. Errors: no tokens, lists of different lengths, unknown types, two tokens of
   // one text, ids out of range, a BOS or EOS token that is to be added and is not there.
   static Result<Vocab> create(TokenizerMetadata& metadata);
-  Vocab(Vocab&&) = default;
-  Vocab& operator=(Vocab&&) = default;
-  Vocab(const Vocab&) = delete;  // ids_ points into tokens_
-  Vocab& operator=(const Vocab&) = delete;
-
   int size() const { return static_cast<int>(tokens_.size()); }
   bool contains(TokenId id) const { return id >= 0 && id < size(); }
   const std::string& text(TokenId id) const { return tokens_[static_cast<size_t>(id)]; }
@@ -77,12 +71,13 @@ class Vocab {
   Status take_types(const std::vector<int64_t>& types);
   Status take_special_ids(const TokenizerMetadata& metadata);
   void take_stripping(const TokenizerMetadata& metadata);
+  size_t slot_of(std::string_view text) const;
 
   std::vector<std::string> tokens_;
   std::vector<TokenType> types_;
-  std::vector<bool> strips_right_;                     // of each id; empty = none does
-  std::unordered_map<std::string_view, TokenId> ids_;  // keys point into tokens_
-  std::vector<TokenId> ends_;                          // sorted
+  std::vector<bool> strips_right_;  // of each id; empty = none does
+  std::vector<TokenId> slots_;      // hash table with open addressing, size a power of two: the id, or -1 = free
+  std::vector<TokenId> ends_;       // sorted
   size_t longest_ = 0;
   TokenId bos_ = -1;
   TokenId eos_ = -1;
