@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 #include <set>
 #include <vector>
@@ -13,12 +12,11 @@
 #include "model/fingerprint.h"
 #include "train/kept_context.h"
 #include "train/keyed_random.h"
+#include "train/progress.h"
 #include "train/text_output.h"
 
 namespace s3d::train {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 Result<std::vector<std::string>> read_prompts(const std::string& path) {
   std::vector<std::string> prompts;
@@ -65,7 +63,7 @@ class Maker {
   }
 
   Result<DataSummary> run() {
-    start_ = Clock::now();
+    clock_ = {};
     summary_.there = static_cast<int64_t>(output_.ids.size());
     while (true) {
       S3D_TRY(fill());
@@ -249,9 +247,8 @@ class Maker {
   }
 
   void show(bool last) {
-    summary_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-    if (!options_.log || (!last && summary_.seconds < shown_ + 10)) return;
-    shown_ = summary_.seconds;
+    summary_.seconds = clock_.seconds();
+    if (!options_.log || !clock_.due(last)) return;
     const double rate = static_cast<double>(summary_.tokens) / summary_.seconds;
     const auto open = static_cast<double>(total() - next_) + static_cast<double>(slots_.size()) / 2;
     const double left = summary_.written > 0 ? open * summary_.seconds / static_cast<double>(summary_.written) : 0;
@@ -272,8 +269,7 @@ class Maker {
   std::vector<Slot> slots_;
   int64_t next_ = 0;
   DataSummary summary_;
-  Clock::time_point start_;
-  double shown_ = 0;
+  Progress clock_;
 };
 
 Status check(const DataOptions& o) {

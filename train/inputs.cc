@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
 #include "train/keyed_random.h"
+#include "train/progress.h"
 
 namespace s3d::train {
 namespace {
@@ -72,12 +72,10 @@ ContextOptions context_options(const Recipe& recipe, const char* name) {
       .head = recipe.adapter.head, .tail = recipe.adapter.tail, .state = recipe.adapter.state_rank > 0};
   if (recipe.loss.soft_share > 0) options.soft_targets = recipe.soft_tokens;
   if (!recipe.context_folder.empty()) options.folder = recipe.context_folder + "/" + name;
-  options.progress = [log = recipe.log, start = std::chrono::steady_clock::now(), shown = 0.0](int64_t done,
-                                                                                               int64_t total) mutable {
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (!log || (seconds < shown + 10 && done < total)) return;
-    shown = seconds;
-    const double rate = static_cast<double>(done) / seconds;
+  if (!recipe.log) return options;
+  options.progress = [log = recipe.log, clock = Progress()](int64_t done, int64_t total) mutable {
+    if (!clock.due(done >= total)) return;
+    const double rate = static_cast<double>(done) / clock.seconds();
     log(fmt::format("context of {} of {} tokens, {:.0f} tokens/s, {:.0f} s left", done, total, rate,
                     static_cast<double>(total - done) / rate));
   };

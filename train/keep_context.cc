@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
-#include "base/stopwatch.h"
 #include "engine/engine.h"
 #include "model/fingerprint.h"
 #include "train/dataset.h"
 #include "train/kept_context.h"
+#include "train/progress.h"
 #include "train/text_output.h"
 
 namespace s3d::train {
@@ -75,8 +75,7 @@ Result<ContextSummary> keep_context(const ContextRun& run) {
   S3D_TRY(output.open(run.out));
   S3D_TRY(context.open(kept_path(run.out), format));
   ContextSummary summary = {.there = static_cast<int64_t>(output.ids.size())};
-  const Stopwatch watch;
-  double shown = 0;
+  Progress clock;
   for (size_t i = 0; i < data.sequences.size(); ++i) {
     if (output.ids.contains(static_cast<int64_t>(i))) continue;
     if (run.stop != nullptr && run.stop->load()) {
@@ -92,11 +91,10 @@ Result<ContextSummary> keep_context(const ContextRun& run) {
                           engine.tokenizer().decode(answer), at));
     ++summary.written;
     summary.tokens += sequence.length();
-    summary.seconds = watch.seconds();
-    if (!run.log || (summary.seconds < shown + 10 && i + 1 < data.sequences.size())) continue;
-    shown = summary.seconds;
+    summary.seconds = clock.seconds();
+    if (!run.log || !clock.due(i + 1 == data.sequences.size())) continue;
     run.log(fmt::format("{} of {} sequences, {:.0f} tokens/s", summary.there + summary.written, data.sequences.size(),
-                        static_cast<double>(summary.tokens) / shown));
+                        static_cast<double>(summary.tokens) / summary.seconds));
   }
   return summary;
 }

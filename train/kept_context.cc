@@ -27,6 +27,12 @@ std::string read_label(const std::string& path) {
 Status check_label(const std::string& path, const KeptFormat& format) {
   const std::string there = read_label(path);
   if (there == format.label()) return Ok();
+  if (there.empty()) {
+    return Error{
+        fmt::format("{} is missing or no kept context, but its text refers to it; make both anew with "
+                    "`s3d-train context`",
+                    path)};
+  }
   return Error{
       fmt::format("{} is for another base or plan; remove it, or use the plan it was made with.\n  there: {}\n"
                   "  here:  {}",

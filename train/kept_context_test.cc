@@ -51,6 +51,9 @@ TEST(KeptContext, RecordsComeBack) {
   KeptWriter writer;
   EXPECT_FALSE(writer.open(path, other).ok());
   std::remove(path.c_str());
+  const auto missing = KeptReader::open(path, small_format());
+  ASSERT_FALSE(missing.ok());
+  EXPECT_NE(missing.error().message.find("is missing"), std::string::npos) << missing.error().message;
 }
 
 TEST(TopTokens, AreTheMostProbable) {

@@ -24,8 +24,8 @@ std::vector<double> chances_of(const DraftTree& tree, const Calibration& calibra
 }
 
 // What a verified tree tells about its drafter.
-void learn_tree(Calibration& calibration, const DraftTree& tree, const std::vector<int>& path) {
-  const std::vector<int> depths = depths_of(tree);
+void learn_tree(Calibration& calibration, const DraftTree& tree, const std::vector<int>& depths,
+                const std::vector<int>& path) {
   std::vector<bool> on_path(tree.size());
   for (const int node : path) on_path[static_cast<size_t>(node)] = true;
   for (size_t i = 0; i < tree.size(); ++i) {
@@ -66,8 +66,9 @@ class AutoSpeculator : public Speculator {
 
   void learn(const DraftTree& tree, const RoundResult& result) override {
     if (round_.arm == kPass && gate_.probing()) gate_.learn_probe(!result.path.empty());
-    learn_into(mine_, tree, result);
-    learn_into(*shared_, tree, result);
+    const std::vector<int> depths = depths_of(tree);
+    learn_into(mine_, tree, depths, result);
+    learn_into(*shared_, tree, depths, result);
   }
 
   size_t extra_bytes() const override {
@@ -122,15 +123,16 @@ class AutoSpeculator : public Speculator {
   }
 
   // `tree`: what was verified.
-  void learn_into(Learned& learned, const DraftTree& tree, const RoundResult& result) const {
+  void learn_into(Learned& learned, const DraftTree& tree, const std::vector<int>& depths,
+                  const RoundResult& result) const {
     if (result.verify_rows == 1 + static_cast<int>(tree.size())) {
       learned.costs.observe_full(result.verify_rows, result.verify_seconds);
     }
-    if (round_.arm >= 0) learn_tree(learned.free[static_cast<size_t>(round_.arm)], tree, result.path);
+    if (round_.arm >= 0) learn_tree(learned.free[static_cast<size_t>(round_.arm)], tree, depths, result.path);
     if (round_.drafted_depth == 0) return;
     learned.costs.observe_draft(round_.drafted_depth, result.draft_seconds);
     if (round_.arm == kPass) {
-      learn_tree(learned.pass, tree, result.path);
+      learn_tree(learned.pass, tree, depths, result.path);
     } else if (!round_.drafted.empty()) {  // not verified: counts as what it was taken for
       learned.pass.learn_depth(0, learned.pass.chance(round_.drafted.front().probability, 0));
     }
