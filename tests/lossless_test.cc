@@ -2,7 +2,8 @@
 // of the KV cache and samplers, against plain decoding, on real models.
 //
 // By default a fixed sample of the matrix runs (its size is told by kSample). S3D_LOSSLESS=full runs all of it, over 40
-// prompts of 128 tokens: hours. A model that scripts/fetch-model has not fetched is skipped.
+// prompts of 128 tokens: hours. S3D_LOSSLESS=N runs every N-th of its configurations, likewise with 128 tokens. A model
+// that scripts/fetch-model has not fetched is skipped.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -28,7 +29,10 @@ constexpr Size kFull = {.stride = 1, .prompts = 40, .tokens = 128};
 
 Size chosen_size() {
   const char* value = std::getenv("S3D_LOSSLESS");
-  return value != nullptr && std::string_view(value) == "full" ? kFull : kSample;
+  if (value == nullptr) return kSample;
+  Size size = kFull;
+  if (std::string_view(value) != "full") size.stride = std::stoul(value);  // throws at anything but a number
+  return size;
 }
 
 struct Configuration {
