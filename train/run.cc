@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
+#include "base/stopwatch.h"
 #include "train/adam.h"
 #include "train/anchors.h"
 #include "train/checkpoint.h"
@@ -16,11 +16,6 @@ namespace s3d::train {
 namespace {
 
 using nlohmann::json;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 Status write_text(const std::string& path, const std::string& text) {
   return write_file_atomically(path, std::as_bytes(std::span(text.data(), text.size())));
@@ -76,7 +71,7 @@ class Run {
   }
 
   Status train_step() {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     const StepLoss mine = add_gradients();
     std::vector<Tensor> shared;
     for (const Tensor& param : adam_.params()) shared.push_back(param.grad());
@@ -99,7 +94,7 @@ class Run {
     ++step_;
     loss_sum_ += loss;
     weight_sum_ += weight;
-    seconds_ += seconds_since(start);
+    seconds_ += watch.seconds();
     if (step_ % 20 == 0 && weight > 0) log_step(loss / weight, autoregressive / weight, rate);
     return Ok();
   }
@@ -114,7 +109,7 @@ class Run {
   bool wants_pause() const {
     if (recipe_.stop != nullptr && recipe_.stop->load()) return true;
     if (recipe_.stop_after > 0 && step_ + 1 >= recipe_.stop_after) return true;
-    return recipe_.max_minutes > 0 && seconds_since(started_) > 60 * recipe_.max_minutes;
+    return recipe_.max_minutes > 0 && watch_.seconds() > 60 * recipe_.max_minutes;
   }
 
   int64_t anchors() { return plan_.anchors_before(step_); }
@@ -248,7 +243,7 @@ class Run {
   AnchorPlan plan_;
   Adam adam_;
   std::string settings_, title_;
-  Clock::time_point started_ = Clock::now();
+  Stopwatch watch_;
 
   int64_t step_ = 0, total_ = 0;
   std::vector<CurvePoint> curve_;

@@ -6,13 +6,14 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <cstring>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#include "base/stopwatch.h"
 
 namespace s3d::cli {
 namespace {
@@ -83,7 +84,7 @@ Result<ReadBuffer> ReadBuffer::create(size_t bytes, ThreadPool& pool) {
 
 double read_seconds(std::span<const Bytes> parts, ThreadPool& pool) {
   std::atomic<uint64_t> sink{0};
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   pool.run([&](int thread, Team& team) {
     uint64_t mine = 0;
     for (const Bytes& part : parts) {
@@ -92,7 +93,7 @@ double read_seconds(std::span<const Bytes> parts, ThreadPool& pool) {
     }
     sink.fetch_xor(mine, std::memory_order_relaxed);
   });
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return watch.seconds();
 }
 
 std::vector<Bytes> weight_parts(const Model& model) {

@@ -3,17 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 
+#include "base/stopwatch.h"
 #include "cli/bandwidth.h"
 #include "cli/report.h"
 #include "spec/drafters.h"
 
 namespace s3d::cli {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -127,10 +125,9 @@ Status Bench::time_generation() {
 
 // One sample: the milliseconds of `once`, the mean over its repeats.
 Status Bench::time(auto once, std::vector<double>& samples) const {
-  const auto start = Clock::now();
+  const Stopwatch watch;
   for (int i = 0; i < repeats_; ++i) S3D_TRY(once());
-  const std::chrono::duration<double, std::milli> spent = Clock::now() - start;
-  samples.push_back(spent.count() / repeats_);
+  samples.push_back(1e3 * watch.seconds() / repeats_);
   return Ok();
 }
 

@@ -77,7 +77,7 @@ class SuffixAutomaton {
   void push(int32_t token) {
     const int32_t now = add({.length = state(last_).length + 1});
     int32_t p = last_;
-    for (; p >= 0 && find_step(p, token) < 0; p = state(p).link) add_step(p, token, now);
+    while (p >= 0 && add_step(p, token, now)) p = state(p).link;
     states_[index(now)].link = p < 0 ? 0 : split(p, token);
     last_ = now;
     // Repetitions make these walks long; beyond so many links the substrings are short, and their counts need not be
@@ -119,20 +119,34 @@ class SuffixAutomaton {
     return s;
   }
 
-  void add_step(int32_t i, int32_t token, int32_t to) {
-    const int32_t added = append(steps_, {token, to, -1});
+  // False if the state has a step with that token already.
+  bool add_step(int32_t i, int32_t token, int32_t to) {
     int32_t* end = &states_[index(i)].first_step;
-    while (*end >= 0) end = &steps_[index(*end)].next;
-    *end = added;
+    while (*end >= 0 && step(*end).token != token) end = &steps_[index(*end)].next;
+    if (*end >= 0) return false;
+    *end = static_cast<int32_t>(steps_.size());  // before append() moves the steps
+    append(steps_, {token, to, -1});
+    return true;
+  }
+
+  // A copy of the steps from `s` on, one after the other; returns the first.
+  int32_t copy_steps(int32_t s) {
+    const int32_t first = s < 0 ? -1 : static_cast<int32_t>(steps_.size());
+    for (; s >= 0; s = step(s).next) {
+      const Step from = step(s);
+      append(steps_, {from.token, from.to, from.next < 0 ? -1 : static_cast<int32_t>(steps_.size()) + 1});
+    }
+    return first;
   }
 
   // The state that `token` leads to from p, split off if it also holds longer substrings.
   int32_t split(int32_t p, int32_t token) {
     const int32_t q = after(p, token);
     if (state(q).length == state(p).length + 1) return q;
-    const State old = state(q);
-    const int32_t clone = add({.length = state(p).length + 1, .link = old.link, .count = old.count});
-    for (int32_t s = old.first_step; s >= 0; s = step(s).next) add_step(clone, step(s).token, step(s).to);
+    State copy = state(q);
+    copy.length = state(p).length + 1;
+    copy.first_step = copy_steps(copy.first_step);
+    const int32_t clone = add(copy);
     for (; p >= 0; p = state(p).link) {
       const int32_t found = find_step(p, token);
       if (found < 0 || step(found).to != q) break;

@@ -187,7 +187,7 @@ Status Vocab::take_special_ids(const TokenizerMetadata& metadata) {
 // Where `text` is, or where it would go.
 size_t Vocab::slot_of(std::string_view text) const {
   const size_t last = slots_.size() - 1;
-  size_t at = std::hash<std::string_view>{}(text)&last;
+  size_t at = last & std::hash<std::string_view>{}(text);
   while (slots_[at] >= 0 && this->text(slots_[at]) != text) at = (at + 1) & last;
   return at;
 }

@@ -48,6 +48,7 @@ class Vocab {
   // Takes the tokens out of `metadata`. Errors: no tokens, lists of different lengths, unknown types, two tokens of
   // one text, ids out of range, a BOS or EOS token that is to be added and is not there.
   static Result<Vocab> create(TokenizerMetadata& metadata);
+
   int size() const { return static_cast<int>(tokens_.size()); }
   bool contains(TokenId id) const { return id >= 0 && id < size(); }
   const std::string& text(TokenId id) const { return tokens_[static_cast<size_t>(id)]; }
