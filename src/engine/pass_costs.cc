@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "base/atomic_file.h"
 #include "base/stopwatch.h"
@@ -19,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kVersion = 3;
+constexpr int kVersion = 4;
 // Wider passes are a straight line on: the logits of 16 rows take 16 MiB where a vocabulary has 262,144 tokens.
 constexpr std::array kWidths = {1, 2, 3, 4, 5, 6, 8, 10};
 constexpr int kContext = 64;  // committed positions before the rows
@@ -68,10 +70,15 @@ void write_costs(const std::string& key, const PassCosts& costs) {
   (void)written;  // it is measured again the next time
 }
 
-double median(std::vector<double>& seconds) {
-  const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
-  std::nth_element(seconds.begin(), middle, seconds.end());
-  return *middle;
+// Whatever else the machine does only adds to a sample: the least of several tells the pass itself.
+double least(const std::vector<double>& seconds) {
+  return *std::min_element(seconds.begin(), seconds.end());
+}
+
+// A wider pass does all that a narrower one does; one that was never undisturbed while it was measured does not hide
+// it.
+void make_rising(std::span<double> costs) {
+  for (size_t i = costs.size() - 1; i > 0; --i) costs[i - 1] = std::min(costs[i - 1], costs[i]);
 }
 
 // Times passes in turns on one sequence of `tokens` that is dropped afterwards.
@@ -94,7 +101,7 @@ class Measure {
     std::vector<std::vector<double>> draft(drafter_ == nullptr ? 0 : static_cast<size_t>(drafter_->max_depth()));
     const Stopwatch watch;
     constexpr int kLeast = 3, kMost = 9;
-    constexpr double kBudget = 0.5;  // seconds, after the least that is needed for a median
+    constexpr double kBudget = 0.5;  // seconds, after the fewest turns that tell anything
     for (int turn = 0; turn < kMost && (turn <= kLeast || watch.seconds() < kBudget); ++turn) {
       for (size_t i = 0; i < kWidths.size(); ++i) S3D_TRY(timed_pass(kWidths[i], turn, full[i]));
       for (size_t d = 0; d < draft.size(); ++d) S3D_TRY(timed_draft(static_cast<int>(d) + 1, turn, draft[d]));
@@ -130,24 +137,25 @@ class Measure {
     return Ok();
   }
 
-  static PassCosts curve(std::array<std::vector<double>, kWidths.size()>& full,
-                         std::vector<std::vector<double>>& draft) {
+  // Straight lines between the widths that were measured, and on behind them.
+  static PassCosts curve(const std::array<std::vector<double>, kWidths.size()>& full,
+                         const std::vector<std::vector<double>>& draft) {
+    std::array<double, kWidths.size()> measured{};
+    for (size_t i = 0; i < kWidths.size(); ++i) measured[i] = least(full[i]);
+    make_rising(measured);
     PassCosts costs;
-    int before = 1;
-    for (size_t i = 0; i < kWidths.size(); ++i) {
-      const int width = kWidths[i];
-      costs.full[static_cast<size_t>(width)] = median(full[i]);
-      for (int n = before + 1; n < width; ++n) {  // straight lines between what was measured
-        const double share = static_cast<double>(n - before) / (width - before);
-        costs.full[static_cast<size_t>(n)] =
-            costs.full[static_cast<size_t>(before)] * (1 - share) + costs.full[static_cast<size_t>(width)] * share;
+    for (size_t i = 1; i < kWidths.size(); ++i) {
+      const double row = (measured[i] - measured[i - 1]) / (kWidths[i] - kWidths[i - 1]);
+      for (int n = kWidths[i - 1]; n <= kWidths[i]; ++n) {
+        costs.full[static_cast<size_t>(n)] = measured[i - 1] + row * (n - kWidths[i - 1]);
       }
-      before = width;
     }
     constexpr size_t kLast = kWidths.back(), kFrom = 6;
-    const double row = std::max(0.0, costs.full[kLast] - costs.full[kFrom]) / (kLast - kFrom);
+    const double row = (costs.full[kLast] - costs.full[kFrom]) / (kLast - kFrom);
     for (size_t n = kLast + 1; n < costs.full.size(); ++n) costs.full[n] = costs.full[n - 1] + row;
-    for (size_t d = 0; d < std::min(draft.size(), costs.draft.size() - 1); ++d) costs.draft[d + 1] = median(draft[d]);
+    const size_t depths = std::min(draft.size(), costs.draft.size() - 1);
+    for (size_t d = 0; d < depths; ++d) costs.draft[d + 1] = least(draft[d]);
+    if (depths > 0) make_rising(std::span(costs.draft).subspan(1, depths));
     return costs;
   }
 

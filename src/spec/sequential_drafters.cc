@@ -53,7 +53,7 @@ class LayerSkipDrafter : public Drafter {
     tree.clear();
     const int length = kv_.length(context.seq);
     GreedyChain chain(backend_, kv_, context.seq, layers_);
-    const Status status = chain.extend(context.tokens.back(), limits, tree);
+    Status status = chain.extend(context.tokens.back(), limits, tree);
     kv_.truncate(context.seq, length);
     return status;
   }

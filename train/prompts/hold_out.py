@@ -3,7 +3,7 @@
 
   hold_out.py --text TEXT --prompts PROMPTS --kinds '{"code": 6, "write": 3}' --held-out FILE --train FILE
 
-PROMPTS is the file that TEXT was made of; its lines say "kind". Taken are the first prompts of each kind, by their place
+PROMPTS is the file that TEXT was made of; its lines say "kind" or "category". Taken are the first prompts of each kind, by their place
 in PROMPTS, among the first --among, so that a text that grows later is parted in the same way. Where TEXT has kept
 context (TEXT.context), links of it are laid beside both parts.
 """
@@ -19,7 +19,8 @@ def main():
     parser.add_argument("--kinds", required=True, type=json.loads)
     parser.add_argument("--among", type=int, default=400)
     options = parser.parse_args()
-    kinds = [json.loads(line)["kind"] for line in open(options.prompts, encoding="utf-8")]
+    prompts = [json.loads(line) for line in open(options.prompts, encoding="utf-8")]
+    kinds = [prompt.get("kind") or prompt["category"] for prompt in prompts]
     with open(options.text, encoding="utf-8") as text:
         lines = sorted((line for line in text if line.endswith("\n")), key=lambda line: json.loads(line)["id"])
     left = dict(options.kinds)
