@@ -5,6 +5,10 @@
 // value -128 * sum(x) takes back. Other offsets go into the start value too. Integer scales by vpmulld: exact for any
 // input (the int16-pair form of docs/kernels.md is 5 % faster but needs a bound on the dot products).
 
+// The functions that take sums by pointer must be inlined: where they are not, g++ 12 stores a sum after each vpdpbusd,
+// because it may be what the activations' bytes are read from, and Zen 4 needs two cycles to store a zmm.
+#define S3D_INLINED inline __attribute__((always_inline))
+
 namespace s3d::S3D_ISA_NS {
 
 // Thirty-two registers hold the dots and sums of eight columns.
@@ -33,7 +37,7 @@ struct TileBlock {
 };
 
 template <int kW>
-inline void dot_group(__m512i weights, const int8_t* x, __m512i* dot) {
+S3D_INLINED void dot_group(__m512i weights, const int8_t* x, __m512i* dot) {
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) dot[j] = _mm512_dpbusd_epi32(dot[j], weights, broadcast32(x + 4 * j));
 }
@@ -48,11 +52,11 @@ inline __m512i fifth_bit(__m512i line) {
 
 // dot[j] += products of 32 k of 4-bit (kFifth: 5-bit) weights.
 template <int kW, bool kFifth>
-inline void dot32(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m512i* dot) {
+S3D_INLINED void dot32(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m512i* dot) {
   const __m512i mask = _mm512_set1_epi8(15);
   __m512i high = _mm512_setzero_si512();
   if constexpr (kFifth) high = load512(qh);
-  const auto step = [&]<int kI>() {
+  const auto step = [&]<int kI>() __attribute__((always_inline)) {
     const __m512i line = load512(q + 64 * kI);
     __m512i even = _mm512_and_si512(line, mask);
     __m512i odd = _mm512_and_si512(_mm512_srli_epi16(line, 4), mask);
@@ -71,7 +75,7 @@ inline void dot32(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m512i*
 
 // A block of a per-32 type: kRuns times 32 k.
 template <ggml_type kType, int kW, int kRuns = 2>
-inline void block_legacy(const uint8_t* block, const TileBlock& x, __m512* acc) {
+S3D_INLINED void block_legacy(const uint8_t* block, const TileBlock& x, __m512* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   constexpr int kOffset = kType == GGML_TYPE_Q4_0   ? 8
                           : kType == GGML_TYPE_Q5_0 ? 16
@@ -104,12 +108,11 @@ inline void block_legacy(const uint8_t* block, const TileBlock& x, __m512* acc) 
 }
 
 template <ggml_type kType, int kW>
-inline void block_q45_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
+S3D_INLINED void block_q45_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   __m512i sum[kW];
-  __m512i low[kW];
 #pragma GCC unroll 8
-  for (int j = 0; j < kW; ++j) sum[j] = low[j] = _mm512_setzero_si512();
+  for (int j = 0; j < kW; ++j) sum[j] = _mm512_setzero_si512();
   for (int s = 0; s < 8; ++s) {
     __m512i dot[kW];
 #pragma GCC unroll 8
@@ -120,6 +123,9 @@ inline void block_q45_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) sum[j] = _mm512_add_epi32(sum[j], _mm512_mullo_epi32(dot[j], sc));
   }
+  __m512i low[kW];
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) low[j] = _mm512_setzero_si512();
   for (int p = 0; p < 4; ++p) {
     const __m512i mn =
         _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + kLay.mn + p * 32)));
@@ -141,7 +147,7 @@ inline void block_q45_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
 
 // dot[j] += products of 16 k of Q6_K weights.
 template <int kW>
-inline void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m512i* dot) {
+S3D_INLINED void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m512i* dot) {
   const __m512i mask = _mm512_set1_epi8(15);
   const __m512i upper = _mm512_set1_epi8(48);
   const __m512i high = load512(qh);
@@ -157,7 +163,7 @@ inline void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m51
 }
 
 template <int kW>
-inline void block_q6_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
+S3D_INLINED void block_q6_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
   constexpr r16::Layout kLay = r16::layout(GGML_TYPE_Q6_K);
   __m512i sum[kW];
 #pragma GCC unroll 8
@@ -228,3 +234,5 @@ inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float
 }
 
 }  // namespace s3d::S3D_ISA_NS
+
+#undef S3D_INLINED
