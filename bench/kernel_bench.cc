@@ -81,6 +81,10 @@ void bench(const Kernels& k, ggml_type type, size_t rows, size_t cols, int tile,
 
 int main(int argc, char** argv) {
   const auto number = [&](int i, long fallback) { return argc > i ? std::atol(argv[i]) : fallback; };
+  if (number(1, 1) < 1 || number(2, 0) < 0 || number(3, 1) < 1 || number(4, 1) < 1) {
+    std::fprintf(stderr, "usage: kernel_bench [threads] [tile, 0 = the best] [rows] [cols] [type...]\n");
+    return 2;
+  }
   const auto kernels = s3d::choose_kernels();
   if (!kernels.ok()) {
     std::fprintf(stderr, "kernel_bench: %s\n", kernels.error().message.c_str());

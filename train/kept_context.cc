@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <utility>
@@ -39,6 +40,42 @@ Status check_label(const std::string& path, const KeptFormat& format) {
                   path, there, format.label())};
 }
 
+struct Candidate {
+  float logit;
+  int32_t token;
+};
+
+// In lanes, so that it becomes vector instructions.
+template <size_t kCount>
+float largest(const float* values) {
+  std::array<float, 16> lanes;
+  std::copy_n(values, lanes.size(), lanes.begin());
+  for (size_t i = lanes.size(); i < kCount; i += lanes.size()) {
+    for (size_t j = 0; j < lanes.size(); ++j) lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
+  }
+  return *std::max_element(lanes.begin(), lanes.end());
+}
+
+// The `count` largest logits, largest first, of equal ones the first. Most blocks hold none of them: one look tells.
+std::vector<Candidate> most_probable(std::span<const float> logits, size_t count) {
+  constexpr size_t kBlock = 64;
+  std::vector<Candidate> best;
+  const auto enters = [&](float logit) { return best.size() < count || (count > 0 && logit > best.back().logit); };
+  const auto look = [&](size_t i) {
+    if (!enters(logits[i])) return;
+    if (best.size() == count) best.pop_back();
+    const auto larger = [](float logit, const Candidate& c) { return logit > c.logit; };
+    best.insert(std::upper_bound(best.begin(), best.end(), logits[i], larger), {logits[i], static_cast<int32_t>(i)});
+  };
+  size_t begin = 0;
+  for (; begin + kBlock <= logits.size(); begin += kBlock) {
+    if (!enters(largest<kBlock>(&logits[begin]))) continue;
+    for (size_t i = begin; i < begin + kBlock; ++i) look(i);
+  }
+  for (size_t i = begin; i < logits.size(); ++i) look(i);
+  return best;
+}
+
 template <typename T>
 std::span<char> bytes_of(std::vector<T>& values) {
   return {reinterpret_cast<char*>(values.data()), values.size() * sizeof(T)};
@@ -70,17 +107,11 @@ std::string KeptFormat::label() const {
 
 void top_tokens(std::span<const float> logits, float log_sum, std::span<int32_t> tokens,
                 std::span<float> probabilities) {
-  const size_t k = tokens.size();
-  const float best = *std::max_element(logits.begin(), logits.end());
-  std::vector<std::pair<float, int32_t>> near;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (logits[i] > best - kFar) near.emplace_back(-logits[i], static_cast<int32_t>(i));
-  }
-  const size_t count = std::min(k, near.size());
-  std::partial_sort(near.begin(), near.begin() + static_cast<std::ptrdiff_t>(count), near.end());
-  for (size_t i = 0; i < k; ++i) {
-    tokens[i] = i < count ? near[i].second : 0;
-    probabilities[i] = i < count ? std::exp(-near[i].first - log_sum) : 0;
+  const std::vector<Candidate> best = most_probable(logits, tokens.size());
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const bool kept = i < best.size() && best[i].logit > best.front().logit - kFar;
+    tokens[i] = kept ? best[i].token : 0;
+    probabilities[i] = kept ? std::exp(best[i].logit - log_sum) : 0;
   }
 }
 

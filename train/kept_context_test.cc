@@ -2,9 +2,11 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <numeric>
+#include <random>
 
 #include "train/test_models.h"
 
@@ -65,6 +67,23 @@ TEST(TopTokens, AreTheMostProbable) {
   EXPECT_THAT(tokens, testing::ElementsAre(1, 3, 4, 0, 0));  // the fifth is too improbable to be kept
   EXPECT_NEAR(probabilities[0], std::exp(3 - log_sum), 1e-6);
   EXPECT_EQ(probabilities[4], 0);
+}
+
+TEST(TopTokens, AreThoseOfASort) {
+  constexpr size_t kKept = 16;
+  std::mt19937 rng(1);
+  for (const size_t count : {1, 15, 63, 64, 65, 1000, 4096}) {
+    std::vector<float> logits(count);
+    for (float& logit : logits) logit = static_cast<float>(rng() % 200) / 10;  // many are equal
+    std::vector<int32_t> order(count);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+    order.resize(kKept);
+    std::vector<int32_t> tokens(kKept);
+    std::vector<float> probabilities(kKept);
+    top_tokens(logits, 0, tokens, probabilities);
+    EXPECT_EQ(tokens, order) << count;
+  }
 }
 
 }  // namespace
