@@ -74,9 +74,9 @@ def passage(rng, paragraphs):
     return text if len(text) < 2500 or end < 0 else text[: end + 1]
 
 
-def some_sentences(rng, text):
+def one_sentence(rng, text):
     sentences = re.findall(r"[^.!?]{25,300}[.!?]", text)
-    return " ".join(s.strip() for s in rng.sample(sentences, 1)) if sentences else text[:300]
+    return rng.choice(sentences).strip() if sentences else text[:300]
 
 
 def one_prompt(rng, books, foreign):
@@ -85,7 +85,7 @@ def one_prompt(rng, books, foreign):
     if draw < 0.35:
         language = rng.choice(list(foreign) + ["German"] * 5)  # half of them German
         return "translation", rng.choice(TO_ENGLISH).format(language=language,
-                                                            foreign=some_sentences(rng, rng.choice(foreign[language])))
+                                                            foreign=one_sentence(rng, rng.choice(foreign[language])))
     if draw < 0.6:
         template = rng.choice([t for t in ON_TEXT if "ummar" in t])
         return "summary", template.format(doc=text)
