@@ -5,10 +5,6 @@
 // value -128 * sum(x) takes back. Other offsets go into the start value too. Integer scales by vpmulld: exact for any
 // input (the int16-pair form of docs/kernels.md is 5 % faster but needs a bound on the dot products).
 
-// The functions that take sums by pointer must be inlined: where they are not, g++ 12 stores a sum after each vpdpbusd,
-// because it may be what the activations' bytes are read from, and Zen 4 needs two cycles to store a zmm.
-#define S3D_INLINED inline __attribute__((always_inline))
-
 namespace s3d::S3D_ISA_NS {
 
 // Thirty-two registers hold the dots and sums of eight columns.
@@ -234,5 +230,3 @@ inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float
 }
 
 }  // namespace s3d::S3D_ISA_NS
-
-#undef S3D_INLINED

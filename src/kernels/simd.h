@@ -24,6 +24,10 @@
 #include <ggml.h>  // half <-> float conversion
 #endif
 
+// For helpers that take sums by pointer: where they are not inlined, the sums go through memory. g++ 12 stores one
+// after each product then, because it may be what the activations' bytes are read from.
+#define S3D_INLINED inline __attribute__((always_inline))
+
 namespace s3d::S3D_ISA_NS {
 
 #if defined(S3D_ISA_AVX512)
