@@ -5,13 +5,13 @@
 #include <torch/torch.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <filesystem>
 #include <utility>
 
 #include "base/check.h"
 #include "model/fingerprint.h"
+#include "spec/softmax.h"
 
 namespace s3d::train {
 namespace {
@@ -45,17 +45,6 @@ struct Candidate {
   int32_t token;
 };
 
-// In lanes, so that it becomes vector instructions.
-template <size_t kCount>
-float largest(const float* values) {
-  std::array<float, 16> lanes;
-  std::copy_n(values, lanes.size(), lanes.begin());
-  for (size_t i = lanes.size(); i < kCount; i += lanes.size()) {
-    for (size_t j = 0; j < lanes.size(); ++j) lanes[j] = values[i + j] > lanes[j] ? values[i + j] : lanes[j];
-  }
-  return *std::max_element(lanes.begin(), lanes.end());
-}
-
 // The `count` largest logits, largest first, of equal ones the first. Most blocks hold none of them: one look tells.
 std::vector<Candidate> most_probable(std::span<const float> logits, size_t count) {
   constexpr size_t kBlock = 64;
@@ -69,7 +58,7 @@ std::vector<Candidate> most_probable(std::span<const float> logits, size_t count
   };
   size_t begin = 0;
   for (; begin + kBlock <= logits.size(); begin += kBlock) {
-    if (!enters(largest<kBlock>(&logits[begin]))) continue;
+    if (!enters(softmax::largest_of(logits.subspan(begin, kBlock)))) continue;
     for (size_t i = begin; i < begin + kBlock; ++i) look(i);
   }
   for (size_t i = begin; i < logits.size(); ++i) look(i);
