@@ -44,7 +44,7 @@ inline Line load_line(const uint8_t* p) {
   return {{load256(p), load256(p + 32)}};
 }
 template <typename F>
-S3D_INLINED Line each_half(F f) {
+S3D_INLINED inline Line each_half(F f) {
   return {{f(0), f(1)}};
 }
 
@@ -60,7 +60,7 @@ struct TileBlock {
 
 // acc[j] = (kFirst) or += products of one k-group with the columns' four activations at x.
 template <int kW, bool kFirst>
-S3D_INLINED void madd_group(const Line& w, const int8_t* x, Line* acc) {
+S3D_INLINED inline void madd_group(const Line& w, const int8_t* x, Line* acc) {
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) {
     const __m256i xj = broadcast32(x + 4 * j);
@@ -78,7 +78,7 @@ S3D_INLINED void madd_group(const Line& w, const int8_t* x, Line* acc) {
 
 // sum[j] += acc[j] pairs, each times its scale (int16 pairs).
 template <int kW>
-S3D_INLINED void widen(const Line* acc, const Line& scale, Line* sum) {
+S3D_INLINED inline void widen(const Line* acc, const Line& scale, Line* sum) {
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) {
 #pragma GCC unroll 2
@@ -89,14 +89,14 @@ S3D_INLINED void widen(const Line* acc, const Line& scale, Line* sum) {
 }
 
 template <int kW>
-S3D_INLINED void clear(Line* sum) {
+S3D_INLINED inline void clear(Line* sum) {
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) sum[j] = each_half([](int) { return _mm256_setzero_si256(); });
 }
 
 // Bit kG of each byte of a line as 0 or 16, joined to `low`.
 template <int kG>
-S3D_INLINED Line with_fifth(const Line& low, const Line& bits) {
+S3D_INLINED inline Line with_fifth(const Line& low, const Line& bits) {
   return each_half([&](int h) {
     const __m256i shifted = kG >= 4 ? _mm256_srli_epi16(bits.half[h], kG >= 4 ? kG - 4 : 0)
                                     : _mm256_slli_epi16(bits.half[h], kG >= 4 ? 0 : 4 - kG);
@@ -104,19 +104,19 @@ S3D_INLINED Line with_fifth(const Line& low, const Line& bits) {
   });
 }
 
-S3D_INLINED Line low_nibbles(const Line& line) {
+S3D_INLINED inline Line low_nibbles(const Line& line) {
   return each_half([&](int h) { return _mm256_and_si256(line.half[h], _mm256_set1_epi8(15)); });
 }
-S3D_INLINED Line high_nibbles(const Line& line) {
+S3D_INLINED inline Line high_nibbles(const Line& line) {
   return each_half([&](int h) { return _mm256_and_si256(_mm256_srli_epi16(line.half[h], 4), _mm256_set1_epi8(15)); });
 }
 
 // Adds to sum[j] the scaled dot products of 32 k of 4-bit (kFifth: 5-bit) weights. `q`: four lines of nibbles, `qh`:
 // the line of fifth bits, `x`: [8][kW][4].
 template <int kW, bool kFifth>
-S3D_INLINED void dot32(const uint8_t* q, const uint8_t* qh, const int8_t* x, const Line& scale, Line* sum) {
+S3D_INLINED inline void dot32(const uint8_t* q, const uint8_t* qh, const int8_t* x, const Line& scale, Line* sum) {
   Line acc[kW];
-  const auto step = [&]<int kI>() __attribute__((always_inline)) {
+  const auto step = [&]<int kI>() S3D_INLINED {
     Line even = low_nibbles(load_line(q + 64 * kI));
     if constexpr (kFifth) even = with_fifth<2 * kI>(even, load_line(qh));
     madd_group<kW, kI == 0 || (kFifth && kI == 2)>(even, x + 2 * kI * kW * 4, acc);
@@ -133,7 +133,7 @@ S3D_INLINED void dot32(const uint8_t* q, const uint8_t* qh, const int8_t* x, con
 
 // As dot32 for Q8_0: 32 k of signed bytes.
 template <int kW>
-S3D_INLINED void dot32_signed(const uint8_t* q, const int8_t* x, Line* sum) {
+S3D_INLINED inline void dot32_signed(const uint8_t* q, const int8_t* x, Line* sum) {
   const __m256i ones = _mm256_set1_epi16(1);
   for (int g = 0; g < 8; ++g) {
     const Line w = load_line(q + 64 * g);
@@ -156,14 +156,14 @@ struct Sums {
 };
 
 // acc = fma(sum, d * dx, acc).
-S3D_INLINED void accumulate(__m256i sum, __m256 d, float dx, __m256& acc) {
+S3D_INLINED inline void accumulate(__m256i sum, __m256 d, float dx, __m256& acc) {
   const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(dx));
   acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, acc);
 }
 
 // A block of a per-32 type: kRuns times 32 k.
 template <ggml_type kType, int kW, int kRuns = 2>
-S3D_INLINED void block_legacy(const uint8_t* block, const TileBlock& x, Sums* acc) {
+S3D_INLINED inline void block_legacy(const uint8_t* block, const TileBlock& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   constexpr int kOffset = kType == GGML_TYPE_Q4_0 ? 8 : kType == GGML_TYPE_Q5_0 ? 16 : 0;
   const Line ones = each_half([](int) { return _mm256_set1_epi16(1); });
@@ -194,7 +194,7 @@ S3D_INLINED void block_legacy(const uint8_t* block, const TileBlock& x, Sums* ac
 
 // Adds acc -= dmin * dx * (sum of minima times the activations' sums): the part of Q4_K and Q5_K without products.
 template <ggml_type kType, int kW>
-S3D_INLINED void subtract_minima(const uint8_t* block, int h, const TileBlock& x, Sums* acc) {
+S3D_INLINED inline void subtract_minima(const uint8_t* block, int h, const TileBlock& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   const __m256 m = load_halves(block + kLay.m + h * 16);
   __m256i mn[4];
@@ -211,7 +211,7 @@ S3D_INLINED void subtract_minima(const uint8_t* block, int h, const TileBlock& x
 }
 
 template <ggml_type kType, int kW>
-S3D_INLINED void block_q45_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
+S3D_INLINED inline void block_q45_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   Line sum[kW];
   clear<kW>(sum);
@@ -233,7 +233,7 @@ S3D_INLINED void block_q45_k(const uint8_t* block, const TileBlock& x, Sums* acc
 
 // Q6_K values of k-group kI of 16 k: nibbles from `q` (two lines), upper bits from `qh` (one line).
 template <int kI>
-S3D_INLINED Line six_bits(const uint8_t* q, const uint8_t* qh) {
+S3D_INLINED inline Line six_bits(const uint8_t* q, const uint8_t* qh) {
   const Line line = load_line(q + kI / 2 * 64);
   const Line low = kI % 2 == 0 ? low_nibbles(line) : high_nibbles(line);
   const Line bits = load_line(qh);
@@ -246,7 +246,7 @@ S3D_INLINED Line six_bits(const uint8_t* q, const uint8_t* qh) {
 
 // 16 k of Q6_K: two k-groups at a time, the most that int16 holds.
 template <int kW>
-S3D_INLINED void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, const Line& scale, Line* sum) {
+S3D_INLINED inline void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, const Line& scale, Line* sum) {
   Line acc[kW];
   madd_group<kW, true>(six_bits<0>(q, qh), x, acc);
   madd_group<kW, false>(six_bits<1>(q, qh), x + kW * 4, acc);
@@ -257,7 +257,7 @@ S3D_INLINED void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, 
 }
 
 template <int kW>
-S3D_INLINED void block_q6_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
+S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(GGML_TYPE_Q6_K);
   Line sum[kW];
   Line low[kW];

@@ -33,7 +33,7 @@ struct TileBlock {
 };
 
 template <int kW>
-S3D_INLINED void dot_group(__m512i weights, const int8_t* x, __m512i* dot) {
+S3D_INLINED inline void dot_group(__m512i weights, const int8_t* x, __m512i* dot) {
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) dot[j] = _mm512_dpbusd_epi32(dot[j], weights, broadcast32(x + 4 * j));
 }
@@ -48,11 +48,11 @@ inline __m512i fifth_bit(__m512i line) {
 
 // dot[j] += products of 32 k of 4-bit (kFifth: 5-bit) weights.
 template <int kW, bool kFifth>
-S3D_INLINED void dot32(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m512i* dot) {
+S3D_INLINED inline void dot32(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m512i* dot) {
   const __m512i mask = _mm512_set1_epi8(15);
   __m512i high = _mm512_setzero_si512();
   if constexpr (kFifth) high = load512(qh);
-  const auto step = [&]<int kI>() __attribute__((always_inline)) {
+  const auto step = [&]<int kI>() S3D_INLINED {
     const __m512i line = load512(q + 64 * kI);
     __m512i even = _mm512_and_si512(line, mask);
     __m512i odd = _mm512_and_si512(_mm512_srli_epi16(line, 4), mask);
@@ -71,7 +71,7 @@ S3D_INLINED void dot32(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m
 
 // A block of a per-32 type: kRuns times 32 k.
 template <ggml_type kType, int kW, int kRuns = 2>
-S3D_INLINED void block_legacy(const uint8_t* block, const TileBlock& x, __m512* acc) {
+S3D_INLINED inline void block_legacy(const uint8_t* block, const TileBlock& x, __m512* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   constexpr int kOffset = kType == GGML_TYPE_Q4_0   ? 8
                           : kType == GGML_TYPE_Q5_0 ? 16
@@ -104,7 +104,7 @@ S3D_INLINED void block_legacy(const uint8_t* block, const TileBlock& x, __m512* 
 }
 
 template <ggml_type kType, int kW>
-S3D_INLINED void block_q45_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
+S3D_INLINED inline void block_q45_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   __m512i sum[kW];
 #pragma GCC unroll 8
@@ -143,7 +143,7 @@ S3D_INLINED void block_q45_k(const uint8_t* block, const TileBlock& x, __m512* a
 
 // dot[j] += products of 16 k of Q6_K weights.
 template <int kW>
-S3D_INLINED void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m512i* dot) {
+S3D_INLINED inline void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m512i* dot) {
   const __m512i mask = _mm512_set1_epi8(15);
   const __m512i upper = _mm512_set1_epi8(48);
   const __m512i high = load512(qh);
@@ -159,7 +159,7 @@ S3D_INLINED void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, 
 }
 
 template <int kW>
-S3D_INLINED void block_q6_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
+S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
   constexpr r16::Layout kLay = r16::layout(GGML_TYPE_Q6_K);
   __m512i sum[kW];
 #pragma GCC unroll 8

@@ -25,8 +25,13 @@
 #endif
 
 // For helpers that take sums by pointer: where they are not inlined, the sums go through memory. g++ 12 stores one
-// after each product then, because it may be what the activations' bytes are read from.
-#define S3D_INLINED inline __attribute__((always_inline))
+// after each product then, because it may be what the activations' bytes are read from. Where speed does not matter it
+// is left out: with it, the sanitizers' build of these files takes minutes.
+#if defined(S3D_ISA_SIMDE) || defined(__SANITIZE_ADDRESS__)
+#define S3D_INLINED
+#else
+#define S3D_INLINED __attribute__((always_inline))
+#endif
 
 namespace s3d::S3D_ISA_NS {
 
