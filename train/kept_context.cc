@@ -56,12 +56,11 @@ std::vector<Candidate> most_probable(std::span<const float> logits, size_t count
     const auto larger = [](float logit, const Candidate& c) { return logit > c.logit; };
     best.insert(std::upper_bound(best.begin(), best.end(), logits[i], larger), {logits[i], static_cast<int32_t>(i)});
   };
-  size_t begin = 0;
-  for (; begin + kBlock <= logits.size(); begin += kBlock) {
-    if (!enters(softmax::largest_of(logits.subspan(begin, kBlock)))) continue;
-    for (size_t i = begin; i < begin + kBlock; ++i) look(i);
+  for (size_t begin = 0; begin < logits.size(); begin += kBlock) {
+    const size_t end = std::min(begin + kBlock, logits.size());
+    if (!enters(softmax::largest_of(logits.subspan(begin, end - begin)))) continue;
+    for (size_t i = begin; i < end; ++i) look(i);
   }
-  for (size_t i = begin; i < logits.size(); ++i) look(i);
   return best;
 }
 
