@@ -24,7 +24,7 @@
 #include <ggml.h>  // half <-> float conversion
 #endif
 
-// For helpers that take sums by pointer: where they are not inlined, the sums go through memory. g++ 12 stores one
+// For helpers that take sums by pointer, and what they call: not inlined, the sums go through memory. g++ 12 stores one
 // after each product then, because it may be what the activations' bytes are read from. Where speed does not matter it
 // is left out: with it, the sanitizers' build of these files takes minutes.
 #if defined(S3D_ISA_SIMDE) || defined(__SANITIZE_ADDRESS__)
