@@ -7,12 +7,12 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
 
 #include "base/check.h"
+#include "base/test_folder.h"
 #include "fetch/http.h"
 
 namespace s3d {
@@ -73,27 +73,6 @@ class TestServer {
   pid_t child_ = -1;
   int stop_ = -1;
   int port_ = 0;
-};
-
-// A fresh folder that is removed with the object.
-class TestFolder {
- public:
-  TestFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "s3d-fetch-XXXXXX").string();
-    S3D_CHECK(::mkdtemp(pattern.data()) != nullptr);
-    path_ = pattern;
-  }
-  TestFolder(const TestFolder&) = delete;
-  TestFolder& operator=(const TestFolder&) = delete;
-  ~TestFolder() {
-    std::error_code error;
-    std::filesystem::remove_all(path_, error);
-  }
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-  std::string path() const { return path_.string(); }
-
- private:
-  std::filesystem::path path_;
 };
 
 inline std::string read_all(const std::string& path) {

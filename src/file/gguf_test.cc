@@ -4,35 +4,26 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include "base/test_folder.h"
 #include "file/gguf_test_writer.h"
 
 namespace s3d {
 namespace {
 
-// A folder of its own for each test, removed afterwards.
 class GgufFileTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "s3d-gguf-XXXXXX").string();
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+  std::string path(const std::string& name) const { return folder_ / name; }
   std::string write(const std::string& name, const std::vector<std::byte>& bytes) const {
     std::ofstream out(path(name), std::ios::binary);
     out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
     return path(name);
   }
 
-  std::string folder_;
+  TestFolder folder_;
 };
 
 // The error of opening `path`, which must name the path.
@@ -189,7 +180,7 @@ TEST_F(GgufFileTest, LongTextIsCutBetweenCharacters) {
 
 TEST_F(GgufFileTest, BadPaths) {
   EXPECT_TRUE(contains(open_error(path("missing.gguf")), "no such file"));
-  EXPECT_TRUE(contains(open_error(folder_), "directory"));
+  EXPECT_TRUE(contains(open_error(folder_.path()), "directory"));
   EXPECT_TRUE(contains(open_error(write("empty.gguf", {})), "empty"));
   EXPECT_TRUE(contains(open_error(write("text.gguf", std::vector<std::byte>(100, std::byte{'x'}))), "not a GGUF"));
   ASSERT_EQ(mkfifo(path("pipe").c_str(), 0600), 0);

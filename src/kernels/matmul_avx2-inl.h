@@ -8,7 +8,7 @@
 //
 // A line of 16 rows is two registers, its halves (8 rows each). Both share one broadcast of the activations, which
 // costs as much as an addition here (Zen 3: four vector operations a cycle, loads that broadcast among them); walking
-// the halves one after the other, with all sums in registers, was 20 % slower.
+// the halves one after the other, with all sums in registers, was 20 % slower. Q6_K does that nevertheless: see there.
 
 namespace s3d::avx2 {
 
@@ -34,6 +34,10 @@ inline __m256 load_halves(const uint8_t* p) {
 // stack (76 instead of 94 GMAC/s for four rows of Q4_K on a Zen 3 core).
 inline void add_words(__m256i& sum, __m256i x) {
   asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(x));
+}
+
+inline void add_ints(__m256i& sum, __m256i x) {
+  asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(x));
 }
 
 // The two halves of a line, or what was computed from them.
@@ -231,63 +235,67 @@ S3D_INLINED inline void block_q45_k(const uint8_t* block, const TileBlock& x, Su
   }
 }
 
-// Q6_K values of k-group kI of 16 k: nibbles from `q` (two lines), upper bits from `qh` (one line).
+// Half a line of Q6_K values, k-group kI of 16 k: nibbles from `q` (two lines), upper bits from `qh` (one line).
 template <int kI>
-S3D_INLINED inline Line six_bits(const uint8_t* q, const uint8_t* qh) {
-  const Line line = load_line(q + kI / 2 * 64);
-  const Line low = kI % 2 == 0 ? low_nibbles(line) : high_nibbles(line);
-  const Line bits = load_line(qh);
-  return each_half([&](int h) {
-    const __m256i shifted = kI < 2 ? _mm256_slli_epi16(bits.half[h], kI < 2 ? 4 - 2 * kI : 0)
-                                   : _mm256_srli_epi16(bits.half[h], kI < 2 ? 0 : 2 * kI - 4);
-    return _mm256_or_si256(low.half[h], _mm256_and_si256(shifted, _mm256_set1_epi8(48)));
-  });
+S3D_INLINED inline __m256i six_bits(const uint8_t* q, const uint8_t* qh) {
+  const __m256i line = load256(q + kI / 2 * 64);
+  const __m256i low = _mm256_and_si256(kI % 2 == 0 ? line : _mm256_srli_epi16(line, 4), _mm256_set1_epi8(15));
+  const __m256i bits = load256(qh);
+  const __m256i shifted =
+      kI < 2 ? _mm256_slli_epi16(bits, kI < 2 ? 4 - 2 * kI : 0) : _mm256_srli_epi16(bits, kI < 2 ? 0 : 2 * kI - 4);
+  return _mm256_or_si256(low, _mm256_and_si256(shifted, _mm256_set1_epi8(48)));
 }
 
-// 16 k of Q6_K: two k-groups at a time, the most that int16 holds.
+// Half a line of 16 k of Q6_K: two k-groups at a time, the most that int16 holds.
 template <int kW>
-S3D_INLINED inline void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, const Line& scale, Line* sum) {
-  Line acc[kW];
-  madd_group<kW, true>(six_bits<0>(q, qh), x, acc);
-  madd_group<kW, false>(six_bits<1>(q, qh), x + kW * 4, acc);
-  widen<kW>(acc, scale, sum);
-  madd_group<kW, true>(six_bits<2>(q, qh), x + 2 * kW * 4, acc);
-  madd_group<kW, false>(six_bits<3>(q, qh), x + 3 * kW * 4, acc);
-  widen<kW>(acc, scale, sum);
+S3D_INLINED inline void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8_t* x, __m256i scale, __m256i* sum) {
+  const __m256i w[4] = {six_bits<0>(q, qh), six_bits<1>(q, qh), six_bits<2>(q, qh), six_bits<3>(q, qh)};
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) {
+#pragma GCC unroll 2
+    for (int pair = 0; pair < 2; ++pair) {
+      const int8_t* at = x + (2 * pair * kW + j) * 4;
+      __m256i products = _mm256_maddubs_epi16(w[2 * pair], broadcast32(at));
+      add_words(products, _mm256_maddubs_epi16(w[2 * pair + 1], broadcast32(at + kW * 4)));
+      add_ints(sum[j], _mm256_madd_epi16(products, scale));
+    }
+  }
 }
 
+// The scales of the p-th pair of 16-k sub-blocks for half the rows.
+S3D_INLINED inline __m256i scales_q6(const uint8_t* block, int p, int h) {
+  return _mm256_cvtepi8_epi16(load128(block + r16::layout(GGML_TYPE_Q6_K).sc + p * 32 + h * 16));
+}
+
+// Half the rows of a block at a time: the sums, widened four times as often as those of 4 bits, stay in registers,
+// which is worth the second broadcasts (66 -> 73 GMAC/s in cache).
 template <int kW>
 S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(GGML_TYPE_Q6_K);
-  Line sum[kW];
-  Line low[kW];
-  clear<kW>(sum);
-  clear<kW>(low);
-  for (int p = 0; p < 8; ++p) {  // pairs of 16-k sub-blocks
-    const uint8_t* pairs = block + kLay.sc + p * 32;
-    const Line sc = each_half([&](int h) { return _mm256_cvtepi8_epi16(load128(pairs + h * 16)); });
-    const uint8_t* q = block + kLay.q + p * 256;
-    const uint8_t* qh = block + kLay.qh + p * 128;
-    const int8_t* xq = x.q + p * 32 * kW;
-    dot16_q6<kW>(
-        q, qh, xq,
-        each_half([&](int h) { return _mm256_blend_epi16(sc.half[h], _mm256_slli_epi32(sc.half[h], 16), 0xAA); }), sum);
-    dot16_q6<kW>(
-        q + 128, qh + 64, xq + 16 * kW,
-        each_half([&](int h) { return _mm256_blend_epi16(_mm256_srli_epi32(sc.half[h], 16), sc.half[h], 0xAA); }), sum);
-#pragma GCC unroll 8
-    for (int j = 0; j < kW; ++j) {
-      const __m256i pair = broadcast32(x.pairs16 + (p * kW + j) * 2);
-      for (int h = 0; h < 2; ++h) {
-        low[j].half[h] = _mm256_add_epi32(low[j].half[h], _mm256_madd_epi16(sc.half[h], pair));
-      }
-    }
-  }
   for (int h = 0; h < 2; ++h) {
+    __m256i sum[kW];
+#pragma GCC unroll 8
+    for (int j = 0; j < kW; ++j) sum[j] = _mm256_setzero_si256();
+    for (int p = 0; p < 8; ++p) {
+      const __m256i sc = scales_q6(block, p, h);
+      const uint8_t* q = block + kLay.q + p * 256 + h * 32;
+      const uint8_t* qh = block + kLay.qh + p * 128 + h * 32;
+      const int8_t* xq = x.q + p * 32 * kW;
+      dot16_q6<kW>(q, qh, xq, _mm256_blend_epi16(sc, _mm256_slli_epi32(sc, 16), 0xAA), sum);
+      dot16_q6<kW>(q + 128, qh + 64, xq + 16 * kW, _mm256_blend_epi16(_mm256_srli_epi32(sc, 16), sc, 0xAA), sum);
+    }
     const __m256 d = load_halves(block + kLay.d + h * 16);
+    __m256i sc[8];
+#pragma GCC unroll 8
+    for (int p = 0; p < 8; ++p) sc[p] = scales_q6(block, p, h);
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) {
-      const __m256i centred = _mm256_sub_epi32(sum[j].half[h], _mm256_slli_epi32(low[j].half[h], 5));
+      __m256i low = _mm256_madd_epi16(sc[0], broadcast32(x.pairs16 + j * 2));
+#pragma GCC unroll 8
+      for (int p = 1; p < 8; ++p) {
+        add_ints(low, _mm256_madd_epi16(sc[p], broadcast32(x.pairs16 + (p * kW + j) * 2)));
+      }
+      const __m256i centred = _mm256_sub_epi32(sum[j], _mm256_slli_epi32(low, 5));
       accumulate(centred, d, x.scale[j], acc[j].half[h]);
     }
   }

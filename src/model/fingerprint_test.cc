@@ -2,12 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <set>
 #include <string>
 
 #include "base/atomic_file.h"
+#include "base/test_folder.h"
 #include "model/test_model_file.h"
 
 namespace s3d {
@@ -62,8 +61,7 @@ void add_keys(GgufTestWriter& writer) {
 }
 
 TEST(Fingerprint, IsTheSameForASplitModel) {
-  std::string folder = testing::TempDir() + "s3d-fingerprint-XXXXXX";
-  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const TestFolder folder;
   GgufTestWriter whole;
   GgufTestWriter parts[2];
   add_keys(whole);
@@ -73,13 +71,12 @@ TEST(Fingerprint, IsTheSameForASplitModel) {
     parts[i].tensor_f32(fmt::format("t{}", i), {2}, {1, static_cast<float>(i)});
     parts[i].key_u16("split.no", i);
     parts[i].key_u16("split.count", 2);
-    ASSERT_TRUE(write_file_atomically(fmt::format("{}/m-{:05}-of-00002.gguf", folder, i + 1), parts[i].image()).ok());
+    ASSERT_TRUE(write_file_atomically(folder / fmt::format("m-{:05}-of-00002.gguf", i + 1), parts[i].image()).ok());
   }
-  const auto split = GgufFile::open(folder + "/m-00002-of-00002.gguf");
+  const auto split = GgufFile::open(folder / "m-00002-of-00002.gguf");
   ASSERT_TRUE(split.ok()) << split.error().message;
   EXPECT_EQ(split->parts(), 2u);
   EXPECT_EQ(base_fingerprint(*split), base_fingerprint(*GgufFile::from_bytes(whole.image(), "whole")));
-  std::filesystem::remove_all(folder);
 }
 
 TEST(Fingerprint, ChecksumsCoverEveryByte) {
