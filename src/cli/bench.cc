@@ -1,6 +1,7 @@
 // s3d bench: speeds of one model on this machine.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "cli/bench_measure.h"

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <CLI/CLI.hpp>
+
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/program.h"

@@ -1,4 +1,6 @@
 // s3d chat: a dialogue.
+#include <CLI/CLI.hpp>
+
 #include "cli/chat_session.h"
 #include "cli/model_options.h"
 #include "cli/program.h"

@@ -1,4 +1,6 @@
 // s3d completion: completion scripts for shells.
+#include <CLI/CLI.hpp>
+
 #include "cli/program.h"
 #include "cli/shell_completion.h"
 

@@ -1,6 +1,8 @@
 // s3d generate: one prompt, one answer.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
+
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/program.h"

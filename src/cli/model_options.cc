@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
+
 namespace s3d::cli {
 
 void ModelOptions::add_model_to(CLI::App& command) {

@@ -1,11 +1,14 @@
 // -m, -t, -c and their like: which model, and how it is run.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string>
 
 #include "cli/console.h"
 #include "engine/engine.h"
+
+namespace CLI {
+class App;
+}
 
 namespace s3d::cli {
 

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <map>
 
@@ -30,6 +31,15 @@ int report_parse_end(const CLI::App& app, const CLI::ParseError& end, Program& p
 }
 
 }  // namespace
+
+void on_chosen(CLI::App& command, Program& program, std::function<Status()> check, Action action) {
+  command.callback([&command, &program, check = std::move(check), action = std::move(action)] {
+    if (!command.get_subcommands().empty()) return;  // a subcommand of it was chosen
+    const Status checked = check();
+    if (!checked.ok()) throw CLI::ValidationError(checked.error().message);
+    program.action = action;
+  });
+}
 
 std::unique_ptr<CLI::App> make_app(Program& program) {
   auto app = std::make_unique<CLI::App>("Runs language models from GGUF files on the CPU.", "s3d");

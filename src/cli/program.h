@@ -1,13 +1,16 @@
 // The command line's frame: what all subcommands share.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
 #include <string>
 
 #include "base/result.h"
 #include "cli/console.h"
+
+namespace CLI {
+class App;
+}
 
 namespace s3d::cli {
 
@@ -29,17 +32,16 @@ struct Program {
   Action action;
 };
 
-// Adds a subcommand. `check` runs after parsing: its error is a usage error. Then `action` is what will run.
-// `options` keeps the values that both use.
+// `check` runs when `command` was chosen and the whole line was parsed: its error is a usage error. Then `action` runs.
+void on_chosen(CLI::App& command, Program& program, std::function<Status()> check, Action action);
+
+// The same for a command whose values are kept in `options`.
 template <typename Options>
 void on_chosen(CLI::App& command, Program& program, std::shared_ptr<Options> options,
                std::function<Status(Options&)> check, std::function<Result<int>(const Options&, Console&)> action) {
-  command.callback([&command, &program, options, check, action] {
-    if (!command.get_subcommands().empty()) return;  // a subcommand of it was chosen
-    const Status checked = check(*options);
-    if (!checked.ok()) throw CLI::ValidationError(checked.error().message);
-    program.action = [options, action](Console& console) { return action(*options, console); };
-  });
+  on_chosen(
+      command, program, [options, check] { return check(*options); },
+      [options, action](Console& console) { return action(*options, console); });
 }
 
 // One for each subcommand; each declares its options and calls on_chosen().

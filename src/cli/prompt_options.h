@@ -1,13 +1,16 @@
 // Where a prompt comes from, and how it is dressed.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/console.h"
 #include "engine/engine.h"
+
+namespace CLI {
+class App;
+}
 
 namespace s3d::cli {
 

@@ -1,6 +1,7 @@
 // s3d pull: a model from a hub into the cache folder.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdlib>
 
 #include "cli/interrupt.h"

@@ -1,7 +1,6 @@
 // --temp, --top-k and their like, under the names that llama.cpp's users know.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -10,6 +9,10 @@
 
 #include "base/result.h"
 #include "engine/engine.h"
+
+namespace CLI {
+class App;
+}
 
 namespace s3d::cli {
 

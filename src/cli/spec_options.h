@@ -1,7 +1,6 @@
 // --spec and its like: how a command drafts.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 
@@ -9,6 +8,10 @@
 #include "cli/report.h"
 #include "engine/engine.h"
 #include "engine/speculation.h"
+
+namespace CLI {
+class App;
+}
 
 namespace s3d::cli {
 
