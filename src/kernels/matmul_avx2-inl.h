@@ -6,9 +6,11 @@
 // products (32,004). So one multiply handles 32 products for most of the work, as VNNI does for 64.
 // Q8_0 is signed x signed: |w| times x with the sign of w, 2 * 128 * 127 = 32,512, widened at once.
 //
-// A line of 16 rows is two registers, its halves (8 rows each). Both share one broadcast of the activations, which
-// costs as much as an addition here (Zen 3: four vector operations a cycle, loads that broadcast among them); walking
-// the halves one after the other, with all sums in registers, was 20 % slower. Q6_K does that nevertheless: see there.
+// A line of 16 rows is two registers, its halves (8 rows each). Both share one broadcast of the activations: walking
+// the halves one after the other, with all sums in registers, was 15 to 20 % slower. Q6_K does that nevertheless: see
+// there. Zen 3 starts two vpmaddubsw, vpmaddwd, vpsignb or shifts a cycle, or four additions; of products and additions
+// in turns 3.3, with two broadcasting loads beside them for nothing. By that 4 bits could reach 42 products a cycle; 37
+// are.
 
 namespace s3d::avx2 {
 
