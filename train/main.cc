@@ -290,7 +290,7 @@ Result<nlohmann::json> add_ngrams(const NgramRun& run) {
              open_adapter(std::make_shared<const GgufFile>(std::move(file)), config, base_fingerprint(base)));
   S3D_ASSIGN(const Dataset data, read_dataset(run.data, config.vocab_size, kLongest));
   const Ngrams ngrams = count_ngrams(data, run.options);
-  S3D_ASSIGN(const std::vector<std::byte> image, with_ngrams(adapter, ngrams));
+  const std::vector<std::byte> image = with_ngrams(adapter, ngrams);
   S3D_TRY(write_file_atomically(run.out, image));
   nlohmann::json report = {
       {"adapter", run.out}, {"bytes", image.size()}, {"entries", ngrams.size()}, {"tokens", data.answer_tokens()}};

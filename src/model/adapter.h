@@ -113,9 +113,8 @@ Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const 
                                              const std::vector<int32_t>& draft_ids, ggml_type type,
                                              const Ngrams& ngrams = {});
 
-// The bytes of `adapter`'s file with `ngrams` in place of those that it has. Matrices keep their types and values.
-// Error: its matrices are of several types.
-Result<std::vector<std::byte>> with_ngrams(const Adapter& adapter, const Ngrams& ngrams);
+// The bytes of `adapter`'s file with `ngrams` in place of those that it has. All else keeps its type and bits.
+std::vector<std::byte> with_ngrams(const Adapter& adapter, const Ngrams& ngrams);
 
 // Whether a tensor of an adapter's file holds trained numbers: all do but token ids and the n-gram table.
 bool is_trained(std::string_view tensor_name);

@@ -9,7 +9,6 @@
 
 #include "model/adapter.h"
 #include "model/fingerprint.h"
-#include "model/tensor_floats.h"
 
 namespace s3d {
 namespace {
@@ -135,24 +134,15 @@ Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const 
   return image.bytes();
 }
 
-Result<std::vector<std::byte>> with_ngrams(const Adapter& adapter, const Ngrams& ngrams) {
-  std::vector<AdapterTensor> tensors;
-  ggml_type type = GGML_TYPE_F32;
+std::vector<std::byte> with_ngrams(const Adapter& adapter, const Ngrams& ngrams) {
+  Image image(adapter.file->tensors().size() + 2);
+  set_metadata(image.file(), adapter.config);
   for (const Tensor& stored : adapter.file->tensors()) {
-    if (!is_trained(stored.name)) continue;
-    if (stored.shape.size() == 2) {
-      if (type != GGML_TYPE_F32 && stored.type != type) {
-        return Error{fmt::format("{}: matrices of the types {} and {}; one for all was expected", adapter.file->path(),
-                                 ggml_type_name(type), ggml_type_name(stored.type))};
-      }
-      type = stored.type;
-    }
-    AdapterTensor tensor = {stored.name, stored.shape, {}};
-    tensor.values.resize(static_cast<size_t>(stored.rows() * stored.cols()));
-    tensor_to_floats(stored, tensor.values.data());
-    tensors.push_back(std::move(tensor));
+    if (stored.name == names::kNgramTokens || stored.name == names::kNgramChance) continue;
+    image.add(stored.name, stored.type, stored.shape, {stored.data, stored.data + stored.bytes});
   }
-  return adapter_image(adapter.config, tensors, adapter.draft_ids, type, ngrams);
+  add_ngrams(ngrams, image);
+  return image.bytes();
 }
 
 }  // namespace s3d
