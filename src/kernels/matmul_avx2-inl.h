@@ -7,7 +7,7 @@
 // Q8_0 is signed x signed: |w| times x with the sign of w, 2 * 128 * 127 = 32,512, widened at once.
 //
 // A line of 16 rows is two registers, its halves (8 rows each). Both share one broadcast of the activations: walking
-// the halves one after the other, with all sums in registers, was 15 to 20 % slower. Q6_K does that nevertheless: see
+// the halves one after the other, with all sums in registers, was 14 to 20 % slower. Q6_K does that nevertheless: see
 // there. Zen 3 starts two vpmaddubsw, vpmaddwd, vpsignb or shifts a cycle, or four additions; of products and additions
 // in turns 3.3, with two broadcasting loads beside them for nothing. By that 4 bits could reach 42 products a cycle; 37
 // are.
@@ -38,6 +38,7 @@ inline void add_words(__m256i& sum, __m256i x) {
   asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(x));
 }
 
+// The same for int32 lanes, where the sums of several products wait for one another (Q6_K: 1 to 8 % by it).
 inline void add_ints(__m256i& sum, __m256i x) {
   asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(x));
 }
@@ -198,6 +199,18 @@ S3D_INLINED inline void block_legacy(const uint8_t* block, const TileBlock& x, S
   }
 }
 
+// Sum over kPairs pairs of sub-blocks of their scales (int16 pairs) times a column's sums of activations,
+// [kPairs][kW][2].
+template <int kPairs, int kW>
+S3D_INLINED inline __m256i dot_sums(const __m256i* scales, const int16_t* sums) {
+  __m256i dot = _mm256_madd_epi16(scales[0], broadcast32(sums));
+#pragma GCC unroll 8
+  for (int p = 1; p < kPairs; ++p) {
+    add_ints(dot, _mm256_madd_epi16(scales[p], broadcast32(sums + p * kW * 2)));
+  }
+  return dot;
+}
+
 // Adds acc -= dmin * dx * (sum of minima times the activations' sums): the part of Q4_K and Q5_K without products.
 template <ggml_type kType, int kW>
 S3D_INLINED inline void subtract_minima(const uint8_t* block, int h, const TileBlock& x, Sums* acc) {
@@ -207,10 +220,7 @@ S3D_INLINED inline void subtract_minima(const uint8_t* block, int h, const TileB
   for (int p = 0; p < 4; ++p) mn[p] = _mm256_cvtepu8_epi16(load128(block + kLay.mn + p * 32 + h * 16));
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) {
-    __m256i low = _mm256_madd_epi16(mn[0], broadcast32(x.pairs32 + j * 2));
-    for (int p = 1; p < 4; ++p) {
-      low = _mm256_add_epi32(low, _mm256_madd_epi16(mn[p], broadcast32(x.pairs32 + (p * kW + j) * 2)));
-    }
+    const __m256i low = dot_sums<4, kW>(mn, x.pairs32 + j * 2);
     const __m256 scale = _mm256_mul_ps(m, _mm256_set1_ps(x.scale[j]));
     acc[j].half[h] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(low), scale, acc[j].half[h]);
   }
@@ -292,11 +302,7 @@ S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sum
     for (int p = 0; p < 8; ++p) sc[p] = scales_q6(block, p, h);
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) {
-      __m256i low = _mm256_madd_epi16(sc[0], broadcast32(x.pairs16 + j * 2));
-#pragma GCC unroll 8
-      for (int p = 1; p < 8; ++p) {
-        add_ints(low, _mm256_madd_epi16(sc[p], broadcast32(x.pairs16 + (p * kW + j) * 2)));
-      }
+      const __m256i low = dot_sums<8, kW>(sc, x.pairs16 + j * 2);
       const __m256i centred = _mm256_sub_epi32(sum[j], _mm256_slli_epi32(low, 5));
       accumulate(centred, d, x.scale[j], acc[j].half[h]);
     }
