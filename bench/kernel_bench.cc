@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/median.h"
 #include "base/thread_pool.h"
 #include "kernels/kernels.h"
 
@@ -16,14 +17,10 @@ namespace {
 
 using s3d::Activations;
 using s3d::Kernels;
+using s3d::median;
 using s3d::PackedMatrix;
 
 constexpr size_t kStreamBytes = size_t{256} << 20;  // well past any last-level cache
-
-double median(std::vector<double> v) {
-  std::nth_element(v.begin(), v.begin() + static_cast<long>(v.size() / 2), v.end());
-  return v[v.size() / 2];
-}
 
 std::vector<PackedMatrix> matrices(ggml_type type, size_t rows, size_t cols, s3d::ThreadPool& pool) {
   std::vector<float> values(rows * cols);

@@ -42,7 +42,7 @@ run_asan() {
   while (($#)) && [[ "$1" != -- ]]; do targets+=(-t "$1"); shift; done
   shift
   build_quietly -d build-asan ${targets[@]+"${targets[@]}"} -- -DS3D_SANITIZE=address,undefined \
-    -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1" || return 1
+    -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1" -DCMAKE_UNITY_BUILD=ON || return 1
   mkdir -p build-asan/no-models
   S3D_CACHE="$PWD/build-asan/no-models" UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
     ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 run_ctest asan build-asan "$@"

@@ -13,14 +13,14 @@
 namespace s3d::cli {
 namespace {
 
-struct Options {
+struct BenchFlags {
   ModelOptions model;
   BenchPlan plan;
   std::string format = "md";
   bool json = false;
 };
 
-constexpr const char* kFooter =
+constexpr const char* kBenchFooter =
     R"(Prefill, decoding, passes over 1 to 16 rows and plain reading of memory are measured in turns in one
 process; the medians are printed. Before that, every row of every pass is compared with a pass of its own.
 
@@ -30,7 +30,7 @@ Examples:
   s3d bench spec --help
   S3D_CPU=portable s3d bench -m model.gguf --format csv)";
 
-Status check(Options& o) {
+Status check_bench(BenchFlags& o) {
   if (o.model.engine.model.empty()) return Error{"--model is required"};
   if (o.json) o.format = "json";
   if (o.format != "md" && o.format != "csv" && o.format != "json") {
@@ -48,7 +48,7 @@ Status check(Options& o) {
   return o.model.check();
 }
 
-Json to_json(const Engine& engine, const Options& o, const BenchResult& r) {
+Json to_json(const Engine& engine, const BenchFlags& o, const BenchResult& r) {
   return Json{{"model", engine.file().path()},
               {"threads", engine.threads()},
               {"backend", backend_name(engine.backend_kind())},
@@ -67,7 +67,7 @@ Json to_json(const Engine& engine, const Options& o, const BenchResult& r) {
               {"peak_rss", r.peak_rss}};
 }
 
-std::string to_csv(const Engine& engine, const Options& o, const BenchResult& r) {
+std::string to_csv(const Engine& engine, const BenchFlags& o, const BenchResult& r) {
   std::string head = "model,threads,isa,kv_type,prompt_tokens,prefill_tps,decode_tps,read_gbps,weight_gbps,peak_rss";
   std::string path = engine.file().path();
   for (size_t at = 0; (at = path.find('"', at)) != std::string::npos; at += 2) path.insert(at, "\"");
@@ -81,7 +81,7 @@ std::string to_csv(const Engine& engine, const Options& o, const BenchResult& r)
   return head + "\n" + row + "\n";
 }
 
-std::string to_markdown(const Engine& engine, const Options& o, const BenchResult& r) {
+std::string to_markdown(const Engine& engine, const BenchFlags& o, const BenchResult& r) {
   std::string out = fmt::format("{} · {} threads · {} kernels · KV {}\n\n| measure | value |\n|---|---|\n",
                                 engine.file().path(), engine.threads(), engine.backend().isa(), o.model.kv_type);
   const auto line = [&out](std::string_view name, const std::string& value) {
@@ -103,7 +103,7 @@ std::string to_markdown(const Engine& engine, const Options& o, const BenchResul
   return out;
 }
 
-Result<int> run(const Options& o, Console& console) {
+Result<int> run_bench(const BenchFlags& o, Console& console) {
   S3D_ASSIGN(Engine engine, o.model.load(console));
   const Interrupt interrupt;
   const bool live = console.stderr_is_terminal();
@@ -111,7 +111,7 @@ Result<int> run(const Options& o, Console& console) {
     if (live) console.note(fmt::format("round {} of {}", round, o.plan.samples));
     return !Interrupt::requested();
   };
-  const Result<BenchResult> result = run_bench(engine, o.plan, on_round);
+  const Result<BenchResult> result = measure_bench(engine, o.plan, on_round);
   if (Interrupt::requested()) return kExitInterrupted;
   if (!result.ok()) return result.error();
   if (o.format == "json") console.text(json_text(to_json(engine, o, *result)));
@@ -123,8 +123,8 @@ Result<int> run(const Options& o, Console& console) {
 }  // namespace
 
 void add_bench(CLI::App& app, Program& program) {
-  CLI::App* command = app.add_subcommand("bench", "Measure speed and memory")->footer(kFooter);
-  auto o = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("bench", "Measure speed and memory")->footer(kBenchFooter);
+  auto o = std::make_shared<BenchFlags>();
   o->model.model_is_required = false;  // it is not, for a subcommand
   o->model.add_to(*command);
   const auto number = [&](const char* name, int& value, const char* help) {
@@ -137,7 +137,7 @@ void add_bench(CLI::App& app, Program& program) {
       ->type_name("md|csv|json")
       ->capture_default_str();
   command->add_flag("--json", o->json, "The same as --format json");
-  on_chosen<Options>(*command, program, o, check, run);
+  on_chosen<BenchFlags>(*command, program, o, check_bench, run_bench);
   add_bench_spec(*command, program);
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/median.h"
 #include "base/stopwatch.h"
 #include "cli/bandwidth.h"
 #include "cli/report.h"
@@ -12,12 +13,6 @@
 
 namespace s3d::cli {
 namespace {
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 // The samples of one round after the other.
 struct Samples {
@@ -203,7 +198,7 @@ Status check_fits(const Engine& engine, const BenchPlan& plan) {
 
 }  // namespace
 
-Result<BenchResult> run_bench(Engine& engine, const BenchPlan& plan, const OnRound& on_round) {
+Result<BenchResult> measure_bench(Engine& engine, const BenchPlan& plan, const OnRound& on_round) {
   S3D_TRY(check_fits(engine, plan));
   const Error stopped{"stopped before all rounds were done"};
   Bench bench(engine, plan);

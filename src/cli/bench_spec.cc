@@ -17,7 +17,7 @@
 namespace s3d::cli {
 namespace {
 
-struct Options {
+struct BenchSpecFlags {
   ModelOptions model;
   TemplateOptions chat_template;
   SamplingOptions sampling;
@@ -29,7 +29,7 @@ struct Options {
   bool json = false;
 };
 
-constexpr const char* kFooter =
+constexpr const char* kBenchSpecFooter =
     R"(Every prompt (the first turn of a line) is answered by plain decoding and by each drafter in turns, in one
 process; the text must be the same, and the ratio of the times is what is printed.
 
@@ -37,7 +37,7 @@ Examples:
   s3d bench spec -m smollm2-135m --prompts bench/prompts/chat.jsonl --drafters s3d,auto
   s3d bench spec -m model.gguf --prompts questions.txt --drafters lookup,suffix,layerskip -n 128 -t 2 --json)";
 
-Status check(Options& o) {
+Status check_bench_spec(BenchSpecFlags& o) {
   S3D_TRY(o.model.check());
   S3D_TRY(o.chat_template.check());
   S3D_TRY(o.spec.check());
@@ -52,7 +52,7 @@ Status check(Options& o) {
 }
 
 // The first turns, evenly from the whole file when there is a limit.
-Result<std::vector<BenchPrompt>> load_prompts(const Options& o, const Engine& engine) {
+Result<std::vector<BenchPrompt>> load_prompts(const BenchSpecFlags& o, const Engine& engine) {
   S3D_ASSIGN(const std::vector<FilePrompt> all, read_prompt_file(o.prompts));
   const size_t n = o.limit > 0 ? std::min(all.size(), static_cast<size_t>(o.limit)) : all.size();
   S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(engine, o.chat_template));
@@ -82,7 +82,7 @@ Json drafter_json(const DrafterResult& result) {
   return out;
 }
 
-Json to_json(const Engine& engine, const Options& o, const SpecBenchResult& r) {
+Json to_json(const Engine& engine, const BenchSpecFlags& o, const SpecBenchResult& r) {
   Json out{{"model", engine.file().path()},
            {"threads", engine.threads()},
            {"backend", backend_name(engine.backend_kind())},
@@ -120,7 +120,7 @@ std::string to_markdown(const Engine& engine, const SpecBenchResult& r) {
   return out;
 }
 
-Result<int> run(const Options& o, Console& console) {
+Result<int> run_bench_spec(const BenchSpecFlags& o, Console& console) {
   S3D_ASSIGN(Engine engine, o.model.load(console));
   S3D_ASSIGN(const std::vector<BenchPrompt> prompts, load_prompts(o, engine));
   const Interrupt interrupt;
@@ -130,7 +130,7 @@ Result<int> run(const Options& o, Console& console) {
     return !Interrupt::requested();
   };
   const SpecBenchPlan plan = {o.drafters, o.spec.settings, o.sampling.answer.generate, o.repeats};
-  const Result<SpecBenchResult> result = run_spec_bench(engine, prompts, plan, on_prompt);
+  const Result<SpecBenchResult> result = measure_spec_bench(engine, prompts, plan, on_prompt);
   if (Interrupt::requested()) return kExitInterrupted;
   if (!result.ok()) return result.error();
   console.text(o.json ? json_text(to_json(engine, o, *result)) : to_markdown(engine, *result));
@@ -141,8 +141,9 @@ Result<int> run(const Options& o, Console& console) {
 }  // namespace
 
 void add_bench_spec(CLI::App& bench, Program& program) {
-  CLI::App* command = bench.add_subcommand("spec", "Plain decoding against drafters, in turns")->footer(kFooter);
-  auto o = std::make_shared<Options>();
+  CLI::App* command =
+      bench.add_subcommand("spec", "Plain decoding against drafters, in turns")->footer(kBenchSpecFooter);
+  auto o = std::make_shared<BenchSpecFlags>();
   o->model.add_to(*command);
   command->add_option("--prompts", o->prompts, "JSONL with turns, prompt or text (and category), or a prompt a line")
       ->required()
@@ -159,7 +160,7 @@ void add_bench_spec(CLI::App& bench, Program& program) {
   o->sampling.add_to(*command, /*default_max_tokens=*/128);
   o->spec.add_to(*command);
   command->add_flag("--json", o->json, "One JSON object");
-  on_chosen<Options>(*command, program, o, check, run);
+  on_chosen<BenchSpecFlags>(*command, program, o, check_bench_spec, run_bench_spec);
 }
 
 }  // namespace s3d::cli

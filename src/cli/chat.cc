@@ -12,7 +12,7 @@
 namespace s3d::cli {
 namespace {
 
-struct Options {
+struct ChatFlags {
   ModelOptions model;
   TemplateOptions chat_template;
   SamplingOptions sampling;
@@ -21,7 +21,7 @@ struct Options {
   bool verbose = false;
 };
 
-constexpr const char* kFooter =
+constexpr const char* kChatFooter =
     R"(/help in the dialogue lists its commands. Ctrl-C stops an answer, Ctrl-D leaves. Lines are kept in
 $XDG_STATE_HOME/s3d/chat_history (else ~/.local/state). Without a terminal, every line of stdin is a question.
 
@@ -30,14 +30,14 @@ Examples:
   s3d chat -m model.gguf --system "Answer in one sentence." --temp 0.7
   printf 'Hello\nAnd again?\n' | s3d chat -m model.gguf)";
 
-Status check(Options& o) {
+Status check_chat(ChatFlags& o) {
   S3D_TRY(o.model.check());
   S3D_TRY(o.chat_template.check());
   S3D_TRY(o.spec.check());
   return o.sampling.check();
 }
 
-Result<int> run(const Options& o, Console& console) {
+Result<int> run_chat(const ChatFlags& o, Console& console) {
   S3D_ASSIGN(Engine engine, o.model.load(console));
   S3D_ASSIGN(ChatTemplate chat_template, o.chat_template.create(engine.tokenizer()));
   if (o.verbose) print_setup(engine, console);
@@ -57,8 +57,8 @@ Result<int> run(const Options& o, Console& console) {
 }  // namespace
 
 void add_chat(CLI::App& app, Program& program) {
-  CLI::App* command = app.add_subcommand("chat", "A dialogue with a model")->footer(kFooter);
-  auto o = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("chat", "A dialogue with a model")->footer(kChatFooter);
+  auto o = std::make_shared<ChatFlags>();
   o->model.add_to(*command);
   o->chat_template.add_to(*command);
   o->sampling.add_to(*command, /*default_max_tokens=*/1024);
@@ -66,7 +66,7 @@ void add_chat(CLI::App& app, Program& program) {
   o->spec.add_show_to(*command);
   command->add_flag("--no-history", o->no_history, "Keep no file of the lines typed");
   command->add_flag("-v,--verbose", o->verbose, "Figures after every answer");
-  on_chosen<Options>(*command, program, o, check, run);
+  on_chosen<ChatFlags>(*command, program, o, check_chat, run_chat);
 }
 
 }  // namespace s3d::cli

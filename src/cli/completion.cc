@@ -7,21 +7,21 @@
 namespace s3d::cli {
 namespace {
 
-struct Options {
+struct CompletionFlags {
   std::string shell;
 };
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kCompletionFooter = R"(Examples:
   s3d completion bash > ~/.local/share/bash-completion/completions/s3d
   s3d completion zsh > "${fpath[1]}/_s3d"
   s3d completion fish > ~/.config/fish/completions/s3d.fish)";
 
-Status check(Options& o) {
+Status check_completion(CompletionFlags& o) {
   S3D_TRY(completion_script(o.shell));
   return Ok();
 }
 
-Result<int> run(const Options& o, Console& console) {
+Result<int> run_completion(const CompletionFlags& o, Console& console) {
   S3D_ASSIGN(const std::string script, completion_script(o.shell));
   console.text(script);
   return kExitOk;
@@ -30,10 +30,10 @@ Result<int> run(const Options& o, Console& console) {
 }  // namespace
 
 void add_completion(CLI::App& app, Program& program) {
-  CLI::App* command = app.add_subcommand("completion", "A completion script for a shell")->footer(kFooter);
-  auto o = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("completion", "A completion script for a shell")->footer(kCompletionFooter);
+  auto o = std::make_shared<CompletionFlags>();
   command->add_option("shell", o->shell, "bash, zsh or fish")->required()->type_name("bash|zsh|fish");
-  on_chosen<Options>(*command, program, o, check, run);
+  on_chosen<CompletionFlags>(*command, program, o, check_completion, run_completion);
 }
 
 }  // namespace s3d::cli

@@ -14,7 +14,7 @@
 namespace s3d::cli {
 namespace {
 
-struct Options {
+struct GenerateFlags {
   ModelOptions model;
   TextSource prompt;
   TemplateOptions chat_template;
@@ -25,7 +25,8 @@ struct Options {
   bool compare = false;
 };
 
-constexpr const char* kFooter = R"(The prompt is dressed by the model's chat template when it has one (--raw: never).
+constexpr const char* kGenerateFooter =
+    R"(The prompt is dressed by the model's chat template when it has one (--raw: never).
 The answer goes to stdout, figures about the run to stderr.
 
 Examples:
@@ -35,14 +36,14 @@ Examples:
   s3d generate -m model.gguf --raw -p "def fibonacci(n):" --stop "def "
   s3d generate -m model.gguf -p "Hello" --json | jq .decode_tps)";
 
-Status check(Options& o) {
+Status check_generate(GenerateFlags& o) {
   S3D_TRY(o.model.check());
   S3D_TRY(o.chat_template.check());
   S3D_TRY(o.spec.check());
   return o.sampling.check();
 }
 
-Json to_json(const Engine& engine, const Options& o, const Answer& answer, const RunFigures& figures) {
+Json to_json(const Engine& engine, const GenerateFlags& o, const Answer& answer, const RunFigures& figures) {
   const Generation& g = answer.generation;
   return Json{{"model", engine.file().path()},
               {"text", answer.text},
@@ -64,8 +65,8 @@ Json to_json(const Engine& engine, const Options& o, const Answer& answer, const
 }
 
 // One answer, shown as it is made unless JSON is wanted.
-Result<Answer> answer_once(Engine& engine, const Options& o, std::span<const TokenId> prompt, Speculator* speculator,
-                           const Console& console) {
+Result<Answer> answer_once(Engine& engine, const GenerateFlags& o, std::span<const TokenId> prompt,
+                           Speculator* speculator, const Console& console) {
   AnswerOptions options = o.sampling.answer;
   options.generate.cancelled = Interrupt::requested;
   options.generate.speculator = speculator;
@@ -86,7 +87,7 @@ void print_closing(const Engine& engine, const Answer& answer, const Console& co
 }
 
 // --compare: the same answer by plain decoding, and what speculation gained.
-Status compare(Engine& engine, const Options& o, std::span<const TokenId> prompt, const Answer& drafted,
+Status compare(Engine& engine, const GenerateFlags& o, std::span<const TokenId> prompt, const Answer& drafted,
                const Speculator* speculator, const Console& console) {
   if (speculator == nullptr) return Error{"--compare needs drafts: leave out --spec off"};
   console.note("\nThe same without speculation:");
@@ -102,7 +103,7 @@ Status compare(Engine& engine, const Options& o, std::span<const TokenId> prompt
   return Error{"speculation changed the text: this is a bug of S3D, please report it with the command line"};
 }
 
-Result<int> run(const Options& o, Console& console) {
+Result<int> run_generate(const GenerateFlags& o, Console& console) {
   S3D_ASSIGN(const std::string text, o.prompt.read(console));
   S3D_ASSIGN(Engine engine, o.model.load(console));
   S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(engine, o.chat_template));
@@ -129,8 +130,8 @@ Result<int> run(const Options& o, Console& console) {
 }  // namespace
 
 void add_generate(CLI::App& app, Program& program) {
-  CLI::App* command = app.add_subcommand("generate", "Answer one prompt")->footer(kFooter);
-  auto o = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("generate", "Answer one prompt")->footer(kGenerateFooter);
+  auto o = std::make_shared<GenerateFlags>();
   o->model.add_to(*command);
   o->prompt.add_to(*command);
   o->chat_template.add_to(*command);
@@ -141,7 +142,7 @@ void add_generate(CLI::App& app, Program& program) {
   command->add_flag("--compare", o->compare, "Answer again without speculation, and tell what it gained")
       ->excludes(command->add_flag("--json", o->json, "One JSON object instead of live text"));
   command->add_flag("-v,--verbose", o->verbose, "More figures: memory by purpose, seed, why the answer ended");
-  on_chosen<Options>(*command, program, o, check, run);
+  on_chosen<GenerateFlags>(*command, program, o, check_generate, run_generate);
 }
 
 }  // namespace s3d::cli

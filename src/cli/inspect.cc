@@ -21,14 +21,14 @@
 namespace s3d::cli {
 namespace {
 
-struct Options {
+struct InspectFlags {
   std::string model;
   bool tensors = false;
   bool checksums = false;
   bool json = false;
 };
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kInspectFooter = R"(Examples:
   s3d inspect smollm2-135m
   s3d inspect model.gguf --tensors
   s3d inspect model.gguf --checksums --json | jq '.tensors[0]')";
@@ -79,7 +79,7 @@ void print_adapter(const GgufFile& file, const Console& console) {
   }
 }
 
-Json to_json(const GgufFile& file, const Options& o) {
+Json to_json(const GgufFile& file, const InspectFlags& o) {
   constexpr size_t kMostChars = 4096;
   Json out{{"file", file.path()},
            {"gguf_version", file.version()},
@@ -129,7 +129,7 @@ void print_model(const GgufFile& file, const Console& console) {
   }
 }
 
-void print_text(const GgufFile& file, const Options& o, const Console& console) {
+void print_text(const GgufFile& file, const InspectFlags& o, const Console& console) {
   console.text(fmt::format("file         {} (GGUF version {}, {} part{}, {})\n", file.path(), file.version(),
                            file.parts(), file.parts() == 1 ? "" : "s", mebibytes(file.file_bytes())));
   console.text(fmt::format("fingerprint  {}\n", fingerprint_text(base_fingerprint(file))));
@@ -148,7 +148,7 @@ void print_text(const GgufFile& file, const Options& o, const Console& console) 
   }
 }
 
-Result<int> run(const Options& o, Console& console) {
+Result<int> run_inspect(const InspectFlags& o, Console& console) {
   S3D_ASSIGN(const std::string path, find_model(o.model));
   S3D_ASSIGN(const GgufFile file, GgufFile::open(path));
   if (o.json) {
@@ -162,16 +162,16 @@ Result<int> run(const Options& o, Console& console) {
 }  // namespace
 
 void add_inspect(CLI::App& app, Program& program) {
-  CLI::App* command = app.add_subcommand("inspect", "What is in a GGUF file")->footer(kFooter);
-  auto o = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("inspect", "What is in a GGUF file")->footer(kInspectFooter);
+  auto o = std::make_shared<InspectFlags>();
   command->add_option("model,-m,--model", o->model, "GGUF file, or the name of a model in the cache folder")
       ->required()
       ->type_name("MODEL");
   command->add_flag("--tensors", o->tensors, "List every tensor: name, type, shape, bytes");
   command->add_flag("--checksums", o->checksums, "The same, with the XXH3-64 of its bytes (reads the whole file)");
   command->add_flag("--json", o->json, "One JSON object");
-  on_chosen<Options>(
-      *command, program, o, [](Options&) { return Ok(); }, run);
+  on_chosen<InspectFlags>(
+      *command, program, o, [](InspectFlags&) { return Ok(); }, run_inspect);
 }
 
 }  // namespace s3d::cli

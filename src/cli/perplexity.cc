@@ -15,14 +15,14 @@
 namespace s3d::cli {
 namespace {
 
-struct Options {
+struct PerplexityFlags {
   ModelOptions model;
   std::string file;
   bool ids = false;
   bool json = false;
 };
 
-constexpr const char* kFooter =
+constexpr const char* kPerplexityFooter =
     R"(The text is cut into windows of --context tokens (default 512) that do not overlap; the second half of each
 is scored. This is llama-perplexity's definition, so the numbers compare.
 
@@ -30,7 +30,7 @@ Examples:
   s3d perplexity -m smollm2-135m text.txt
   s3d perplexity -m model.gguf text.txt -c 1024 --json)";
 
-Status check(Options& o) {
+Status check_perplexity(PerplexityFlags& o) {
   S3D_TRY(o.model.check());
   if (o.model.engine.context == 0) o.model.engine.context = 512;
   return Ok();
@@ -64,7 +64,7 @@ Json to_json(const Engine& engine, const PerplexityResult& r, size_t n_tokens) {
               {"isa", engine.backend().isa()},      {"backend", backend_name(engine.backend_kind())}};
 }
 
-Result<int> run(const Options& o, Console& console) {
+Result<int> run_perplexity(const PerplexityFlags& o, Console& console) {
   S3D_ASSIGN(const std::string text, read_text_file(o.file));
   S3D_ASSIGN(Engine engine, o.model.load(console));
   const Tokenizer& tokenizer = engine.tokenizer();
@@ -96,13 +96,13 @@ Result<int> run(const Options& o, Console& console) {
 }  // namespace
 
 void add_perplexity(CLI::App& app, Program& program) {
-  CLI::App* command = app.add_subcommand("perplexity", "How well a model predicts a text")->footer(kFooter);
-  auto o = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("perplexity", "How well a model predicts a text")->footer(kPerplexityFooter);
+  auto o = std::make_shared<PerplexityFlags>();
   o->model.add_to(*command);
   command->add_option("file", o->file, "The text; -: standard input")->required()->type_name("FILE");
   command->add_flag("--ids", o->ids, "FILE holds token ids, not text");
   command->add_flag("--json", o->json, "One JSON object");
-  on_chosen<Options>(*command, program, o, check, run);
+  on_chosen<PerplexityFlags>(*command, program, o, check_perplexity, run_perplexity);
 }
 
 }  // namespace s3d::cli

@@ -9,7 +9,7 @@
 namespace s3d::cli {
 namespace {
 
-constexpr const char* kFooter = R"(Examples:
+constexpr const char* kProgramFooter = R"(Examples:
   s3d generate -m model.gguf -p "Why is the sky blue?"
   s3d chat -m smollm2-135m
   s3d bench -m model.gguf --json
@@ -54,7 +54,7 @@ std::unique_ptr<CLI::App> make_app(Program& program) {
       ->transform(CLI::CheckedTransformer(colors).description(""))
       ->type_name("auto|never|always");
   app->add_flag("-q,--quiet", program.quiet, "Nothing on stderr but errors");
-  app->footer(kFooter);
+  app->footer(kProgramFooter);
   add_generate(*app, program);
   add_chat(*app, program);
   add_bench(*app, program);

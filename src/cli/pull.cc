@@ -13,7 +13,7 @@
 namespace s3d::cli {
 namespace {
 
-struct Options {
+struct PullFlags {
   std::string reference;
   std::string folder;
   std::string revision = "main";
@@ -22,7 +22,7 @@ struct Options {
   PullRequest request;
 };
 
-constexpr const char* kFooter =
+constexpr const char* kPullFooter =
     R"(The file lands in the folder `models` of the cache ($S3D_CACHE, else $XDG_CACHE_HOME/s3d, else
 ~/.cache/s3d); its path is the last line of stdout. A download that was cut goes on where it stopped; sizes and
 checksums are compared with the hub's. Environment: HF_TOKEN for private repositories, HF_ENDPOINT for another hub.
@@ -36,7 +36,7 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-Status check(Options& o) {
+Status check_pull(PullFlags& o) {
   S3D_ASSIGN(o.request.reference, parse_hub_reference(o.reference));
   o.request.folder = o.folder.empty() ? cache_folder() + "/models" : o.folder;
   o.request.revision = o.revision;
@@ -51,7 +51,7 @@ std::string amount(const DownloadProgress& p) {
   return fmt::format("{} of {} ({} %)", mebibytes(p.received), mebibytes(p.total), 100 * p.received / p.total);
 }
 
-Result<int> run(const Options& o, Console& console) {
+Result<int> run_pull(const PullFlags& o, Console& console) {
   const Interrupt interrupt;
   const bool live = console.stderr_is_terminal();
   PullRequest request = o.request;
@@ -80,14 +80,14 @@ Result<int> run(const Options& o, Console& console) {
 }  // namespace
 
 void add_pull(CLI::App& app, Program& program) {
-  CLI::App* command = app.add_subcommand("pull", "Fetch a model from Hugging Face")->footer(kFooter);
-  auto o = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("pull", "Fetch a model from Hugging Face")->footer(kPullFooter);
+  auto o = std::make_shared<PullFlags>();
   command->add_option("reference", o->reference, "hf:USER/REPO[:FILE]")->required()->type_name("REFERENCE");
   command->add_option("--folder", o->folder, "Where to put it (default: models in the cache folder)")->type_name("DIR");
   command->add_option("--revision", o->revision, "Branch, tag or commit")->type_name("NAME")->capture_default_str();
   command->add_option("--endpoint", o->endpoint, "Another hub with the same interface")->type_name("URL");
   command->add_flag("--json", o->json, "One JSON object");
-  on_chosen<Options>(*command, program, o, check, run);
+  on_chosen<PullFlags>(*command, program, o, check_pull, run_pull);
 }
 
 }  // namespace s3d::cli

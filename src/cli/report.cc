@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
-#include <algorithm>
+#include <utility>
 
+#include "base/median.h"
 #include "cli/bandwidth.h"
 
 namespace s3d::cli {
@@ -33,8 +34,7 @@ RunFigures measure_run(const Engine& engine, const Timings& timings) {
     seconds.push_back(read_seconds(parts, pool));
     spent += seconds.back();
   } while (seconds.size() < 5 && spent < 0.2);
-  std::nth_element(seconds.begin(), seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2), seconds.end());
-  figures.read_gbps = bytes / seconds[seconds.size() / 2] / 1e9;
+  figures.read_gbps = bytes / median(std::move(seconds)) / 1e9;
   return figures;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/median.h"
 #include "cli/report.h"
 
 namespace s3d::cli {
@@ -22,13 +23,6 @@ struct Contender {
   std::unique_ptr<Speculator> speculator;  // null: plain
   std::vector<Sample> samples;             // [prompts]
 };
-
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 Result<Sample> decode(Engine& engine, SeqId seq, const BenchPrompt& prompt, const GenerateOptions& options,
                       Speculator* speculator) {
@@ -101,7 +95,7 @@ Status run_prompt(Engine& engine, const BenchPrompt& prompt, size_t turn, const 
 
 }  // namespace
 
-Result<SpecBenchResult> run_spec_bench(Engine& engine, const std::vector<BenchPrompt>& prompts,
+Result<SpecBenchResult> measure_spec_bench(Engine& engine, const std::vector<BenchPrompt>& prompts,
                                        const SpecBenchPlan& plan, const OnPrompt& on_prompt) {
   std::vector<Contender> contenders(1);
   contenders[0].result.name = "off";

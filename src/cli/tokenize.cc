@@ -14,7 +14,7 @@
 namespace s3d::cli {
 namespace {
 
-struct Options {
+struct TokenizeFlags {
   ModelOptions model;
   TextSource text;
   bool ids = false;
@@ -23,7 +23,7 @@ struct Options {
   bool json = false;
 };
 
-constexpr const char* kFooter = R"(Only the tokenizer is read from the file, not the weights.
+constexpr const char* kTokenizeFooter = R"(Only the tokenizer is read from the file, not the weights.
 
 Examples:
   s3d tokenize -m smollm2-135m -p "Hello, world"
@@ -45,7 +45,7 @@ std::string visible(std::string_view piece) {
   return "'" + out + "'";
 }
 
-Result<int> run(const Options& o, Console& console) {
+Result<int> run_tokenize(const TokenizeFlags& o, Console& console) {
   S3D_ASSIGN(const std::string text, o.text.read(console));
   S3D_ASSIGN(const std::string path, find_model(o.model.engine.model));
   S3D_ASSIGN(const GgufFile file, GgufFile::open(path));
@@ -68,16 +68,16 @@ Result<int> run(const Options& o, Console& console) {
 }  // namespace
 
 void add_tokenize(CLI::App& app, Program& program) {
-  CLI::App* command = app.add_subcommand("tokenize", "Text as token ids")->footer(kFooter);
-  auto o = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("tokenize", "Text as token ids")->footer(kTokenizeFooter);
+  auto o = std::make_shared<TokenizeFlags>();
   o->model.add_model_to(*command);
   o->text.add_to(*command);
   command->add_flag("--ids", o->ids, "Only the ids, on one line");
   command->add_flag("--no-bos", o->no_bos, "No token for the beginning of a text");
   command->add_flag("--no-special", o->no_special, "Special tokens written in the text are plain text");
   command->add_flag("--json", o->json, "One JSON object");
-  on_chosen<Options>(
-      *command, program, o, [](Options&) { return Ok(); }, run);
+  on_chosen<TokenizeFlags>(
+      *command, program, o, [](TokenizeFlags&) { return Ok(); }, run_tokenize);
 }
 
 }  // namespace s3d::cli

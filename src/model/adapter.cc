@@ -20,7 +20,7 @@ namespace {
 
 namespace names = adapter_names;
 
-constexpr int kMaxLayers = 4096;  // only guards against absurd numbers; the base's own count is checked later
+constexpr int kMaxPlanLayers = 4096;  // only guards against absurd numbers; the base's own count is checked later
 
 // Metadata and shapes of one file, with its path in every message.
 class Reader {
@@ -98,8 +98,8 @@ Status read_plan(const GgufFile& file, const Reader& reader, AdapterConfig& conf
   S3D_ASSIGN(config.base_fingerprint, read_fingerprint(file, reader));
   S3D_ASSIGN(const auto name, file.string("s3d.base.name"));
   config.base_name = name.value_or("");
-  S3D_ASSIGN(config.head, reader.integer("s3d.plan.head", 0, kMaxLayers));
-  S3D_ASSIGN(config.tail, reader.integer("s3d.plan.tail", 0, kMaxLayers));
+  S3D_ASSIGN(config.head, reader.integer("s3d.plan.head", 0, kMaxPlanLayers));
+  S3D_ASSIGN(config.tail, reader.integer("s3d.plan.tail", 0, kMaxPlanLayers));
   S3D_ASSIGN(config.masks, reader.integer("s3d.plan.masks", 0, AdapterConfig::kMaxMasks));
   S3D_ASSIGN(const auto first_row, file.boolean("s3d.state.first_row"));
   config.state_on_first_row = first_row.value_or(false);

@@ -11,7 +11,7 @@ namespace {
 // its depth, as in Google's own configuration files.
 constexpr int kLayersOf27B = 62;
 
-Status configure(const ConfigReader& reader, ModelConfig& config) {
+Status configure_gemma3(const ConfigReader& reader, ModelConfig& config) {
   config.rope_style = RopeStyle::kSplitHalves;
   config.activation = Activation::kGeluTanh;
   config.post_norms = true;
@@ -33,6 +33,6 @@ Status configure(const ConfigReader& reader, ModelConfig& config) {
 
 }  // namespace
 
-constexpr Family kFamilyGemma3 = {"gemma3", {.qk_norm = true}, {}, configure};
+constexpr Family kFamilyGemma3 = {"gemma3", {.qk_norm = true}, {}, configure_gemma3};
 
 }  // namespace s3d

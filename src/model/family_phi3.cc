@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view kLongFactors = "rope_factors_long.weight";
 constexpr std::string_view kShortFactors = "rope_factors_short.weight";
-constexpr std::string_view kExtra[] = {kLongFactors, kShortFactors};
+constexpr std::string_view kPhi3Extra[] = {kLongFactors, kShortFactors};
 
 // LongRoPE (arXiv 2402.13753, and the models' own code): one set of divisors up to the original context, another for
 // longer ones. The magnitude depends on the trained context only, so it is the same for both.
@@ -31,7 +31,7 @@ Status read_long_rope(const ConfigReader& reader, ModelConfig& config) {
   return Ok();
 }
 
-Status configure(const ConfigReader& reader, ModelConfig& config) {
+Status configure_phi3(const ConfigReader& reader, ModelConfig& config) {
   config.rope_style = RopeStyle::kSplitHalves;
   S3D_TRY(read_long_rope(reader, config));
   S3D_ASSIGN(config.sliding_window, reader.optional_int("attention.sliding_window", 0, 0, 1 << 26));
@@ -41,6 +41,6 @@ Status configure(const ConfigReader& reader, ModelConfig& config) {
 
 }  // namespace
 
-constexpr Family kFamilyPhi3 = {"phi3", {.fused_qkv = true, .fused_gate_up = true}, kExtra, configure};
+constexpr Family kFamilyPhi3 = {"phi3", {.fused_qkv = true, .fused_gate_up = true}, kPhi3Extra, configure_phi3};
 
 }  // namespace s3d

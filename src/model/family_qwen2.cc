@@ -4,13 +4,13 @@
 namespace s3d {
 namespace {
 
-Status configure(const ConfigReader&, ModelConfig& config) {
+Status configure_qwen2(const ConfigReader&, ModelConfig& config) {
   config.rope_style = RopeStyle::kSplitHalves;
   return Ok();
 }
 
 }  // namespace
 
-constexpr Family kFamilyQwen2 = {"qwen2", {.qkv_bias = QkvBias::kOptional}, {}, configure};
+constexpr Family kFamilyQwen2 = {"qwen2", {.qkv_bias = QkvBias::kOptional}, {}, configure_qwen2};
 
 }  // namespace s3d

@@ -4,13 +4,13 @@
 namespace s3d {
 namespace {
 
-Status configure(const ConfigReader&, ModelConfig& config) {
+Status configure_qwen3(const ConfigReader&, ModelConfig& config) {
   config.rope_style = RopeStyle::kSplitHalves;
   return Ok();
 }
 
 }  // namespace
 
-constexpr Family kFamilyQwen3 = {"qwen3", {.qk_norm = true}, {}, configure};
+constexpr Family kFamilyQwen3 = {"qwen3", {.qk_norm = true}, {}, configure_qwen3};
 
 }  // namespace s3d
