@@ -1,6 +1,7 @@
 // Times the matmul alone: weights streamed from memory, n rows, one or more threads. Prints GB/s and GMAC/s.
 //   kernel_bench [threads] [tile] [rows] [cols] [type…]
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -53,14 +54,15 @@ void bench(const Kernels& k, ggml_type type, size_t rows, size_t cols, int tile,
   const std::vector<PackedMatrix> all = matrices(type, rows, cols, pool);
   const double weights = static_cast<double>(all.size() * rows * cols);
   const double bytes = static_cast<double>(all.size() * all[0].bytes());
-  std::vector<float> x(16 * cols, 0.5F);
-  std::vector<float> y(16 * rows);
+  constexpr std::array<size_t, 11> kRows = {1, 2, 3, 4, 5, 6, 8, 12, 16, 64, 256};
+  std::vector<float> x(cols, 0.5F);
+  std::vector<float> y(kRows.back() * rows);
   double one = 0;
   std::printf("%-5s %zux%zu tile %d:", ggml_type_name(type), rows, cols, tile);
-  for (size_t n : {1, 2, 3, 4, 5, 6, 8, 12, 16}) {
+  for (size_t n : kRows) {
     Activations act;
     act.resize(s3d::act_format(type), n, cols, tile);
-    for (size_t i = 0; i < n; ++i) k.store_activation(x.data() + i * cols, act, i);
+    for (size_t i = 0; i < n; ++i) k.store_activation(x.data(), act, i);
     std::vector<double> times;
     for (int r = 0; r < 5; ++r) times.push_back(sweep(k, all, act, y, pool));
     const double t = median(times);

@@ -3,160 +3,26 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <atomic>
-#include <span>
-#include <vector>
 
 #include "base/check.h"
-#include "pass/attention.h"
-#include "pass/block_plan.h"
-#include "pass/packed_adapter.h"
-#include "pass/rope_table.h"
-#include "pass/stored_rows.h"
+#include "pass/cpu_backend_impl.h"
 
 namespace s3d {
 namespace {
-
-using Floats = std::vector<float>;
-
-// Steps that go row by row (norm, storing) are done by one thread at the end of the loop before them up to so many
-// rows: each takes about half a microsecond, as much as the barrier that sharing them would need.
-constexpr size_t kSerialRows = 2;
 
 // Weights that one chunk of a matmul reads: long enough that a chunk's start (its first cache lines come at the
 // latency of the memory) and its claim cost little, short enough that a thread's last chunk does not keep others.
 constexpr size_t kChunkBytes = 128 * 1024;
 constexpr size_t kChunksPerThread = 8;  // at least, where the matrix has as many units
 
-// LoRA of one matrix: b times the stored low-rank rows, by way of `sum`, [n rows][b->rows()] that nobody else uses.
-struct LowRankTerm {
-  const PackedMatrix* b = nullptr;  // null: none
-  const Activations* low = nullptr;
-  float* sum = nullptr;
-};
-
-// One matrix times the stored rows; `bias` is null or [w->rows()].
-struct Product {
-  const PackedMatrix* w;
-  const Activations* x;
-  float* y;  // [n rows][w->rows()]
-  const float* bias = nullptr;
-  LowRankTerm lora = {};
-};
-
-// Formats in which a layer's inputs are stored.
-struct LayerFormats {
-  FormatSet attention, output, feed_forward, down;
-};
-
-const float* or_null(const Floats& v) {
+const float* or_null(const std::vector<float>& v) {
   return v.empty() ? nullptr : v.data();
 }
 
-}  // namespace
-
-struct CpuBackend::Impl {
-  Impl(std::shared_ptr<const Model> m, int threads, const Kernels& k, int max_rows);
-
-  Result<PassOutput> run(const Block& block, KvCache& kv);
-  size_t scratch_bytes() const;
-
-  // All below are called by every thread of the team, in step.
-  void walk(int thread, Team& team, const Block& block);
-  void self_attention(int thread, Team& team, int layer, const PackedAdapter::Layer& lora);
-  void feed_forward(Team& team, int layer, int next_layer, const PackedAdapter::Layer& lora);
-  void bridge(Team& team);
-  void output(int thread, Team& team, bool want_hidden);
-  void low_rank_inputs(Team& team, const PackedLora& lora, const StoredRows& in);
-
-  // Row by row; `r` is a row of the block.
-  void begin_row(size_t r);
-  void begin_layer(int layer, size_t r);
-  void begin_feed_forward(int layer, size_t r);
-  void end_layer(int layer, int next_layer, size_t r);
-  void place_head(int layer, size_t r, int kv_head);
-
-  void prepare(const Block& block, KvCache& kv);
-  void prepare_adapter(const Block& block);
-  void inject_states(const Block& block);
-  void small_product(const PackedMatrix& w, const float* x, float* y);
-  void add_markov(const PackedAdapter& markov, std::span<const int32_t> previous, std::span<float> to,
-                  std::span<float> z);
-  LowRankTerm low_rank_term(const PackedLora& lora, size_t pair);
-  void head_product(int thread, size_t begin, size_t end);
-  size_t head_rows() const;    // of the head that this pass uses
-  size_t head_stride() const;  // floats from one row of `logits` to the next
-  void multiply(std::span<const Product> products, size_t begin, size_t end) const;
-  void add_to_residual(size_t first, size_t last);
-  size_t grain(size_t units, size_t unit_bytes) const;
-  void matmul_into_residual(Team& team, const Product& product, bool add, auto row_step);
-
-  // A loop of chunks, then `step` for each row once the loop is complete.
-  void chunks_then_rows(Team& team, size_t count, size_t grain, auto body, auto step) {
-    if (n <= kSerialRows) {
-      team.for_chunks(count, grain, body, [&] {
-        for (size_t r = 0; r < n; ++r) step(r);
-      });
-    } else {
-      team.for_chunks(count, grain, body);
-      each_row(team, step);
-    }
-  }
-  void each_row(Team& team, auto step) {
-    team.for_chunks(n, 1, [&](size_t r, size_t end) {
-      for (; r < end; ++r) step(r);
-    });
-  }
-
-  std::shared_ptr<const Model> model;
-  const ModelConfig& config;
-  const Kernels& kernels;
-  const FloatKernels& floats;
-  const size_t max_rows;
-  ThreadPool pool;
-  std::vector<LayerFormats> formats;  // [n_layers]
-  FormatSet normed_formats, attended_formats, gated_formats;
-  BlockAttention attention;
-  RopeTable rope[2];  // [is local]
-
-  // Of the pass in progress.
-  BlockPlan plan;
-  const KvLayout* layout = nullptr;
-  std::span<const Row> rows;
-  size_t n = 0;  // rows
-  std::vector<int> positions;
-  const PackedAdapter* adapter = nullptr;  // of a draft pass
-  FormatSet lora_formats;                  // in which a draft pass stores rows beside the base's
-  std::vector<const float*> injected;      // [n] what is added to each row's input, or null
-
-  // Buffers; each has room for max_rows rows.
-  Floats x;                // [n][d_model] the residual stream
-  Floats mixed;            // [n][d_model] what a sublayer adds, or its normed input
-  Floats q, attended;      // [n][q_dim]
-  Floats k, v;             // [n][kv_dim]
-  Floats gate, up;         // [n][d_ff]
-  Floats logits;           // [n wanted][vocab]
-  Floats hidden;           // [n wanted][d_model]
-  StoredRows normed;       // [n][d_model]
-  StoredRows attended_in;  // [n][q_dim]
-  StoredRows gated;        // [n][d_ff]
-  StoredRows head_in;      // [n wanted][d_model]
-
-  // Of draft passes; they stay empty without one.
-  Floats low;                                        // [n][stacked ranks]
-  std::array<StoredRows, PackedLora::kMost> low_in;  // [n][rank] of each pair
-  StoredRows bridge_in;                              // [n][bridge rank]
-  Floats lora_sums;                                  // [kMost][n][widest output]
-  Floats states;                                     // [distinct states][d_model] what is injected
-  Floats scattered;                                  // [threads][n wanted][kHeadPiece * 16] logits in the head's order
-  Floats ones;                                       // [d_model] weights of a norm that has none
-  Activations small_in;                              // one row, for small_product()
-  std::atomic<unsigned> embedded{0};                 // rows of the embedding that were read from the file
-};
-
 // Units of the head whose logits are put into the vocabulary's order at once, while they are in the L1 cache.
 constexpr size_t kHeadPiece = 8;
+
+}  // namespace
 
 CpuBackend::Impl::Impl(std::shared_ptr<const Model> m, int threads, const Kernels& k, int most)
     : model(std::move(m)),
@@ -375,151 +241,6 @@ size_t CpuBackend::Impl::head_stride() const {
   return adapter != nullptr ? (head_rows() + 15) / 16 * 16 : head_rows();
 }
 
-// ---- The adapter ---------------------------------------------------------------------------------------------------
-
-// Formats and buffers of a draft pass; one thread.
-void CpuBackend::Impl::prepare_adapter(const Block& block) {
-  adapter = block.adapter;
-  lora_formats = {};
-  injected.assign(n, nullptr);
-  if (adapter == nullptr) return;
-  std::array<FormatSet, PackedLora::kMost> low_formats;
-  size_t ranks = 0, rank = 0;
-  for (const PackedAdapter::Layer& layer : adapter->layers()) {
-    for (const PackedLora* lora : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down}) {
-      if (lora->a.empty()) continue;
-      lora_formats.add({&lora->a});
-      ranks = std::max(ranks, lora->a.rows());
-      for (size_t i = 0; i < lora->b.size(); ++i) {
-        if (lora->b[i].empty()) continue;
-        low_formats[i].add({&lora->b[i]});
-        rank = lora->b[i].cols();
-      }
-    }
-  }
-  if (const PackedMatrix& up_again = adapter->bridge_up(); !up_again.empty()) {
-    lora_formats.add({&adapter->bridge_down()});
-    bridge_in.resize({&up_again}, n, up_again.cols(), kernels.tile);
-    ranks = std::max(ranks, up_again.cols());
-  }
-  low.resize(n * ranks);
-  for (size_t i = 0; i < low_in.size(); ++i) low_in[i].resize(low_formats[i], n, rank, kernels.tile);
-  const int widest = std::max({config.d_ff, config.q_dim(), config.d_model});
-  lora_sums.resize(PackedLora::kMost * n * static_cast<size_t>(widest));
-  if (!block.state.empty() && !adapter->state_down().empty()) inject_states(block);
-}
-
-// y = w x for one row; one thread.
-void CpuBackend::Impl::small_product(const PackedMatrix& w, const float* in, float* out) {
-  small_in.resize(act_format(w.type()), 1, w.cols(), kernels.tile);
-  kernels.store_activation(in, small_in, 0);
-  kernels.matmul(w, 0, w.units(), small_in, out, w.rows());
-}
-
-// up (down rms(h)) of every state, once for the rows that share it; one thread, for a state is one row.
-void CpuBackend::Impl::inject_states(const Block& block) {
-  const size_t d = static_cast<size_t>(config.d_model);
-  states.resize(n * d);
-  std::vector<float> normed_state(d), inner(adapter->state_down().rows());
-  for (size_t r = 0; r < n; ++r) {
-    const float* state = block.state[r];
-    const bool takes = rows[r].token < 0 || adapter->config().state_on_first_row;
-    if (state == nullptr || !takes) continue;
-    const size_t same =
-        static_cast<size_t>(std::find(block.state.begin(), block.state.end(), state) - block.state.begin());
-    for (size_t before = same; before < r && injected[r] == nullptr; ++before) {
-      if (block.state[before] == state) injected[r] = injected[before];
-    }
-    if (injected[r] != nullptr) continue;
-    floats.rms_norm(state, ones.data(), config.norm_eps, d, normed_state.data());
-    small_product(adapter->state_down(), normed_state.data(), inner.data());
-    small_product(adapter->state_up(), inner.data(), &states[r * d]);
-    injected[r] = &states[r * d];
-  }
-}
-
-// The row's input: an embedding or a mask, and the state.
-void CpuBackend::Impl::begin_row(size_t r) {
-  const size_t d = static_cast<size_t>(config.d_model);
-  float* row = &x[r * d];
-  if (rows[r].token >= 0) {
-    model->embed(rows[r].token, row);
-    // The table would become resident row by row: a row may map 2 MiB of the file around it (large folios, Linux 6.18).
-    constexpr unsigned kRowsBetweenReleases = 2;
-    if (embedded.fetch_add(1, std::memory_order_relaxed) % kRowsBetweenReleases == 0) {
-      model->file->release_pages(*model->token_embedding);
-    }
-  } else {
-    std::copy_n(adapter->mask(-1 - rows[r].token), d, row);
-  }
-  if (injected[r] != nullptr) floats.add(injected[r], d, row);
-}
-
-// Low-rank rows of the pairs, from the rows that their matrices read.
-void CpuBackend::Impl::low_rank_inputs(Team& team, const PackedLora& lora, const StoredRows& in) {
-  if (lora.a.empty()) return;
-  const size_t stride = lora.a.rows();
-  const auto body = [&](size_t begin, size_t end) {
-    kernels.matmul(lora.a, begin, end, in.for_matrix(lora.a), low.data(), stride);
-  };
-  chunks_then_rows(team, lora.a.units(), 1, body, [&](size_t r) {
-    for (size_t i = 0; i < lora.b.size(); ++i) {
-      if (!lora.b[i].empty()) low_in[i].store(kernels, &low[r * stride + lora.first[i]], {&lora.b[i]}, r);
-    }
-  });
-}
-
-LowRankTerm CpuBackend::Impl::low_rank_term(const PackedLora& lora, size_t pair) {
-  const PackedMatrix& b = lora.b[pair];
-  if (b.empty()) return {};
-  return {&b, &low_in[pair].for_matrix(b), &lora_sums[pair * (lora_sums.size() / PackedLora::kMost)]};
-}
-
-// x += up (down rms(x)), between the two groups of layers.
-void CpuBackend::Impl::bridge(Team& team) {
-  const size_t d = static_cast<size_t>(config.d_model);
-  const PackedMatrix &down = adapter->bridge_down(), &up_again = adapter->bridge_up();
-  each_row(team, [&](size_t r) {
-    floats.rms_norm(&x[r * d], ones.data(), config.norm_eps, d, &mixed[r * d]);
-    normed.store(kernels, &mixed[r * d], {&down}, r);
-  });
-  const auto shrink = [&](size_t begin, size_t end) {
-    kernels.matmul(down, begin, end, normed.for_matrix(down), low.data(), down.rows());
-  };
-  chunks_then_rows(team, down.units(), 1, shrink,
-                   [&](size_t r) { bridge_in.store(kernels, &low[r * down.rows()], {&up_again}, r); });
-  team.for_chunks(up_again.units(), grain(up_again.units(), up_again.unit_bytes()), [&](size_t begin, size_t end) {
-    kernels.matmul(up_again, begin, end, bridge_in.for_matrix(up_again), mixed.data(), d);
-    add_to_residual(begin * 16, std::min(end * 16, d));
-  });
-}
-
-void CpuBackend::Impl::add_markov(const PackedAdapter& markov, std::span<const int32_t> previous, std::span<float> to,
-                                  std::span<float> z) {
-  if (markov.markov_p().empty()) return;
-  const size_t d = static_cast<size_t>(config.d_model), rows_given = previous.size(), size = markov.draft_size();
-  const PackedMatrix &p = markov.markov_p(), &w2 = markov.markov_w2();
-  S3D_CHECK(to.size() == rows_given * size && (z.empty() || z.size() == rows_given * p.rows()));
-  std::vector<float> embedding(d);
-  low.resize(std::max(low.size(), p.rows()));
-  bridge_in.resize({&w2}, rows_given, w2.cols(), kernels.tile);
-  for (size_t i = 0; i < rows_given; ++i) {
-    model->embed(previous[i], embedding.data());
-    floats.rms_norm(embedding.data(), ones.data(), config.norm_eps, d, embedding.data());
-    small_product(p, embedding.data(), low.data());
-    if (!z.empty()) std::copy_n(low.data(), p.rows(), &z[i * p.rows()]);
-    bridge_in.store(kernels, low.data(), {&w2}, i);
-  }
-  lora_sums.resize(std::max(lora_sums.size(), rows_given * size));
-  pool.run([&](int, Team& team) {
-    team.for_chunks(w2.units(), grain(w2.units(), w2.unit_bytes()), [&](size_t begin, size_t end) {
-      kernels.matmul(w2, begin, end, bridge_in.for_matrix(w2), lora_sums.data(), size);
-      const size_t first = begin * 16, count = std::min(end * 16, size) - first;
-      for (size_t i = 0; i < rows_given; ++i) floats.add(&lora_sums[i * size + first], count, &to[i * size + first]);
-    });
-  });
-}
-
 // ---- Parts ---------------------------------------------------------------------------------------------------------
 
 // Units of a chunk.
@@ -562,6 +283,23 @@ void CpuBackend::Impl::matmul_into_residual(Team& team, const Product& product, 
     if (add) add_to_residual(begin * 16, std::min(end * 16, d));
   };
   chunks_then_rows(team, product.w->units(), grain(product.w->units(), product.w->unit_bytes()), body, row_step);
+}
+
+// The row's input: an embedding or a mask, and the state.
+void CpuBackend::Impl::begin_row(size_t r) {
+  const size_t d = static_cast<size_t>(config.d_model);
+  float* row = &x[r * d];
+  if (rows[r].token >= 0) {
+    model->embed(rows[r].token, row);
+    // The table would become resident row by row: a row may map 2 MiB of the file around it (large folios, Linux 6.18).
+    constexpr unsigned kRowsBetweenReleases = 2;
+    if (embedded.fetch_add(1, std::memory_order_relaxed) % kRowsBetweenReleases == 0) {
+      model->file->release_pages(*model->token_embedding);
+    }
+  } else {
+    std::copy_n(adapter->mask(-1 - rows[r].token), d, row);
+  }
+  if (injected[r] != nullptr) floats.add(injected[r], d, row);
 }
 
 void CpuBackend::Impl::begin_layer(int layer, size_t r) {
