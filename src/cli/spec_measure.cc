@@ -96,7 +96,7 @@ Status run_prompt(Engine& engine, const BenchPrompt& prompt, size_t turn, const 
 }  // namespace
 
 Result<SpecBenchResult> measure_spec_bench(Engine& engine, const std::vector<BenchPrompt>& prompts,
-                                       const SpecBenchPlan& plan, const OnPrompt& on_prompt) {
+                                           const SpecBenchPlan& plan, const OnPrompt& on_prompt) {
   std::vector<Contender> contenders(1);
   contenders[0].result.name = "off";
   for (const std::string& name : plan.drafters) {

@@ -56,6 +56,6 @@ using OnPrompt = std::function<bool(size_t done, size_t total)>;
 // order. Each drafter keeps one speculator for all prompts of a category order, as a server would. Errors: those of
 // make_speculator and of the engine.
 Result<SpecBenchResult> measure_spec_bench(Engine& engine, const std::vector<BenchPrompt>& prompts,
-                                       const SpecBenchPlan& plan, const OnPrompt& on_prompt);
+                                           const SpecBenchPlan& plan, const OnPrompt& on_prompt);
 
 }  // namespace s3d::cli
