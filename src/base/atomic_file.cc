@@ -33,7 +33,7 @@ void sync_folder(const std::string& path) {
 }  // namespace
 
 std::string write_failure_text(int error_number) {
-  const bool full = error_number == ENOSPC || error_number == EDQUOT;
+  const bool full = error_number == ENOSPC || error_number == EDQUOT || error_number == EFBIG;
   return fmt::format("{}{}", std::strerror(error_number), full ? "; free some space and try again" : "");
 }
 

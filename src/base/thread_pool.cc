@@ -7,6 +7,7 @@
 #include <cmath>
 #include <fstream>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -94,7 +95,7 @@ struct ThreadPool::Impl {
   }
 
   void announce() {
-    generation.fetch_add(1);  // sequentially consistent, as in Team::barrier
+    generation.fetch_add(1);  // sequentially consistent, as in Team::release
     generation.notify_all();
   }
 
@@ -110,9 +111,15 @@ ThreadPool::ThreadPool(int threads) {
   S3D_CHECK(threads >= 1);
   impl_.reset(new Impl(threads));
   impl_->threads.reserve(static_cast<size_t>(threads - 1));
-  for (int i = 1; i < threads; ++i) {
-    impl_->threads.emplace_back([impl = impl_.get(), i] { impl->serve(i); });
+  try {
+    for (int i = 1; i < threads; ++i) {
+      impl_->threads.emplace_back([impl = impl_.get(), i] { impl->serve(i); });
+    }
+  } catch (const std::system_error&) {
+    // The system gives no more (a limit of processes): the threads that are here wait for the first run, and will be
+    // the team.
   }
+  impl_->team.size_ = 1 + static_cast<int>(impl_->threads.size());
 }
 
 ThreadPool::~ThreadPool() {

@@ -87,7 +87,7 @@ class Team {
 // Thread rule: one run() at a time; the calling thread is thread 0 of the team.
 class ThreadPool {
  public:
-  // `threads` >= 1, the caller included.
+  // `threads` >= 1, the caller included. Where the system grants fewer (a limit of processes), size() tells.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;

@@ -34,9 +34,10 @@ std::vector<std::string> adapter_folders() {
 }
 
 std::string find_adapter(const std::string& model_path, uint64_t base_fingerprint) {
-  std::vector<fs::path> candidates = files_with_ending(fs::absolute(model_path).parent_path(), ".adapter.gguf");
-  for (const std::string& folder : adapter_folders()) {
-    for (fs::path& path : files_with_ending(folder, ".gguf")) candidates.push_back(std::move(path));
+  const fs::path folder = fs::path(model_path).parent_path();
+  std::vector<fs::path> candidates = files_with_ending(folder.empty() ? "." : folder, ".adapter.gguf");
+  for (const std::string& other : adapter_folders()) {
+    for (fs::path& path : files_with_ending(other, ".gguf")) candidates.push_back(std::move(path));
   }
   for (const fs::path& path : candidates) {
     if (is_for(path, base_fingerprint)) return path.string();

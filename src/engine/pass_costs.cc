@@ -21,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kVersion = 4;
+constexpr int kVersion = 5;
 // Wider passes are a straight line on: the logits of 16 rows take 16 MiB where a vocabulary has 262,144 tokens.
 constexpr std::array kWidths = {1, 2, 3, 4, 5, 6, 8, 10};
 constexpr int kContext = 64;  // committed positions before the rows
@@ -35,11 +35,11 @@ std::string processor_name() {
 }
 
 // Everything that decides about the costs.
-std::string key_of(Engine& engine, const Drafter* drafter) {
+std::string key_of(Engine& engine, const Drafter* drafter, std::string_view drafter_key) {
   return fmt::format("v{} {} {} threads={} isa={} kv={} cpu={} drafter={} {}", kVersion,
                      fingerprint_text(base_fingerprint(engine.file())), engine.config().n_layers, engine.threads(),
-                     engine.backend().isa(), static_cast<int>(engine.kv().type()), processor_name(),
-                     drafter == nullptr ? "none" : drafter->name(), drafter == nullptr ? 0 : drafter->extra_bytes());
+                     engine.backend().isa(), static_cast<int>(engine.kv().type()), processor_name(), drafter_key,
+                     drafter == nullptr ? 0 : drafter->extra_bytes());
 }
 
 std::string path_of(const std::string& key) {
@@ -50,8 +50,8 @@ std::optional<PassCosts> read_costs(const std::string& key) {
   std::ifstream in(path_of(key));
   if (!in) return std::nullopt;
   const json object = json::parse(in, nullptr, /*allow_exceptions=*/false);
-  if (!object.is_object() || object.value("key", "") != key) return std::nullopt;
   try {
+    if (!object.is_object() || object.value("key", "") != key) return std::nullopt;
     PassCosts costs;
     costs.full = object.at("full").get<decltype(costs.full)>();
     costs.draft = object.at("draft").get<decltype(costs.draft)>();
@@ -167,8 +167,8 @@ class Measure {
 
 }  // namespace
 
-Result<PassCosts> pass_costs(Engine& engine, Drafter* drafter) {
-  const std::string key = key_of(engine, drafter);
+Result<PassCosts> pass_costs(Engine& engine, Drafter* drafter, std::string_view drafter_key) {
+  const std::string key = key_of(engine, drafter, drafter_key);
   if (const std::optional<PassCosts> known = read_costs(key)) return *known;
   if (engine.context() < kContext + PassCosts::kMostRows || engine.backend().max_rows() < kContext) {
     // Too small to measure: a pass of any width costs the same, which lets drafts be tried and then learned from.

@@ -2,6 +2,8 @@
 // and kept in the cache folder.
 #pragma once
 
+#include <string_view>
+
 #include "base/result.h"
 #include "spec/planner.h"
 
@@ -11,7 +13,7 @@ class Engine;
 
 // From `<cache folder>/costs/…json`, or measured now (about half a second on a small model, two on a large one) and
 // kept there; a file that cannot be written or read is no error. `drafter`: the one whose draft pass is measured too;
-// null: none. Error: a pass failed.
-Result<PassCosts> pass_costs(Engine& engine, Drafter* drafter);
+// null: none. `drafter_key`: drafters of one key and of the same extra bytes cost the same. Error: a pass failed.
+Result<PassCosts> pass_costs(Engine& engine, Drafter* drafter, std::string_view drafter_key);
 
 }  // namespace s3d

@@ -16,12 +16,17 @@ namespace {
 
 constexpr int kSequentialDepth = 4;  // tokens that layerskip and a draft model make at most, a pass each
 
-// The draft model on an engine of its own, with a KV cache for one sequence of the target's context.
+// The draft model on an engine of its own, with a KV cache for one sequence of the target's context, or its own if that
+// is shorter.
 Result<std::unique_ptr<Drafter>> make_second_model(Engine& engine, const std::string& name) {
   if (name.empty()) return Error{"--spec model needs --draft-model: a smaller model with the same vocabulary"};
-  S3D_ASSIGN(
-      Engine loaded,
-      Engine::load({.model = name, .threads = engine.threads(), .backend = engine.backend_kind(), .max_rows = 64}));
+  S3D_ASSIGN(Engine loaded, Engine::load({.model = name,
+                                          .threads = engine.threads(),
+                                          .context = engine.context(),
+                                          .shorter_context = true,
+                                          .backend = engine.backend_kind(),
+                                          .max_rows = 64,
+                                          .adapter = "none"}));
   auto second = std::make_shared<Engine>(std::move(loaded));
   if (second->config().vocab_size != engine.config().vocab_size) {
     return Error{
@@ -43,9 +48,21 @@ Result<std::unique_ptr<Drafter>> make_second_model(Engine& engine, const std::st
   return make_model_drafter(backend, kv, kSequentialDepth, memory.weights + memory.scratch);
 }
 
+LayerSet draft_layers(const Engine& engine, const SpecSettings& settings) {
+  return settings.layers.value_or(default_draft_layers(engine.config().n_layers));
+}
+
+// Two drafters of one key cost the same.
+std::string cost_key(const Engine& engine, const SpecSettings& settings, const Drafter& drafter) {
+  if (settings.drafter == "model") return fmt::format("model {}", settings.draft_model);
+  if (settings.drafter != "layerskip" && settings.drafter != "s3d-untrained") return std::string(drafter.name());
+  const LayerSet layers = draft_layers(engine, settings);
+  return fmt::format("{} {}+{}", drafter.name(), layers.head, layers.tail);
+}
+
 Result<std::unique_ptr<Drafter>> make_drafter(Engine& engine, const SpecSettings& settings) {
   const int n_layers = engine.config().n_layers;
-  const LayerSet layers = settings.layers.value_or(default_draft_layers(n_layers));
+  const LayerSet layers = draft_layers(engine, settings);
   if (layers.head + layers.tail > n_layers) {
     return Error{fmt::format("--draft-layers {}+{}: the model has {} layers", layers.head, layers.tail, n_layers)};
   }
@@ -71,8 +88,8 @@ Result<std::unique_ptr<Drafter>> make_drafter(Engine& engine, const SpecSettings
 }
 
 // A planner over `drafter` (may be null) and, if `with_text`, the drafters that look into the text.
-Result<std::unique_ptr<Speculator>> make_planned(Engine& engine, std::unique_ptr<Drafter> drafter, bool with_text,
-                                                 int width) {
+Result<std::unique_ptr<Speculator>> make_planned(Engine& engine, const SpecSettings& settings,
+                                                 std::unique_ptr<Drafter> drafter, bool with_text) {
   std::vector<std::unique_ptr<Drafter>> free;
   if (with_text) free.push_back(make_suffix_drafter(engine.ngrams()));
   std::unique_ptr<Drafter> pass;
@@ -81,14 +98,15 @@ Result<std::unique_ptr<Speculator>> make_planned(Engine& engine, std::unique_ptr
   } else if (drafter != nullptr) {
     free.push_back(std::move(drafter));
   }
-  const std::string arms = fmt::format("{} {}", free.size(), pass ? pass->name() : "none");
+  const std::string key = pass ? cost_key(engine, settings, *pass) : "none";
+  const std::string arms = fmt::format("{} {}", free.size(), key);
   std::shared_ptr<Learned>& learned = engine.learned(arms);
   if (learned == nullptr) {
-    S3D_ASSIGN(const PassCosts costs, pass_costs(engine, pass.get()));
+    S3D_ASSIGN(const PassCosts costs, pass_costs(engine, pass.get(), key));
     learned = std::make_shared<Learned>();
     learned->costs = costs;
   }
-  return make_auto_speculator(std::move(free), std::move(pass), learned, width);
+  return make_auto_speculator(std::move(free), std::move(pass), learned, settings.draft_width);
 }
 
 }  // namespace
@@ -113,7 +131,8 @@ Status SpecSettings::check() const {
 }
 
 LayerSet default_draft_layers(int n_layers) {
-  return {.head = std::max(1, n_layers / 10), .tail = std::max(1, 3 * n_layers / 10)};
+  const int head = std::max(1, n_layers / 10);
+  return {.head = head, .tail = std::min(std::max(1, 3 * n_layers / 10), n_layers - head)};
 }
 
 std::vector<OpenDrafter> open_drafters(const std::string& adapter_path) {
@@ -136,14 +155,14 @@ Result<std::unique_ptr<Speculator>> make_speculator(Engine& engine, const SpecSe
   SpecSettings named = settings;
   if (settings.drafter == "auto") {
     const bool fixed = settings.draft_rows > 0;
-    if (!engine.adapter() && !fixed) return make_planned(engine, nullptr, /*with_text=*/true, settings.draft_width);
+    if (!engine.adapter() && !fixed) return make_planned(engine, settings, nullptr, /*with_text=*/true);
     named.drafter = engine.adapter() ? "s3d" : "suffix";
   }
   S3D_ASSIGN(auto drafter, make_drafter(engine, named));
   if (settings.draft_rows > 0) {
     return make_fixed_speculator(std::move(drafter), settings.draft_rows, settings.draft_width);
   }
-  return make_planned(engine, std::move(drafter), settings.drafter == "auto", settings.draft_width);
+  return make_planned(engine, named, std::move(drafter), settings.drafter == "auto");
 }
 
 }  // namespace s3d

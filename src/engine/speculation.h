@@ -22,7 +22,7 @@ struct SpecSettings {
   // "lookup", "suffix", "model".
   std::string drafter = "auto";
   int draft_rows = 0;              // tokens drafted and verified each round, 1 to kMaxDraft; 0: the planner chooses
-  int draft_width = 1;             // with draft_rows: alternatives for each position; 1: a chain, more: a tree
+  int draft_width = 1;             // alternatives for each position of a draft by a pass; 1: a chain, more: a tree
   std::optional<LayerSet> layers;  // kept by "layerskip" and "s3d-untrained"; absent: default_draft_layers()
   std::string draft_model;         // file or name of the model of "model"
 
@@ -33,7 +33,8 @@ struct SpecSettings {
 // Every value of SpecSettings::drafter, in the order in which help shows them.
 std::vector<std::string_view> drafter_names();
 
-// A tenth of the layers at the start and three tenths at the end, at least one each: late layers matter more.
+// A tenth of the layers at the start and three tenths at the end, at least one each where there are two: late layers
+// matter more.
 LayerSet default_draft_layers(int n_layers);
 
 // For one sequence at a time; null for "off", and for "auto" where no drafter is open. The engine must outlive it and

@@ -6,12 +6,14 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <system_error>
 #include <thread>
 
+#include "base/atomic_file.h"
 #include "fetch/http.h"
 #include "fetch/sha256.h"
 
@@ -24,6 +26,7 @@ namespace fs = std::filesystem;
 struct RemoteFile {
   uint64_t size = 0;   // 0 when unknown
   std::string id;      // changes when the content changes; "" when the server tells nothing
+  std::string etag;    // of the answer itself: the id may come from a redirection before it
   std::string sha256;  // "" when not stated
 };
 
@@ -41,7 +44,8 @@ RemoteFile describe(const HttpResponse& response) {
   RemoteFile file;
   file.size = response.number("x-linked-size").value_or(response.number("content-length").value_or(0));
   file.id = without_quotes(response.header("x-linked-etag"));
-  if (file.id.empty()) file.id = without_quotes(response.header("etag"));
+  file.etag = without_quotes(response.header("etag"));
+  if (file.id.empty()) file.id = file.etag;
   if (is_sha256(file.id)) file.sha256 = file.id;
   return file;
 }
@@ -72,7 +76,7 @@ class PartialFile {
     descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (descriptor_ < 0) error_ = errno;
     const off_t end = descriptor_ < 0 ? 0 : ::lseek(descriptor_, 0, SEEK_END);
-    size_ = end > 0 ? static_cast<uint64_t>(end) : 0;
+    size_ = end > 0 ? static_cast<size_t>(end) : 0;
   }
   PartialFile(const PartialFile&) = delete;
   PartialFile& operator=(const PartialFile&) = delete;
@@ -87,17 +91,8 @@ class PartialFile {
   }
 
   bool append(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) {
-        error_ = errno;
-        return false;
-      }
-      size_ += static_cast<uint64_t>(written);
-      bytes.remove_prefix(static_cast<size_t>(written));
-    }
-    return true;
+    error_ = write_fully(descriptor_, std::as_bytes(std::span(bytes.data(), bytes.size())), size_);
+    return error_ == 0;
   }
 
   // Brings everything to the disk and closes the file.
@@ -109,9 +104,8 @@ class PartialFile {
 
   Status status() const {
     if (error_ == 0) return Ok();
-    const bool full = error_ == ENOSPC || error_ == EDQUOT || error_ == EFBIG;
-    return Error{fmt::format("cannot write {}: {}{}", path_, std::strerror(error_),
-                             full ? "; free some space and run this again, it goes on from here" : "")};
+    return Error{
+        fmt::format("cannot write {}: {} (the next try goes on from here)", path_, write_failure_text(error_))};
   }
 
  private:
@@ -122,7 +116,7 @@ class PartialFile {
 
   std::string path_;
   int descriptor_ = -1;
-  uint64_t size_ = 0;
+  size_t size_ = 0;
   int error_ = 0;
 };
 
@@ -152,7 +146,13 @@ class Download {
     if (size_now > size_at_failure_) failures_ = 0;
     size_at_failure_ = size_now;
     if (++failures_ >= request_.attempts || !keep_going(size_now)) return false;
-    std::this_thread::sleep_for(request_.retry_delay * (1 << std::min(failures_ - 1, 6)));
+    const auto end = std::chrono::steady_clock::now() + request_.retry_delay * (1 << std::min(failures_ - 1, 6));
+    constexpr auto kSlice = std::chrono::milliseconds(100);  // progress is told, and asked, as often
+    while (std::chrono::steady_clock::now() < end) {
+      std::this_thread::sleep_for(
+          std::min<std::chrono::steady_clock::duration>(kSlice, end - std::chrono::steady_clock::now()));
+      if (!keep_going(size_now)) return false;
+    }
     return true;
   }
 
@@ -218,6 +218,7 @@ class Download {
     while (remote_.size == 0 || file.size() < remote_.size) {
       const HttpOutcome outcome = transfer(file);
       S3D_TRY(file.status());
+      if (changed_) return forget_changed();
       const bool success = !outcome.failure && (outcome.response.status == 200 || outcome.response.status == 206);
       if (success && (remote_.size == 0 || file.size() >= remote_.size)) break;
       if (!success && outcome.response.status == 416) file.restart();  // The part we ask for is not there: start again.
@@ -232,6 +233,9 @@ class Download {
     HttpRequest get{.url = request_.url, .token = request_.token};
     if (file.size() > 0) get.offset = file.size();
     get.begin = [&](const HttpResponse& response) {
+      const std::string etag = describe(response).etag;
+      changed_ = !etag.empty() && !remote_.etag.empty() && etag != remote_.etag;
+      if (changed_) return false;
       return response.status == 206 || file.size() == 0 || file.restart();  // 200: the whole file comes again.
     };
     get.data = [&](std::string_view bytes) { return file.append(bytes); };
@@ -243,6 +247,14 @@ class Download {
       outcome = http_exchange(get);
     }
     return outcome;
+  }
+
+  // What came so far is of another version than what is left.
+  Status forget_changed() {
+    std::error_code error;
+    fs::remove(partial_path_, error);
+    fs::remove(id_path_, error);
+    return Error{fmt::format("{} changed on the server while it was downloaded; run this again", request_.url)};
   }
 
   // Checks the complete partial file and gives it its name.
@@ -272,6 +284,7 @@ class Download {
   const std::string partial_path_;
   const std::string id_path_;
   RemoteFile remote_;
+  bool changed_ = false;  // the server has another version by now
   int failures_ = 0;
   uint64_t size_at_failure_ = 0;
 };

@@ -100,6 +100,13 @@ TEST_F(DownloadTest, StartsAgainWhenTheFileChangedMeanwhile) {
   EXPECT_THAT(server_.log(), Not(HasSubstr("bytes=")));
 }
 
+TEST_F(DownloadTest, NeverJoinsPartsOfTwoVersions) {
+  const Result<DownloadedFile> file = download(request("swapped"));  // no checksum, and the same length
+  ASSERT_FALSE(file.ok());
+  EXPECT_THAT(file.error().message, HasSubstr("changed on the server"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
+}
+
 TEST_F(DownloadTest, StartsAgainWhenTheServerKnowsNoRanges) {
   const Result<DownloadedFile> file = download(request("whole"));
   ASSERT_TRUE(file.ok()) << file.error().message;

@@ -4,8 +4,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
-#include <regex>
 
 #include "fetch/http.h"
 
@@ -40,6 +40,14 @@ std::string url_path(std::string_view path) {
 std::string repo_url(const PullRequest& request, const char* prefix) {
   return fmt::format("{}{}/{}/{}", request.base_url, prefix, url_segment(request.reference.user),
                      url_segment(request.reference.repo));
+}
+
+// The number that the digits are; -1 if something else is among them.
+int number_of_digits(std::string_view digits) {
+  int number = -1;
+  if (digits.find_first_not_of("0123456789") != std::string_view::npos) return -1;
+  std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  return number;
 }
 
 // The body of a small document.
@@ -120,14 +128,15 @@ Result<std::string> choose_gguf_file(const std::vector<std::string>& files) {
 }
 
 std::vector<std::string> split_parts(const std::string& file) {
-  static const std::regex pattern("(.*)-([0-9]{5})-of-([0-9]{5})\\.gguf");
-  std::smatch match;
-  if (!std::regex_match(file, match, pattern)) return {file};
-  const int count = std::stoi(match[3].str());
-  const int number = std::stoi(match[2].str());
-  if (count < 1 || count > kMaxParts || number < 1 || number > count) return {file};
+  constexpr std::string_view kForm = "-00001-of-00002.gguf";
+  if (file.size() < kForm.size()) return {file};
+  const std::string_view end = std::string_view(file).substr(file.size() - kForm.size());
+  const int number = number_of_digits(end.substr(1, 5)), count = number_of_digits(end.substr(10, 5));
+  const bool split = end[0] == '-' && end.substr(6, 4) == "-of-" && end.ends_with(".gguf");
+  if (!split || count < 1 || count > kMaxParts || number < 1 || number > count) return {file};
+  const std::string_view prefix = std::string_view(file).substr(0, file.size() - kForm.size());
   std::vector<std::string> parts;
-  for (int i = 1; i <= count; ++i) parts.push_back(fmt::format("{}-{:05}-of-{:05}.gguf", match[1].str(), i, count));
+  for (int i = 1; i <= count; ++i) parts.push_back(fmt::format("{}-{:05}-of-{:05}.gguf", prefix, i, count));
   return parts;
 }
 

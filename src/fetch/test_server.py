@@ -84,17 +84,21 @@ class Hub(BaseHTTPRequestHandler):
             return self.send(500)
         if repo == "lying":
             tag = "0" * 64
-        if repo == "untagged":
+        if repo in ("untagged", "swapped"):
             tag = None
         if repo == "changing" and count > 1 and self.command == "HEAD" or repo == "changing" and count > 2:
             content, tag = NEW_CONTENT, hashlib.sha256(NEW_CONTENT).hexdigest()
-        limit = 100_000 if repo == "cut" and count <= 2 or repo in ("changing", "cut-once") and count == 1 else None
+        swapped = repo == "swapped" and self.command == "GET" and count > 1
+        if swapped:
+            content = NEW_CONTENT
+        cut_once = repo in ("changing", "cut-once", "swapped") and count == 1
+        limit = 100_000 if repo == "cut" and count <= 2 or cut_once else None
         if repo == "always-cut":
             limit = 0
         return self.send_file(content, tag, ranges=repo != "whole", limit=limit or (100_000 if repo == "whole" and
-                              count == 1 else limit))
+                              count == 1 else limit), storage="new" if swapped else "storage")
 
-    def send_file(self, content, tag, ranges, limit):
+    def send_file(self, content, tag, ranges, limit, storage):
         """Sends the asked-for bytes; after `limit` of them, when given, the connection is cut."""
         begin = 0
         asked = self.headers.get("Range")
@@ -106,7 +110,7 @@ class Hub(BaseHTTPRequestHandler):
         if tag:
             self.send_header("X-Linked-Etag", f'"{tag}"')
             self.send_header("X-Linked-Size", str(len(content)))
-        self.send_header("ETag", '"storage"')
+        self.send_header("ETag", f'"{storage}"')
         if asked and ranges:
             self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - begin))

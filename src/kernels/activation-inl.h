@@ -14,11 +14,7 @@ inline float max_abs(const float* x, size_t count) {
 // Quantizes one block of `count` (a multiple of 32) values; returns the scale.
 inline float quantize_block(const float* x, size_t count, int8_t* q) {
   const float largest = max_abs(x, count);
-  const F32x16 inverse = set1(largest > 0.0F ? 127.0F / largest : 0.0F);
-  // A product above 127 can only come from an infinity or a denormal maximum.
-  const F32x16 top = set1(127.0F);
-  const F32x16 bottom = set1(-127.0F);
-  for (size_t i = 0; i < count; i += 16) store_i8_rounded(q + i, max(min(mul(load(x + i), inverse), top), bottom));
+  store_scaled_i8(x, count, largest, q);
   return largest / 127.0F;
 }
 

@@ -38,10 +38,8 @@ inline void quantize_q8(const float* x, size_t n, int8_t* q, uint16_t* scale) {
   alignas(64) float padded[KvLayout::kScaleDims] = {};
   for (size_t i = 0; i < n; ++i) padded[i] = x[i];
   const float largest = reduce_max(max(abs(load(padded)), abs(load(padded + kLanes))));
-  const F32x16 inverse = set1(largest > 0 ? 127.0F / largest : 0.0F);
   alignas(64) int8_t bytes[KvLayout::kScaleDims];
-  store_i8_rounded(bytes, mul(load(padded), inverse));
-  store_i8_rounded(bytes + kLanes, mul(load(padded + kLanes), inverse));
+  store_scaled_i8(padded, KvLayout::kScaleDims, largest, bytes);
   for (size_t i = 0; i < n; ++i) q[i] = bytes[i];
   *scale = half_of(largest / 127.0F);
 }
@@ -474,7 +472,6 @@ inline void finish_attention(const float* state, size_t head_dim, float* out) {
 inline constexpr FloatKernels kFloatKernels = {
     .rms_norm = rms_norm,
     .add = add_to,
-    .scale = scale_by,
     .softcap = softcap,
     .silu_mul = silu_mul,
     .gelu_tanh_mul = gelu_tanh_mul,

@@ -34,6 +34,15 @@ inline void map2(const float* x, const float* y, size_t n, float* out, F f) {
   if (i < n) store_first(out + i, n - i, f(load_first(x + i, n - i), load_first(y + i, n - i)));
 }
 
+// q[0, count) = x * 127 / largest, ties to even, 0 where largest is 0. Count is a multiple of 16, `largest` the largest
+// magnitude; a product above 127 can only come from an infinite or denormal one.
+inline void store_scaled_i8(const float* x, size_t count, float largest, int8_t* q) {
+  const F32x16 inverse = set1(largest > 0.0F ? 127.0F / largest : 0.0F);
+  const F32x16 top = set1(127.0F);
+  const F32x16 bottom = set1(-127.0F);
+  for (size_t i = 0; i < count; i += kLanes) store_i8_rounded(q + i, max(min(mul(load(x + i), inverse), top), bottom));
+}
+
 // e^x to within 1 unit in the last place (measured over all floats of the range), x clamped to [-87, 88]; exactly 1 at
 // 0; NaN stays NaN. x = k ln 2 + r with |r| <= ln(2) / 2; the polynomial is the Taylor series to r^7, whose remainder
 // is below 2^-27 there; ln 2 is split in two so that r keeps its bits (Cody and Waite).
@@ -89,9 +98,6 @@ inline void rms_norm(const float* x, const float* weight, float eps, size_t n, f
 
 inline void add_to(const float* x, size_t n, float* y) {
   map2(y, x, n, y, [](F32x16 a, F32x16 b) { return add(a, b); });
-}
-inline void scale_by(float factor, size_t n, float* y) {
-  map(y, n, y, [&](F32x16 a) { return mul(a, set1(factor)); });
 }
 // tanh(z) = 1 - 2 / (e^2z + 1): its error near zero, one unit at 1, is one unit at `cap` in the result.
 inline void softcap(float cap, size_t n, float* y) {

@@ -51,11 +51,10 @@ struct FloatKernels {
   // out[i] = x[i] / sqrt(mean(x²) + eps) * weight[i]; out may be x.
   void (*rms_norm)(const float* x, const float* weight, float eps, size_t n, float* out);
   void (*add)(const float* x, size_t n, float* y);                                  // y += x
-  void (*scale)(float factor, size_t n, float* y);                                  // y *= factor
   void (*softcap)(float cap, size_t n, float* y);                                   // y = cap * tanh(y / cap)
   void (*silu_mul)(const float* gate, const float* up, size_t n, float* out);       // silu(gate) * up; out may be gate
   void (*gelu_tanh_mul)(const float* gate, const float* up, size_t n, float* out);  // gelu(gate) * up, tanh form
-  void (*exp)(const float* x, size_t n, float* out);                                // for tests and the sampler
+  void (*exp)(const float* x, size_t n, float* out);                                // for tests
 
   // Rotates the `pairs` pairs at the front of a head: (2i, 2i + 1), or (i, i + pairs) for the split form.
   void (*rope_interleaved)(const float* cos, const float* sin, size_t pairs, float* head);

@@ -31,7 +31,7 @@ class Activations {
   ActFormat format() const { return format_; }
   size_t n() const { return n_; }
   size_t cols() const { return cols_; }
-  size_t padded_cols() const { return padded_cols_; }  // a multiple of 64, or of 256 for kQ8_256
+  size_t padded_cols() const { return padded_cols_; }  // a multiple of 64, or of 256 for kQ8_256; for kF32 cols()
   size_t tiles() const { return n_tiles_; }
   size_t tile_begin(size_t t) const { return t * n_ / n_tiles_; }  // first row of tile t
   size_t tile_of(size_t row) const;

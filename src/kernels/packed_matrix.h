@@ -32,7 +32,7 @@ class PackedMatrix {
   PackedMatrix() = default;
 
   // Packs `rows` rows of `cols` values of `type` from `src` (ggml's row-major block layout, each row starting at a
-  // multiple of ggml_row_size). Work is shared among the team that calls it when `pool` is not null.
+  // multiple of ggml_row_size). Work is shared among the threads of `pool`, which must be idle, when it is not null.
   // `order`: row r of the result is row order[r] of `src` ([rows] different rows of it); empty: all in their order.
   // `after_slice`, if given, is called by the caller's thread after every few MiB, so that the pages of a mapped `src`
   // that were read so far can be given back. Errors: unsupported type, cols not a multiple of the type's block, out of

@@ -40,12 +40,12 @@ class Reader {
     return static_cast<int>(*value);
   }
 
-  // The tensor with the given number of dimensions, or null if it is absent.
+  // The tensor, of at most so many dimensions (last ones of extent 1 are not kept), or null if it is absent.
   Result<const Tensor*> find(std::string_view name, size_t dimensions) const {
     const Tensor* tensor = file_.find_tensor(name);
-    if (tensor == nullptr || tensor->shape.size() == dimensions) return tensor;
-    return error("tensor \"{}\" has the shape [{}], expected {} dimensions", name, fmt::join(tensor->shape, ", "),
-                 dimensions);
+    if (tensor == nullptr || tensor->shape.size() <= dimensions) return tensor;
+    return error("tensor \"{}\" has the shape [{}], expected at most {} dimensions", name,
+                 fmt::join(tensor->shape, ", "), dimensions);
   }
 
   // A low-rank pair; the rank of every pair of one kind must be equal, and goes to `rank` (0: no pair seen yet).
@@ -214,7 +214,7 @@ class Opener {
   Result<const Tensor*> matrix(std::string_view name, int64_t rows, int64_t cols) const {
     const Tensor* tensor = file_.find_tensor(name);
     if (tensor == nullptr) return tensor;
-    if (tensor->shape.size() != 2 || tensor->rows() != rows || tensor->cols() != cols) {
+    if (tensor->shape.size() > 2 || tensor->rows() != rows || tensor->cols() != cols) {
       return reader_.error("tensor \"{}\" has the shape [{}], expected [{}, {}] for this base", name,
                            fmt::join(tensor->shape, ", "), cols, rows);
     }
@@ -370,12 +370,6 @@ bool is_trained(std::string_view tensor_name) {
 
 std::string adapter_names::lora(int layer, LoraTarget target, char part) {
   return fmt::format("blk.{}.{}.lora_{}", layer, lora_target_name(target), part);
-}
-
-size_t Adapter::bytes() const {
-  size_t total = 0;
-  for (const Tensor& tensor : file->tensors()) total += tensor.bytes;
-  return total;
 }
 
 Result<AdapterConfig> read_adapter_config(const GgufFile& file) {

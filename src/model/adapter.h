@@ -86,8 +86,6 @@ struct Adapter {
   std::vector<float> confidence_w;                       // [d_model + markov_rank]
   float confidence_b = 0;
   Ngrams ngrams;
-
-  size_t bytes() const;  // all tensors
 };
 
 // Reads the metadata and the shapes, without knowing the base: to list adapters and to find the right one. Errors:

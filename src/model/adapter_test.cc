@@ -33,7 +33,7 @@ ModelConfig base_config() {
   return base;
 }
 
-// An adapter with every part, rank 32 everywhere (but where LoRA is given another), plan 1 + 2 of 5, three masks, ten
+// An adapter with every part, rank 32 everywhere and three masks (but where others are given), plan 1 + 2 of 5, ten
 // draft tokens.
 struct Parts {
   AdapterConfig config;
@@ -59,16 +59,16 @@ struct Parts {
   }
 };
 
-Parts whole_adapter(int64_t lora_rank = 32) {
+Parts whole_adapter(int64_t lora_rank = 32, int64_t rank = 32, int masks = 3) {
   const ModelConfig base = base_config();
   Parts parts;
   parts.config.base_fingerprint = kFingerprint;
   parts.config.base_name = "Test base";
   parts.config.head = 1;
   parts.config.tail = 2;
-  parts.config.masks = 3;
+  parts.config.masks = masks;
   parts.config.state_on_first_row = true;
-  parts.add(names::kMasks, {64, 3});
+  parts.add(names::kMasks, {64, masks});
   for (const int layer : {0, 3, 4}) {
     for (int t = 0; t < kLoraTargets; ++t) {
       const MatrixShape shape = lora_target_shape(base, static_cast<LoraTarget>(t));
@@ -76,13 +76,13 @@ Parts whole_adapter(int64_t lora_rank = 32) {
       parts.add(names::lora(layer, static_cast<LoraTarget>(t), 'b'), {lora_rank, shape.rows});
     }
   }
-  parts.add(names::kBridgeDown, {64, 32});
-  parts.add(names::kBridgeUp, {32, 64});
-  parts.add(names::kStateDown, {64, 32});
-  parts.add(names::kStateUp, {32, 64});
-  parts.add(names::kMarkovP, {64, 32});
-  parts.add(names::kMarkovW2, {32, 10});
-  parts.add(names::kConfidenceW, {64 + 32});
+  parts.add(names::kBridgeDown, {64, rank});
+  parts.add(names::kBridgeUp, {rank, 64});
+  parts.add(names::kStateDown, {64, rank});
+  parts.add(names::kStateUp, {rank, 64});
+  parts.add(names::kMarkovP, {64, rank});
+  parts.add(names::kMarkovW2, {rank, 10});
+  parts.add(names::kConfidenceW, {64 + rank});
   parts.add(names::kConfidenceB, {1});
   parts.draft_ids = {9, 3, 99, 0, 1, 2, 50, 51, 52, 53};
   parts.ngrams = {.before = {-1, 4}, .last = {5, 5}, .next = {6, 99}, .chance = {0.25F, 1}};
@@ -171,7 +171,16 @@ TEST(Adapter, EveryPartMayBeAbsent) {
   EXPECT_EQ(adapter->config.draft_vocab, 0);
   ASSERT_EQ(adapter->lora.size(), 2U);
   EXPECT_FALSE(adapter->lora[0][0]);
-  EXPECT_EQ(adapter->bytes(), 0U);
+}
+
+TEST(Adapter, OneMaskAndRankOneAreEnough) {
+  const auto adapter = open(whole_adapter(/*lora_rank=*/1, /*rank=*/1, /*masks=*/1));
+  ASSERT_TRUE(adapter.ok()) << adapter.error().message;
+  EXPECT_EQ(adapter->masks->rows(), 1);
+  EXPECT_EQ(adapter->config.lora_rank, 1);
+  EXPECT_EQ(adapter->config.markov_rank, 1);
+  EXPECT_EQ(adapter->lora[0][0].a->rows(), 1);
+  EXPECT_EQ(adapter->lora[0][0].b->cols(), 1);
 }
 
 TEST(Adapter, WithoutDraftVocabularyTheHeadIsTheWholeOne) {

@@ -25,17 +25,18 @@ std::vector<double> chances_of(const DraftTree& tree, const Calibration& calibra
 
 // What a verified tree tells about its drafter.
 void learn_tree(Calibration& calibration, const DraftTree& tree, const std::vector<int>& depths,
-                const std::vector<int>& path) {
+                const RoundResult& result) {
   std::vector<bool> on_path(tree.size());
-  for (const int node : path) on_path[static_cast<size_t>(node)] = true;
+  for (const int node : result.path) on_path[static_cast<size_t>(node)] = true;
+  const int accepted = static_cast<int>(result.path.size());
+  const int compared = result.finished ? accepted : accepted + 1;  // depths
   for (size_t i = 0; i < tree.size(); ++i) {
     const int parent = tree[i].parent;
-    const bool compared = parent < 0 || on_path[static_cast<size_t>(parent)];
-    if (compared) calibration.learn(tree[i].probability, depths[i], on_path[i]);
+    const bool parent_taken = parent < 0 || on_path[static_cast<size_t>(parent)];
+    if (parent_taken && depths[i] < compared) calibration.learn(tree[i].probability, depths[i], on_path[i]);
   }
-  const int accepted = static_cast<int>(path.size());
   const int deepest = depths.empty() ? -1 : *std::max_element(depths.begin(), depths.end());
-  for (int d = 0; d <= std::min(deepest, accepted); ++d) calibration.learn_depth(d, d < accepted ? 1 : 0);
+  for (int d = 0; d < std::min(deepest + 1, compared); ++d) calibration.learn_depth(d, d < accepted ? 1 : 0);
 }
 
 class AutoSpeculator : public Speculator {
@@ -128,11 +129,11 @@ class AutoSpeculator : public Speculator {
     if (result.verify_rows == 1 + static_cast<int>(tree.size())) {
       learned.costs.observe_full(result.verify_rows, result.verify_seconds);
     }
-    if (round_.arm >= 0) learn_tree(learned.free[static_cast<size_t>(round_.arm)], tree, depths, result.path);
+    if (round_.arm >= 0) learn_tree(learned.free[static_cast<size_t>(round_.arm)], tree, depths, result);
     if (round_.drafted_depth == 0) return;
     learned.costs.observe_draft(round_.drafted_depth, result.draft_seconds);
     if (round_.arm == kPass) {
-      learn_tree(learned.pass, tree, depths, result.path);
+      learn_tree(learned.pass, tree, depths, result);
     } else if (!round_.drafted.empty()) {  // not verified: counts as what it was taken for
       learned.pass.learn_depth(0, learned.pass.chance(round_.drafted.front().probability, 0));
     }

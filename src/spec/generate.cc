@@ -1,5 +1,7 @@
 #include "spec/generate.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <deque>
 
@@ -47,6 +49,12 @@ Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<
 }
 
 Result<std::vector<Generation>> generate_batch(Backend& backend, KvCache& kv, std::span<const BatchItem> items) {
+  if (items.size() > static_cast<size_t>(backend.max_rows())) {
+    return Error{
+        fmt::format("a batch of {} sequences: each takes a row of a pass, which has {} at most; raise the rows of a "
+                    "pass, or make smaller batches",
+                    items.size(), backend.max_rows())};
+  }
   std::deque<SequenceRun> runs;  // a deque, because runs do not move
   std::vector<SequenceRun*> all;
   for (const BatchItem& item : items) {

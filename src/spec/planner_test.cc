@@ -69,13 +69,14 @@ TEST(PassCosts, FollowTheMachineButNotAnOutlier) {
 // A drafter of a pass whose tokens are right with a fixed chance for each depth; says nothing true of itself.
 class ChanceDrafter : public Drafter {
  public:
+  static constexpr float kProbability = 0.7F;
   explicit ChanceDrafter(int depth) : depth_(depth) {}
   std::string_view name() const override { return "chance"; }
   int max_depth() const override { return depth_; }
   bool needs_pass() const override { return true; }
   size_t extra_bytes() const override { return 0; }
   Status draft(const DraftContext&, const DraftLimits& limits, DraftTree& tree) override {
-    tree = chain(std::min(limits.nodes, limits.depth), 0.7F);
+    tree = chain(std::min(limits.nodes, limits.depth), kProbability);
     ++drafts;
     depth = limits.depth;
     return Ok();
@@ -147,6 +148,25 @@ TEST(AutoSpeculator, ComesCloseToTheBestFixedChoice) {
     const double rate = simulate(*p.speculator, *p.drafter, 3000, [chance](int, int) { return chance; });
     EXPECT_GT(rate, 0.95 * best_fixed([chance](int) { return chance; }, 4)) << chance;
   }
+}
+
+// An answer that ends with an accepted token says nothing of the drafts after it: as if they had not been made.
+TEST(AutoSpeculator, LearnsNothingFromWhatWasNotCompared) {
+  const auto chance_after = [](bool finished) {
+    auto learned = std::make_shared<Learned>();
+    learned->costs = real_costs();
+    const auto speculator = make_auto_speculator({}, std::make_unique<ChanceDrafter>(4), learned);
+    const std::vector<int32_t> text(10);
+    DraftTree tree;
+    EXPECT_TRUE(speculator->propose({.seq = 0, .tokens = text, .state = {}}, {.nodes = 15, .depth = 15}, tree).ok());
+    EXPECT_GT(tree.size(), 1U);
+    speculator->learn(tree, {.path = {0}, .finished = finished});
+    return std::pair(learned->pass.chance(tree[1].probability, 1), learned->pass.chance_at(1));
+  };
+  const auto [node, depth] = chance_after(true);
+  EXPECT_EQ(node, Calibration().chance(ChanceDrafter::kProbability, 1));
+  EXPECT_GT(node, chance_after(false).first);
+  EXPECT_GT(depth, chance_after(false).second);
 }
 
 TEST(AutoSpeculator, RecoversWhenTheTextChanges) {

@@ -1,5 +1,6 @@
 // S3D: the kept layers propose several tokens at once from mask tokens (docs/adapter.md has the formulas).
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "base/check.h"
@@ -88,7 +89,7 @@ class S3dDrafter : public Drafter {
     z_.resize(adapter_->markov_p().rows());
     backend_.add_markov(*adapter_, {&previous, 1}, scored_, z_);
     const float largest = softmax::largest_of(scored_);
-    if (!(largest > softmax::kMinusInfinity)) return;  // nothing is finite
+    if (!std::isfinite(largest)) return;
     const float sum = softmax::sum_of_exp(scored_, largest);
     const Chances chances = chances_of(depth, 1 / sum);
     for (int i = 0; i < width; ++i) {

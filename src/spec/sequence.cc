@@ -167,6 +167,7 @@ void SequenceRun::absorb(std::span<const float> logits, std::span<const float> h
   count_round(walk);
   if (options_.speculator != nullptr) {
     options_.speculator->learn(tree_, {.path = walk.path,
+                                       .finished = walk.path.size() == walk.rows.size(),
                                        .draft_seconds = draft_seconds_,
                                        .verify_seconds = verify_seconds,
                                        .verify_rows = verify_rows});

@@ -1,5 +1,6 @@
 // Drafters that run one row after another: layers of the model itself, or a second model.
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 #include "spec/drafters.h"
@@ -23,8 +24,8 @@ class GreedyChain {
       S3D_ASSIGN(const PassOutput out, backend_.run({.rows = {&row, 1}, .layers = layers_}, kv_));
       kv_.commit(seq_, 1);
       const float largest = softmax::largest_of(out.logits);
+      if (!std::isfinite(largest)) return Ok();
       token = static_cast<int32_t>(std::find(out.logits.begin(), out.logits.end(), largest) - out.logits.begin());
-      if (token >= static_cast<int32_t>(out.logits.size())) return Ok();  // nothing is finite
       tree.push_back({token, j - 1, 1 / softmax::sum_of_exp(out.logits, largest)});
     }
     return Ok();

@@ -164,5 +164,17 @@ TEST_F(SpeculationTest, SequencesThatSharePassesGetTheirOwnText) {
   }
 }
 
+TEST_F(SpeculationTest, ABatchOfMoreSequencesThanAPassHasRowsIsRefused) {
+  backend_.most_rows = 2;
+  std::vector<BatchItem> items;
+  for (int i = 0; i < 3; ++i) {
+    items.push_back({.seq = kv_.add_sequence(), .prompt = ScriptedBackend::prompt(4), .options = {.max_tokens = 3}});
+  }
+  const auto all = generate_batch(backend_, kv_, items);
+  ASSERT_FALSE(all.ok());
+  EXPECT_NE(all.error().message.find("3 sequences"), std::string::npos);
+  EXPECT_EQ(kv_.length(items[0].seq), 0) << "refused before anything ran";
+}
+
 }  // namespace
 }  // namespace s3d

@@ -15,6 +15,7 @@ namespace s3d {
 // What a round of one sequence came to.
 struct RoundResult {
   std::vector<int> path;      // nodes of the tree that were accepted, from the root on
+  bool finished = false;      // with the last of them: what was drafted after it was not compared
   double draft_seconds = 0;   // for this sequence
   double verify_seconds = 0;  // the full pass, shared by all sequences in it
   int verify_rows = 1;        // of all sequences in the pass

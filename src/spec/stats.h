@@ -13,16 +13,16 @@ struct SpecStats {
   int64_t num_rounds = 0;           // full passes while decoding, with or without a draft
   int64_t num_drafts = 0;           // of them, with a draft
   int64_t num_draft_tokens = 0;     // verified rows beyond the last decided token
-  int64_t num_accepted_tokens = 0;  // of them, part of the text
+  int64_t num_accepted_tokens = 0;  // of them, chosen by the target too: tokens of the text, or its end
   // [depth] rounds in which a token was drafted at that depth and all before it were right, and those in which it was
   // right too. A tree counts once for each depth.
   std::array<int64_t, kMaxDepth> reached_by_depth{};
   std::array<int64_t, kMaxDepth> accepted_by_depth{};
   std::array<int64_t, kMaxDepth + 1> acceptance_histogram{};  // [accepted tokens] drafts
-  double draft_seconds = 0;
-  double verify_seconds = 0;  // full passes while decoding
-  double sample_seconds = 0;  // choosing and comparing tokens
-  double other_seconds = 0;   // of decoding: planning, callbacks
+  double draft_seconds = 0;                                   // planning what to draft included
+  double verify_seconds = 0;                                  // full passes while decoding
+  double sample_seconds = 0;                                  // choosing and comparing tokens, OnToken included
+  double other_seconds = 0;                                   // of decoding: committing rows, learning
 
   // Tokens of a round that had a draft, the target's own included; 0 without drafts.
   double mean_acceptance_length() const;

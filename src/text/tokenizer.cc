@@ -130,12 +130,6 @@ TokenId Tokenizer::bos() const {
 TokenId Tokenizer::eos() const {
   return impl_->vocab.eos();
 }
-bool Tokenizer::adds_bos() const {
-  return impl_->vocab.add_bos();
-}
-bool Tokenizer::adds_space_prefix() const {
-  return impl_->add_space_prefix;
-}
 bool Tokenizer::is_end(TokenId id) const {
   return impl_->vocab.is_end(id);
 }

@@ -43,11 +43,9 @@ class Tokenizer {
   std::string decode(const std::vector<TokenId>& ids, bool show_special = false) const;
 
   int vocab_size() const;
-  TokenId bos() const;             // -1 = none
-  TokenId eos() const;             // -1 = none
-  bool adds_bos() const;           // encode() with add_bos puts bos() first
-  bool adds_space_prefix() const;  // encode() puts a blank before the text; decode() takes it away
-  bool is_end(TokenId id) const;   // eos, eot, eom and well-known texts of such tokens: generation ends here
+  TokenId bos() const;            // -1 = none
+  TokenId eos() const;            // -1 = none
+  bool is_end(TokenId id) const;  // eos, eot, eom and well-known texts of such tokens: generation ends here
   bool is_control(TokenId id) const;
   TokenId find(std::string_view piece) const;  // id of a token by its exact text in the vocabulary, -1 = none
   const std::string& chat_template() const;    // tokenizer.chat_template, may be empty

@@ -17,9 +17,9 @@
 // The order matters here.
 // clang-format off
 #include "kernels/simd.h"
-#include "kernels/activation-inl.h"
 #include "kernels/float_ops-inl.h"
 #include "kernels/attention-inl.h"
+#include "kernels/activation-inl.h"
 #include "kernels/matmul_float-inl.h"
 #include "kernels/matmul_avx512-inl.h"
 #include "kernels/matmul_driver-inl.h"
