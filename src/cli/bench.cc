@@ -126,7 +126,7 @@ void add_bench(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("bench", "Measure speed and memory")->footer(kBenchFooter);
   auto o = std::make_shared<BenchFlags>();
   o->model.model_is_required = false;  // it is not, for a subcommand
-  o->model.add_to(*command);
+  o->model.add_to(*command, "what is measured needs");
   const auto number = [&](const char* name, int& value, const char* help) {
     command->add_option(name, value, help)->type_name("N")->capture_default_str();
   };

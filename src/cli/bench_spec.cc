@@ -38,6 +38,8 @@ Examples:
   s3d bench spec -m model.gguf --prompts questions.txt --drafters lookup,suffix,layerskip -n 128 -t 2 --json)";
 
 Status check_bench_spec(BenchSpecFlags& o) {
+  if (!o.sampling.answer.stops.empty()) return Error{"--stop: bench spec measures whole answers; leave it out"};
+  if (o.spec.settings.drafter != SpecSettings().drafter) return Error{"bench spec takes --drafters instead of --spec"};
   S3D_TRY(o.model.check());
   S3D_TRY(o.chat_template.check());
   S3D_TRY(o.spec.check());
@@ -124,7 +126,7 @@ Result<int> run_bench_spec(const BenchSpecFlags& o, Console& console) {
   S3D_ASSIGN(Engine engine, o.model.load(console));
   S3D_ASSIGN(const std::vector<BenchPrompt> prompts, load_prompts(o, engine));
   const Interrupt interrupt;
-  const bool live = console.stderr_is_terminal();
+  const bool live = console.shows_progress();
   const auto on_prompt = [&](size_t done, size_t total) {
     if (live && done % 10 == 0) console.note(fmt::format("prompt {} of {}", done + 1, total));
     return !Interrupt::requested();

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/chat_session.h"
+#include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/program.h"
 #include "cli/prompt_options.h"
@@ -42,16 +43,17 @@ Result<int> run_chat(const ChatFlags& o, Console& console) {
   S3D_ASSIGN(ChatTemplate chat_template, o.chat_template.create(engine.tokenizer()));
   if (o.verbose) print_setup(engine, console);
   S3D_ASSIGN(const std::unique_ptr<Speculator> speculator, make_speculator(engine, o.spec.settings));
+  const bool interactive = console.stdin_is_terminal() && console.stdout_is_terminal();
   ChatSettings settings{.answer = o.sampling.answer,
                         .system = o.chat_template.system,
                         .show_spec = o.spec.show,
-                        .interactive = console.stdin_is_terminal() && console.stdout_is_terminal(),
+                        .interactive = interactive,
                         .verbose = o.verbose,
                         .history_path = o.no_history ? "" : chat_history_path()};
   settings.answer.generate.speculator = speculator.get();
   ChatSession session(engine, std::move(chat_template), std::move(settings), console);
   S3D_TRY(session.run());
-  return kExitOk;
+  return !interactive && Interrupt::requested() ? kExitInterrupted : kExitOk;
 }
 
 }  // namespace

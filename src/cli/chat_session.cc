@@ -12,16 +12,17 @@ namespace {
 constexpr const char* kHelp = R"(/help           this list
 /reset          forget the conversation
 /system [TEXT]  a new system prompt, and forget the conversation; without TEXT: the template's own
-/retry          another answer to the last question
+/retry          the last question again: another answer, with a temperature
 /undo           drop the last question and its answer
 /stats          positions in use, figures of the last answer
 /quit           leave (also Ctrl-D)
 Ctrl-C stops an answer. A line that ends with \ goes on in the next one.)";
 
 std::string trimmed(const std::string& text) {
-  const size_t begin = text.find_first_not_of(" \t");
+  constexpr const char* kBlanks = " \t\r";
+  const size_t begin = text.find_first_not_of(kBlanks);
   if (begin == std::string::npos) return "";
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+  return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
 }
 
 }  // namespace
@@ -40,12 +41,15 @@ Status ChatSession::run() {
   if (settings_.interactive) console_.note("Ctrl-C stops an answer, /help lists the commands, Ctrl-D leaves.");
   while (true) {
     const ReadLine read = read_message();
+    const bool line_left = settings_.interactive && read.outcome != ReadOutcome::kLine;  // without its end
+    if (line_left) console_.text("\n");
     if (read.outcome == ReadOutcome::kEnd) break;
     if (read.outcome == ReadOutcome::kInterrupted) {
       console_.note("Ctrl-D or /quit leaves.");
       continue;
     }
     if (!handle(read.text)) break;
+    if (!settings_.interactive && Interrupt::requested()) break;
   }
   return Ok();
 }
@@ -53,7 +57,7 @@ Status ChatSession::run() {
 ReadLine ChatSession::read_message() {
   const bool styled = !console_.styled_out(Style::kUser, "").empty();
   ReadLine message{ReadOutcome::kLine, {}};
-  for (const char* prompt = "> "; true; prompt = ". ") {
+  for (const char* prompt = ">"; true; prompt = ".") {
     ReadLine part = editor_.read(prompt, styled);
     const bool ended_inside = part.outcome == ReadOutcome::kEnd && !message.text.empty();
     if (ended_inside) return message;
@@ -85,7 +89,7 @@ bool ChatSession::command(std::string_view name, const std::string& rest) {
     conversation_.reset(conversation_.system());
     console_.note("The conversation is forgotten.");
   } else if (name == "/system") {
-    conversation_.reset(rest);
+    conversation_.reset(rest.empty() ? std::nullopt : std::optional(rest));
     console_.note(rest.empty() ? "The template's own system prompt from now on." : "New system prompt set.");
   } else if (name == "/retry") {
     retry();

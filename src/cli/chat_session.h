@@ -12,8 +12,8 @@ namespace s3d::cli {
 
 struct ChatSettings {
   AnswerOptions answer;
-  std::string system;
-  bool show_spec = false;  // mark drafted tokens
+  std::optional<std::string> system;  // absent: the template's own
+  bool show_spec = false;             // mark drafted tokens
   bool interactive = false;
   bool verbose = false;
   std::string history_path;

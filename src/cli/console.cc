@@ -3,10 +3,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <iostream>
 #include <memory>
+
+#include "base/atomic_file.h"
 
 namespace s3d::cli {
 namespace {
@@ -39,6 +43,21 @@ const char* code(Style style) {
 
 }  // namespace
 
+std::string visible(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\n') {
+      out += "\\n";
+    } else if (byte < 0x20 || byte == 0x7F) {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 void Console::set_color(ColorMode mode) {
   color_out_ = colors_wanted(mode, STDOUT_FILENO);
   color_err_ = colors_wanted(mode, STDERR_FILENO);
@@ -62,7 +81,7 @@ std::string Console::styled(bool color, Style style, std::string_view text) {
 }
 
 void Console::error(std::string_view message) const {
-  fmt::print(stderr, "s3d: {} {}\n", styled_err(Style::kError, "error:"), message);
+  fmt::print(stderr, "s3d: {} {}\n", styled_err(Style::kError, "error:"), visible(message));
 }
 
 void Console::note(std::string_view message) const {
@@ -70,12 +89,21 @@ void Console::note(std::string_view message) const {
 }
 
 void Console::text(std::string_view text) const {
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  if (!written && write_error_ == 0) write_error_ = errno;
+}
+
+Status Console::finish() const {
+  std::cout.flush();  // CLI11's help
+  int error = write_error_;
+  if (error == 0 && (std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout))
+    error = errno != 0 ? errno : EIO;
+  if (error == 0) return Ok();
+  return Error{"cannot write to standard output: " + write_failure_text(error)};
 }
 
 LoadProgress Console::progress_bar() const {
-  if (quiet_ || !stderr_is_terminal()) return {};
+  if (!shows_progress()) return {};
   using Clock = std::chrono::steady_clock;
   struct State {
     Clock::time_point begin = Clock::now();

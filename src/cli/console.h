@@ -12,6 +12,9 @@ namespace s3d::cli {
 enum class ColorMode { kAuto, kNever, kAlways };
 enum class Style { kPlain, kDim, kBold, kError, kUser, kDrafted };
 
+// Text from outside with its line ends and other control characters written out: it cannot steer a terminal.
+std::string visible(std::string_view text);
+
 // Thread rule: one thread at a time.
 class Console {
  public:
@@ -21,11 +24,15 @@ class Console {
 
   bool stdout_is_terminal() const;
   bool stderr_is_terminal() const;
+  bool shows_progress() const { return !quiet_ && stderr_is_terminal(); }
   bool stdin_is_terminal() const;
 
   void error(std::string_view message) const;  // "s3d: error: …"
   void note(std::string_view message) const;   // a line on stderr, unless quiet
   void text(std::string_view text) const;      // a part of the answer: written to stdout and flushed
+
+  // Whether all of text() was written, and what else went to stdout; to be asked once, last.
+  Status finish() const;
 
   // `text` in a style, for a stream that may or may not have colours.
   std::string styled_out(Style style, std::string_view text) const { return styled(color_out_, style, text); }
@@ -40,6 +47,7 @@ class Console {
   bool color_out_ = false;
   bool color_err_ = false;
   bool quiet_ = false;
+  mutable int write_error_ = 0;  // errno of the first text() that failed
 };
 
 }  // namespace s3d::cli

@@ -37,6 +37,7 @@ Examples:
   s3d generate -m model.gguf -p "Hello" --json | jq .decode_tps)";
 
 Status check_generate(GenerateFlags& o) {
+  if (o.compare && o.spec.settings.drafter == "off") return Error{"--compare needs drafts: leave out --spec off"};
   S3D_TRY(o.model.check());
   S3D_TRY(o.chat_template.check());
   S3D_TRY(o.spec.check());
@@ -81,19 +82,24 @@ Result<Answer> answer_once(Engine& engine, const GenerateFlags& o, std::span<con
   return answer;
 }
 
-void print_closing(const Engine& engine, const Answer& answer, const Console& console) {
-  console.note(closing_line(answer.generation, measure_run(engine, answer.generation.timings)));
+void print_closing(const Answer& answer, const RunFigures& figures, const Console& console) {
+  console.note(closing_line(answer.generation, figures));
   if (const std::string line = spec_line(answer.generation.spec); !line.empty()) console.note(line);
 }
 
 // --compare: the same answer by plain decoding, and what speculation gained.
 Status compare(Engine& engine, const GenerateFlags& o, std::span<const TokenId> prompt, const Answer& drafted,
                const Speculator* speculator, const Console& console) {
-  if (speculator == nullptr) return Error{"--compare needs drafts: leave out --spec off"};
+  if (speculator == nullptr)
+    return Error{"--compare needs drafts: the reference makes none unless --spec names a drafter"};
   console.note("\nThe same without speculation:");
   S3D_ASSIGN(const Answer plain, answer_once(engine, o, prompt, nullptr, console));
-  print_closing(engine, plain, console);
+  print_closing(plain, measure_run(engine, plain.generation.timings), console);
   const bool same = plain.generation.tokens == drafted.generation.tokens;
+  if (same && drafted.generation.timings.decoded_tokens == 0) {
+    console.note("\nspeculation: nothing to compare, the first token comes from the prompt's pass");
+    return Ok();
+  }
   const double ratio = plain.generation.timings.decode_seconds / drafted.generation.timings.decode_seconds;
   const double rounds = static_cast<double>(std::max<int64_t>(1, drafted.generation.spec.num_rounds));
   console.note(fmt::format("\nspeculation: {:.2f} times plain decoding, {:.2f} tokens a round, {} more memory, {}",
@@ -113,10 +119,9 @@ Result<int> run_generate(const GenerateFlags& o, Console& console) {
 
   const Interrupt interrupt;
   S3D_ASSIGN(const Answer answer, answer_once(engine, o, prompt, speculator.get(), console));
-  if (o.json) {
-    console.text(json_text(to_json(engine, o, answer, measure_run(engine, answer.generation.timings))));
-  }
-  print_closing(engine, answer, console);
+  const RunFigures figures = measure_run(engine, answer.generation.timings);
+  if (o.json) console.text(json_text(to_json(engine, o, answer, figures)));
+  print_closing(answer, figures, console);
   if (o.verbose) {
     print_memory(engine, peak_resident_bytes(), console);
     console.note(fmt::format("finish: {}, seed: {}", finish_reason_name(answer.generation.reason),

@@ -16,7 +16,9 @@
 #include "kernels/packed_matrix.h"
 #include "model/adapter.h"
 #include "model/config.h"
+#include "model/family.h"
 #include "model/fingerprint.h"
+#include "model/layout.h"
 
 namespace s3d::cli {
 namespace {
@@ -79,6 +81,14 @@ void print_adapter(const GgufFile& file, const Console& console) {
   }
 }
 
+// What the file's metadata, tensors and tokenizer say of the model; an error is why it cannot run. Reads no weights.
+Result<ModelConfig> runnable_config(const GgufFile& file) {
+  S3D_ASSIGN(ModelConfig config, read_model_config(file));
+  S3D_TRY(check_tensors(file, config, *find_family(config.family)));
+  S3D_TRY(load_tokenizer(file, config));
+  return config;
+}
+
 Json to_json(const GgufFile& file, const InspectFlags& o) {
   constexpr size_t kMostChars = 4096;
   Json out{{"file", file.path()},
@@ -92,6 +102,8 @@ Json to_json(const GgufFile& file, const InspectFlags& o) {
   }
   if (is_adapter(file)) {
     out["adapter_parts"] = adapter_parts(file);
+  } else if (const auto config = runnable_config(file); !config.ok()) {
+    out["not_runnable"] = config.error().message;
   } else {
     const std::string adapter = find_adapter(file.path(), base_fingerprint(file));
     out["adapter"] = adapter;
@@ -109,13 +121,13 @@ Json to_json(const GgufFile& file, const InspectFlags& o) {
 
 void print_model(const GgufFile& file, const Console& console) {
   if (is_adapter(file)) return print_adapter(file, console);
-  const auto config = read_model_config(file);
+  const auto config = runnable_config(file);
   if (!config.ok()) {
-    console.text(fmt::format("not runnable: {}\n", config.error().message));
+    console.text(fmt::format("not runnable: {}\n", visible(config.error().message)));
     return;
   }
   console.text(fmt::format("model        {} ({}), {} layers, {} wide, {} + {} heads of {}, feed-forward {}\n",
-                           config->name.empty() ? "unnamed" : config->name, config->family, config->n_layers,
+                           config->name.empty() ? "unnamed" : visible(config->name), config->family, config->n_layers,
                            config->d_model, config->n_heads, config->n_kv_heads, config->head_dim, config->d_ff));
   console.text(
       fmt::format("context      {} positions, vocabulary {} tokens\n", config->context_length, config->vocab_size));
@@ -135,7 +147,8 @@ void print_text(const GgufFile& file, const InspectFlags& o, const Console& cons
   console.text(fmt::format("fingerprint  {}\n", fingerprint_text(base_fingerprint(file))));
   print_model(file, console);
   console.text(fmt::format("\n{}\n", console.styled_out(Style::kBold, "metadata")));
-  for (const std::string& key : file.keys()) console.text(fmt::format("  {} = {}\n", key, file.value_text(key)));
+  for (const std::string& key : file.keys())
+    console.text(fmt::format("  {} = {}\n", visible(key), visible(file.value_text(key))));
   console.text(fmt::format("\n{}\n", console.styled_out(Style::kBold, "tensors")));
   for (const auto& [type, total] : totals_by_type(file)) {
     console.text(fmt::format("  {:>5} of type {:<6} {:>12}\n", total.tensors, type, mebibytes(total.bytes)));
@@ -143,7 +156,7 @@ void print_text(const GgufFile& file, const InspectFlags& o, const Console& cons
   if (!o.tensors && !o.checksums) return;
   for (const Tensor& t : file.tensors()) {
     const std::string checksum = o.checksums ? "  " + tensor_checksum(file, t) : "";
-    console.text(fmt::format("  {:<40} {:<6} {:>20} {:>12}{}\n", t.name, ggml_type_name(t.type),
+    console.text(fmt::format("  {:<40} {:<6} {:>20} {:>12}{}\n", visible(t.name), ggml_type_name(t.type),
                              fmt::format("[{}]", fmt::join(t.shape, ", ")), t.bytes, checksum));
   }
 }

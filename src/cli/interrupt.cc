@@ -1,13 +1,17 @@
 #include "cli/interrupt.h"
 
+#include <atomic>
+
 namespace s3d::cli {
 namespace {
 
-// A signal handler has no argument to carry state in: this flag is the only way out of it.
-volatile std::sig_atomic_t g_requested = 0;
+// A signal handler has no argument to carry state in: this flag is the only way out of it. Atomic, because the handler
+// may run in any thread.
+std::atomic<bool> g_requested{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
 
 extern "C" void on_sigint(int) {
-  g_requested = 1;
+  g_requested = true;
 }
 
 }  // namespace
@@ -24,11 +28,11 @@ Interrupt::~Interrupt() {
 }
 
 bool Interrupt::requested() {
-  return g_requested != 0;
+  return g_requested;
 }
 
 void Interrupt::clear() {
-  g_requested = 0;
+  g_requested = false;
 }
 
 }  // namespace s3d::cli

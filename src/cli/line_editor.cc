@@ -106,7 +106,8 @@ ReadLine LineEditor::read(const std::string& prompt, bool styled) {
     if (!std::getline(std::cin, line)) return {ReadOutcome::kEnd, {}};
     return {ReadOutcome::kLine, line};
   }
-  impl_->prompt = styled ? "\1\x1b[1;32m\1" + prompt + "\1\x1b[0m\1" : prompt;
+  // libedit does not print what stands behind the last visible character: the blank comes after the end of the style.
+  impl_->prompt = styled ? "\1\x1b[1;32m\1" + prompt + "\1\x1b[0m\1 " : prompt + " ";
   impl_->interrupted = false;
   // Before the prompt: libedit shows it first, and a Ctrl-C in between would be a signal instead of a key.
   el_set(impl_->editor, EL_PREP_TERM, 1);

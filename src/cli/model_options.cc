@@ -12,14 +12,13 @@ void ModelOptions::add_model_to(CLI::App& command) {
       ->type_name("MODEL");
 }
 
-void ModelOptions::add_to(CLI::App& command) {
+void ModelOptions::add_to(CLI::App& command, const std::string& context_default) {
   add_model_to(command);
   command.add_option("-t,--threads", engine.threads, "Threads (default: all cores this process may use)")
       ->type_name("N");
   command
-      .add_option(
-          "-c,--context,--ctx-size", engine.context,
-          fmt::format("Positions of prompt and answer (default: the model's, at most {})", Engine::kDefaultContext))
+      .add_option("-c,--context,--ctx-size", engine.context,
+                  fmt::format("Positions of prompt and answer (default: {})", context_default))
       ->type_name("N");
   command.add_option("--kv-type", kv_type, "How keys and values are stored (default: f16)")->type_name("f16|f32|q8_0");
   command
@@ -41,6 +40,7 @@ Status ModelOptions::check() {
   S3D_TRY(at_least("--threads", engine.threads, 0));
   S3D_TRY(at_least("--context", engine.context, 0));
   S3D_TRY(at_least("--batch", engine.max_rows, 1));
+  S3D_TRY(engine.check());
   S3D_ASSIGN(engine.kv_type, parse_kv_type(kv_type));
   S3D_ASSIGN(engine.backend, parse_backend(backend));
   return Ok();

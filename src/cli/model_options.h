@@ -1,6 +1,8 @@
 // -m, -t, -c and their like: which model, and how it is run.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <string>
 
 #include "cli/console.h"
@@ -17,7 +19,9 @@ struct ModelOptions {
   std::string kv_type = "f16";
   std::string backend = "cpu";
 
-  void add_to(CLI::App& command);
+  // `context_default`: for the help, where a command chooses another number.
+  void add_to(CLI::App& command,
+              const std::string& context_default = fmt::format("the model's, at most {}", Engine::kDefaultContext));
   void add_model_to(CLI::App& command);  // only -m
   bool model_is_required = true;         // by the parser; a command with subcommands checks that itself
   Status check();

@@ -36,17 +36,21 @@ Status check_perplexity(PerplexityFlags& o) {
   return Ok();
 }
 
-// Token ids between anything that is no digit.
+// Token ids with blanks, line ends, commas or brackets between them.
 Result<std::vector<TokenId>> parse_ids(const std::string& text, int vocab) {
   std::vector<TokenId> ids;
   const char* end = text.data() + text.size();
   for (const char* at = text.data(); at < end;) {
-    if (*at < '0' || *at > '9') {
+    if (std::string_view(" \t\r\n,[]").find(*at) != std::string_view::npos) {
       ++at;
       continue;
     }
     TokenId id = 0;
     const auto [next, status] = std::from_chars(at, end, id);
+    if (next == at || id < 0) {
+      return Error{fmt::format("expected token ids, blanks, commas and brackets, found {:?} at byte {}",
+                               std::string(at, std::min<size_t>(10, static_cast<size_t>(end - at))), at - text.data())};
+    }
     if (status != std::errc{} || id >= vocab) {
       return Error{fmt::format("token id '{}' is not below the vocabulary's size {}", std::string(at, next), vocab)};
     }
@@ -98,7 +102,7 @@ Result<int> run_perplexity(const PerplexityFlags& o, Console& console) {
 void add_perplexity(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("perplexity", "How well a model predicts a text")->footer(kPerplexityFooter);
   auto o = std::make_shared<PerplexityFlags>();
-  o->model.add_to(*command);
+  o->model.add_to(*command, "512");
   command->add_option("file", o->file, "The text; -: standard input")->required()->type_name("FILE");
   command->add_flag("--ids", o->ids, "FILE holds token ids, not text");
   command->add_flag("--json", o->json, "One JSON object");

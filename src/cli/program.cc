@@ -25,8 +25,13 @@ int report_parse_end(const CLI::App& app, const CLI::ParseError& end, Program& p
   const auto chosen = app.get_subcommands();
   const std::vector<std::string> unknown = app.remaining();
   const bool no_such_command = chosen.empty() && !unknown.empty();
-  program.console.error(no_such_command ? fmt::format("no command '{}'", unknown.front()) : end.what());
-  fmt::print(stderr, "Try 's3d {}--help'.\n", chosen.empty() ? "" : chosen.front()->get_name() + " ");
+  std::string message = no_such_command ? fmt::format("no command '{}'", unknown.front()) : end.what();
+  if (dynamic_cast<const CLI::ConversionError*>(&end) != nullptr) message += ": expected a number in its range";
+  program.console.error(message);
+  std::string path;
+  for (auto level = chosen; !level.empty(); level = level.front()->get_subcommands())
+    path += level.front()->get_name() + " ";
+  fmt::print(stderr, "Try 's3d {}--help'.\n", path);
   return kExitUsage;
 }
 
@@ -48,10 +53,16 @@ std::unique_ptr<CLI::App> make_app(Program& program) {
   app->require_subcommand(1);
   app->fallthrough();
   app->get_formatter()->column_width(34);
-  const std::map<std::string, ColorMode> colors = {
-      {"auto", ColorMode::kAuto}, {"never", ColorMode::kNever}, {"always", ColorMode::kAlways}};
-  app->add_option("--color", program.color, "Colours (auto: on a terminal, unless NO_COLOR is set)")
-      ->transform(CLI::CheckedTransformer(colors).description(""))
+  const auto set_color = [&program](const std::string& name) {
+    const std::map<std::string, ColorMode> colors = {
+        {"auto", ColorMode::kAuto}, {"never", ColorMode::kNever}, {"always", ColorMode::kAlways}};
+    const auto found = colors.find(name);
+    if (found == colors.end()) {
+      throw CLI::ValidationError(fmt::format("--color must be auto, never or always, got '{}'", name));
+    }
+    program.color = found->second;
+  };
+  app->add_option_function<std::string>("--color", set_color, "Colours (auto: on a terminal, unless NO_COLOR is set)")
       ->type_name("auto|never|always");
   app->add_flag("-q,--quiet", program.quiet, "Nothing on stderr but errors");
   app->footer(kProgramFooter);
@@ -67,8 +78,9 @@ std::unique_ptr<CLI::App> make_app(Program& program) {
   return app;
 }
 
-int run_program(int argc, char** argv) {
-  Program program;
+namespace {
+
+int parse_and_run(int argc, char** argv, Program& program) {
   const auto app = make_app(program);
   try {
     app->parse(argc, argv);
@@ -78,12 +90,21 @@ int run_program(int argc, char** argv) {
   program.console.set_color(program.color);
   program.console.set_quiet(program.quiet);
   const Result<int> code = program.action(program.console);
-  if (!code.ok()) {
-    std::fflush(stdout);
-    program.console.error(code.error().message);
-    return kExitFailure;
-  }
-  return *code;
+  if (code.ok()) return *code;
+  std::fflush(stdout);
+  program.console.error(code.error().message);
+  return kExitFailure;
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv) {
+  Program program;
+  const int code = parse_and_run(argc, argv, program);
+  const Status written = program.console.finish();
+  if (written.ok() || code == kExitUsage) return code;
+  program.console.error(written.error().message);
+  return kExitFailure;
 }
 
 }  // namespace s3d::cli

@@ -50,7 +50,7 @@ void TemplateOptions::add_raw_to(CLI::App& command) {
 }
 
 Status TemplateOptions::check() const {
-  if (raw && (!name.empty() || !system.empty())) {
+  if (raw && (!name.empty() || system)) {
     return Error{"--raw uses no chat template: leave out --chat-template and --system"};
   }
   if (name.empty()) return Ok();
@@ -66,7 +66,7 @@ Result<PromptMaker> PromptMaker::create(const Engine& engine, const TemplateOpti
   PromptMaker maker(engine);
   const bool no_template = engine.tokenizer().chat_template().empty() && options.name.empty();
   if (options.raw || no_template) {
-    if (options.system.empty()) return maker;
+    if (!options.system) return maker;
     return Error{"the model has no chat template, so --system has no place: name one with --chat-template"};
   }
   S3D_ASSIGN(maker.chat_template_, options.create(engine.tokenizer()));
@@ -77,7 +77,7 @@ Result<PromptMaker> PromptMaker::create(const Engine& engine, const TemplateOpti
 Result<std::vector<TokenId>> PromptMaker::tokens(const std::string& text) const {
   if (!chat_template_) return engine_->encode(text);
   std::vector<ChatMessage> messages;
-  if (!system_.empty()) messages.push_back({.role = "system", .content = system_});
+  if (system_) messages.push_back({.role = "system", .content = *system_});
   messages.push_back({.role = "user", .content = text});
   return engine_->encode_chat(*chat_template_, messages);
 }

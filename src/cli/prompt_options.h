@@ -27,7 +27,7 @@ struct TextSource {
 // --chat-template and --system; --raw where add_raw_to() was called.
 struct TemplateOptions {
   std::string name;
-  std::string system;
+  std::optional<std::string> system;  // empty: none at all; absent: the template's own
   bool raw = false;
 
   void add_to(CLI::App& command);
@@ -50,7 +50,7 @@ class PromptMaker {
 
   const Engine* engine_;
   std::optional<ChatTemplate> chat_template_;  // none: texts as they stand
-  std::string system_;
+  std::optional<std::string> system_;
 };
 
 // The bytes of a file ("-": standard input). Error: names the file and what the system said.

@@ -24,7 +24,7 @@ struct PullFlags {
 
 constexpr const char* kPullFooter =
     R"(The file lands in the folder `models` of the cache ($S3D_CACHE, else $XDG_CACHE_HOME/s3d, else
-~/.cache/s3d); its path is the last line of stdout. A download that was cut goes on where it stopped; sizes and
+~/.cache/s3d); its path is the last line of stdout, and -m USER/REPO/FILE finds it (without .gguf). A download that was cut goes on where it stopped; sizes and
 checksums are compared with the hub's. Environment: HF_TOKEN for private repositories, HF_ENDPOINT for another hub.
 
 Examples:
@@ -53,7 +53,7 @@ std::string amount(const DownloadProgress& p) {
 
 Result<int> run_pull(const PullFlags& o, Console& console) {
   const Interrupt interrupt;
-  const bool live = console.stderr_is_terminal();
+  const bool live = console.shows_progress();
   PullRequest request = o.request;
   request.on_file = [&](const std::string& file) { console.note("fetching " + file); };
   request.progress = [&](const DownloadProgress& p) {

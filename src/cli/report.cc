@@ -55,7 +55,7 @@ std::string closing_line(const Generation& generation, const RunFigures& figures
 void print_setup(const Engine& engine, const Console& console) {
   const ModelConfig& c = engine.config();
   console.note(fmt::format("model: {} ({}, {} layers, {} wide, {} tokens in the vocabulary)",
-                           c.name.empty() ? engine.file().path() : c.name, c.family, c.n_layers, c.d_model,
+                           visible(c.name.empty() ? engine.file().path() : c.name), c.family, c.n_layers, c.d_model,
                            c.vocab_size));
   console.note(fmt::format("context: {} of {} positions, {} threads, backend: {}, kernels: {}", engine.context(),
                            c.context_length, engine.threads(), backend_name(engine.backend_kind()),

@@ -9,6 +9,17 @@
 #include <random>
 
 namespace s3d::cli {
+namespace {
+
+// CLI11 would take -1 as the largest number and cut off what is larger.
+std::string seed_error(std::string& text) {
+  uint64_t value = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (status == std::errc{} && end == text.data() + text.size()) return "";
+  return fmt::format("expected a whole number from 0 to {}, got '{}'", std::numeric_limits<uint64_t>::max(), text);
+}
+
+}  // namespace
 
 void SamplingOptions::add_to(CLI::App& command, int default_max_tokens) {
   SamplerSettings& s = answer.generate.sampler;
@@ -39,7 +50,8 @@ void SamplingOptions::add_to(CLI::App& command, int default_max_tokens) {
       ->allow_extra_args(false);
   command.add_option("-s,--seed", seed, "Same seed, same text (default: a new one each time)")
       ->type_name("N")
-      ->group(group);
+      ->group(group)
+      ->check(CLI::Validator(seed_error, ""));
 }
 
 Status SamplingOptions::check() {

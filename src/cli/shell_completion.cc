@@ -21,9 +21,13 @@ struct Flag {
 };
 
 struct Command {
-  std::string name;
+  std::string path;  // "generate", "bench spec"; "" for the program itself
   std::string help;
   std::vector<Flag> flags;
+  std::vector<std::string> commands;  // that may follow
+
+  std::string name() const { return path.substr(path.rfind(' ') + 1); }
+  bool nested() const { return path.find(' ') != std::string::npos; }
 };
 
 std::vector<std::string> split(const std::string& text, char at) {
@@ -50,53 +54,67 @@ Flag read_option(const CLI::Option& option) {
   return flag;
 }
 
-std::vector<Command> read_tree(const CLI::App& app) {
-  std::vector<Command> commands;
-  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
-    Command command{.name = sub->get_name(), .help = sub->get_description(), .flags = {}};
-    for (const CLI::App* owner : {sub, &app}) {
-      for (const CLI::Option* option : owner->get_options()) command.flags.push_back(read_option(*option));
-    }
-    commands.push_back(std::move(command));
+// The program and all that is below it. The program's own flags are open in every command.
+void read_tree(const CLI::App& app, const std::string& path, const CLI::App& program, std::vector<Command>& commands) {
+  Command command{.path = path, .help = app.get_description(), .flags = {}, .commands = {}};
+  for (const CLI::Option* option : app.get_options()) command.flags.push_back(read_option(*option));
+  if (&app != &program) {
+    for (const CLI::Option* option : program.get_options()) command.flags.push_back(read_option(*option));
   }
-  return commands;
+  const auto below = app.get_subcommands([](const CLI::App*) { return true; });
+  for (const CLI::App* sub : below) command.commands.push_back(sub->get_name());
+  commands.push_back(std::move(command));
+  for (const CLI::App* sub : below)
+    read_tree(*sub, path + (path.empty() ? "" : " ") + sub->get_name(), program, commands);
 }
 
-std::string names_of(const std::vector<Command>& commands) {
-  std::vector<std::string> names;
-  for (const Command& c : commands) names.push_back(c.name);
-  return fmt::format("{}", fmt::join(names, " "));
+// What may be typed in a command's place for a word, or for a flag's value.
+std::string bash_values(const Flag& flag) {
+  if (!flag.choices.empty())
+    return fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$word\"))", fmt::join(flag.choices, " "));
+  return flag.takes_file ? "compopt -o default; COMPREPLY=()" : "COMPREPLY=()";
+}
+
+std::string bash_case(const Command& c) {
+  std::string cases;
+  std::vector<std::string> words, values = c.commands;
+  for (const Flag& f : c.flags) {
+    words.insert(words.end(), f.names.begin(), f.names.end());
+    if (f.names.empty()) values.insert(values.end(), f.choices.begin(), f.choices.end());
+    if (!f.takes_value) continue;
+    for (const std::string& n : f.names)
+      cases += fmt::format("    '{}:{}') {}; return ;;\n", c.path, n, bash_values(f));
+  }
+  const std::string other = values.empty()
+                                ? "compopt -o default"
+                                : fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$word\"))", fmt::join(values, " "));
+  return cases +
+         fmt::format("    '{}:'*) [[ $word == -* ]] && COMPREPLY=($(compgen -W '{}' -- \"$word\")) || {}; return ;;\n",
+                     c.path, fmt::join(words, " "), other);
 }
 
 std::string bash_script(const std::vector<Command>& commands) {
+  std::vector<std::string> steps;  // "COMMAND/WORD" where the word leads on to another command
   std::string cases;
   for (const Command& c : commands) {
-    std::vector<std::string> words;
-    for (const Flag& f : c.flags) {
-      words.insert(words.end(), f.names.begin(), f.names.end());
-      if (f.names.empty() || !f.takes_value) continue;
-      const std::string reply =
-          !f.choices.empty() ? fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$word\"))", fmt::join(f.choices, " "))
-          : f.takes_file     ? "compopt -o default; COMPREPLY=()"
-                             : "COMPREPLY=()";
-      for (const std::string& n : f.names) cases += fmt::format("    {}:{}) {}; return ;;\n", c.name, n, reply);
-    }
-    cases += fmt::format(
-        "    {}:*) [[ $word == -* ]] && COMPREPLY=($(compgen -W '{}' -- \"$word\")) || "
-        "compopt -o default; return ;;\n",
-        c.name, fmt::join(words, " "));
+    for (const std::string& next : c.commands) steps.push_back(fmt::format("'{}/{}'", c.path, next));
+    cases += bash_case(c);
   }
   return fmt::format(R"(# bash completion for s3d; made by: s3d completion bash
 _s3d() {{
-  local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}}
+  local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} command= each
+  for each in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+    case $command/$each in
+      {}) command="${{command:+$command }}$each" ;;
+    esac
+  done
   COMPREPLY=()
-  case ${{COMP_WORDS[1]}}:$before in
+  case $command:$before in
 {}  esac
-  COMPREPLY=($(compgen -W '{} --help --version' -- "$word"))
 }}
 complete -F _s3d s3d
 )",
-                     cases, names_of(commands));
+                     fmt::join(steps, "|"), cases);
 }
 
 std::string single_quoted(std::string text) {
@@ -118,12 +136,19 @@ std::string zsh_spec(const Flag& f) {
 }
 
 std::string zsh_script(const std::vector<Command>& commands) {
-  std::string described;
-  std::string cases;
+  std::string described, cases, deeper;
   for (const Command& c : commands) {
-    described += fmt::format("    {}\n", single_quoted(c.name + ":" + c.help));
-    cases += fmt::format("    {}) _arguments", c.name);
+    if (c.path.empty()) continue;
+    if (c.nested()) {
+      deeper += fmt::format(
+          "  [[ \"$command $words[2]\" == {} ]] && command+=\" $words[2]\" && shift words && (( CURRENT-- ))\n",
+          single_quoted(c.path));
+    } else {
+      described += fmt::format("    {}\n", single_quoted(c.path + ":" + c.help));
+    }
+    cases += fmt::format("    {}) _arguments", single_quoted(c.path));
     for (const Flag& f : c.flags) cases += " \\\n      " + zsh_spec(f);
+    if (!c.commands.empty()) cases += fmt::format(" \\\n      '*:command:({})'", fmt::join(c.commands, " "));
     cases += " ;;\n";
   }
   return fmt::format(R"(#compdef s3d
@@ -138,16 +163,16 @@ _s3d() {{
   local command=$words[2]
   shift words
   (( CURRENT-- ))
-  case $command in
+{}  case $command in
 {}  esac
 }}
 _s3d "$@"
 )",
-                     described, cases);
+                     described, deeper, cases);
 }
 
 std::string fish_line(const Command& c, const Flag& f) {
-  std::string line = fmt::format("complete -c s3d -n '__fish_seen_subcommand_from {}'", c.name);
+  std::string line = fmt::format("complete -c s3d -n '__fish_seen_subcommand_from {}'", c.name());
   for (const std::string& n : f.names) line += (n.starts_with("--") ? " -l " + n.substr(2) : " -s " + n.substr(1));
   if (f.takes_value) line += f.takes_file ? " -r -F" : " -x";
   if (!f.choices.empty()) line += fmt::format(" -a '{}'", fmt::join(f.choices, " "));
@@ -159,7 +184,11 @@ std::string fish_line(const Command& c, const Flag& f) {
 std::string fish_script(const std::vector<Command>& commands) {
   std::string out = "# fish completion for s3d; made by: s3d completion fish\n";
   for (const Command& c : commands) {
-    out += fmt::format("complete -c s3d -f -n __fish_use_subcommand -a {} -d '{}'\n", c.name, c.help);
+    if (c.path.empty()) continue;
+    const std::string above = c.path.substr(0, c.path.rfind(' '));
+    const std::string when =
+        c.nested() ? fmt::format("'__fish_seen_subcommand_from {}'", above) : "__fish_use_subcommand";
+    out += fmt::format("complete -c s3d -f -n {} -a {} -d '{}'\n", when, c.name(), c.help);
     for (const Flag& f : c.flags) {
       if (!f.names.empty()) out += fish_line(c, f);
     }
@@ -174,7 +203,9 @@ Result<std::string> completion_script(const std::string& shell) {
     return Error{fmt::format("no completion for '{}': the shells are bash, zsh and fish", shell)};
   }
   Program program;
-  const std::vector<Command> commands = read_tree(*make_app(program));
+  const auto app = make_app(program);
+  std::vector<Command> commands;
+  read_tree(*app, "", *app, commands);
   if (shell == "bash") return bash_script(commands);
   return shell == "zsh" ? zsh_script(commands) : fish_script(commands);
 }

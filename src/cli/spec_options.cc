@@ -20,10 +20,8 @@ std::vector<int64_t> filled_part(std::span<const int64_t> counts) {
 
 void SpecOptions::add_to(CLI::App& command) {
   const std::string group = "Speculation (changes the speed, never the text)";
-  command
-      .add_option("--spec,--spec-type", settings.drafter,
-                  fmt::format("Who drafts: {} (default: auto)", fmt::join(drafter_names(), ", ")))
-      ->type_name("DRAFTER")
+  command.add_option("--spec,--spec-type", settings.drafter, "Who drafts (default: auto)")
+      ->type_name(fmt::format("{}", fmt::join(drafter_names(), "|")))
       ->group(group);
   command
       .add_option("--draft-rows,--spec-draft-n-max", settings.draft_rows,
@@ -32,7 +30,7 @@ void SpecOptions::add_to(CLI::App& command) {
       ->group(group);
   command
       .add_option("--draft-width", settings.draft_width,
-                  "With --draft-rows: alternatives for each position (default: 1, a chain; more: a tree)")
+                  "Alternatives for each position where a pass drafts (default: 1, a chain; more: a tree)")
       ->type_name("N")
       ->group(group);
   command.add_option("--draft-layers", layers, "First and last layers that layerskip and s3d-untrained run, as in 3+9")

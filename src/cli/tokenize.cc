@@ -29,22 +29,6 @@ Examples:
   s3d tokenize -m smollm2-135m -p "Hello, world"
   s3d tokenize -m model.gguf -f text.txt --ids | wc -w)";
 
-// A piece between quotes, with line ends and other control characters visible.
-std::string visible(std::string_view piece) {
-  std::string out;
-  for (const char c : piece) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '\n') {
-      out += "\\n";
-    } else if (byte < 0x20 || byte == 0x7F) {
-      out += fmt::format("\\x{:02x}", byte);
-    } else {
-      out += c;
-    }
-  }
-  return "'" + out + "'";
-}
-
 Result<int> run_tokenize(const TokenizeFlags& o, Console& console) {
   S3D_ASSIGN(const std::string text, o.text.read(console));
   S3D_ASSIGN(const std::string path, find_model(o.model.engine.model));
@@ -59,7 +43,7 @@ Result<int> run_tokenize(const TokenizeFlags& o, Console& console) {
     console.text(fmt::format("{}\n", fmt::join(ids, " ")));
   } else {
     std::string lines;
-    for (size_t i = 0; i < ids.size(); ++i) lines += fmt::format("{:>7} {}\n", ids[i], visible(pieces[i]));
+    for (size_t i = 0; i < ids.size(); ++i) lines += fmt::format("{:>7} {}\n", ids[i], "'" + visible(pieces[i]) + "'");
     console.text(lines);
   }
   return kExitOk;

@@ -4,7 +4,7 @@
 
 namespace s3d {
 
-Conversation::Conversation(Engine& engine, ChatTemplate chat_template, std::string system)
+Conversation::Conversation(Engine& engine, ChatTemplate chat_template, std::optional<std::string> system)
     : engine_(engine), template_(std::move(chat_template)), seq_(engine.kv().add_sequence()) {
   reset(std::move(system));
 }
@@ -13,10 +13,10 @@ Conversation::~Conversation() {
   engine_.kv().remove_sequence(seq_);
 }
 
-void Conversation::reset(std::string system) {
+void Conversation::reset(std::optional<std::string> system) {
   system_ = std::move(system);
   messages_.clear();
-  if (!system_.empty()) messages_.push_back({.role = "system", .content = system_});
+  if (system_) messages_.push_back({.role = "system", .content = *system_});
 }
 
 bool Conversation::undo() {

@@ -1,6 +1,7 @@
 // A chat of many turns on one sequence of the KV cache.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,7 +15,7 @@ namespace s3d {
 // Uses the engine that it was made with for its whole life. Thread rule: as Engine.
 class Conversation {
  public:
-  Conversation(Engine& engine, ChatTemplate chat_template, std::string system);
+  Conversation(Engine& engine, ChatTemplate chat_template, std::optional<std::string> system);
   ~Conversation();
   Conversation(const Conversation&) = delete;
   Conversation& operator=(const Conversation&) = delete;
@@ -23,14 +24,14 @@ class Conversation {
   // user's message is dropped again; a cancelled answer is kept as far as it came.
   Result<Answer> ask(std::string text, const AnswerOptions& options, const OnText& on_text = {});
 
-  // Forgets all turns; `system`: the system prompt from now on, empty = the template's own.
-  void reset(std::string system);
+  // Forgets all turns; `system`: the system prompt from now on, absent = the template's own.
+  void reset(std::optional<std::string> system);
 
   // Drops the last question and its answer. False if there is none.
   bool undo();
 
   const std::vector<ChatMessage>& messages() const { return messages_; }
-  const std::string& system() const { return system_; }
+  const std::optional<std::string>& system() const { return system_; }
   int tokens() const;  // in the KV cache
 
  private:
@@ -39,7 +40,7 @@ class Conversation {
 
   Engine& engine_;
   ChatTemplate template_;
-  std::string system_;
+  std::optional<std::string> system_;
   std::vector<ChatMessage> messages_;
   SeqId seq_;
   std::vector<TokenId> committed_;  // tokens whose keys and values are in the cache

@@ -15,23 +15,9 @@
 namespace s3d {
 namespace {
 
-Status check_options(const EngineOptions& options) {
-  constexpr int kMostThreads = 1024, kMostSequences = 1 << 16;
-  if (options.threads < 0 || options.threads > kMostThreads) {
-    return Error{fmt::format("threads must be from 1 to {} (0 = all cores), got {}", kMostThreads, options.threads)};
-  }
-  if (options.context < 0) {
-    return Error{fmt::format("the context must be 1 or more positions (0 = the model's), got {}", options.context)};
-  }
-  if (options.sequences < 1 || options.sequences > kMostSequences) {
-    return Error{fmt::format("sequences must be from 1 to {}, got {}", kMostSequences, options.sequences)};
-  }
-  if (options.max_rows < 1) return Error{fmt::format("rows of a pass must be 1 or more, got {}", options.max_rows)};
-  return Ok();
-}
-
 Result<int> choose_context(const EngineOptions& options, const ModelConfig& config) {
   if (options.context > config.context_length) {
+    if (options.shorter_context) return config.context_length;
     return Error{fmt::format("a context of {} is more than the {} that the model was made for; choose a smaller one",
                              options.context, config.context_length)};
   }
@@ -124,6 +110,23 @@ class TextStream {
 
 }  // namespace
 
+Status EngineOptions::check() const {
+  constexpr int kMostThreads = 1024, kMostSequences = 1 << 16, kMostRows = 4096;
+  if (threads < 0 || threads > kMostThreads) {
+    return Error{fmt::format("threads must be from 1 to {} (0 = all cores), got {}", kMostThreads, threads)};
+  }
+  if (context < 0) {
+    return Error{fmt::format("the context must be 1 or more positions (0 = the model's), got {}", context)};
+  }
+  if (sequences < 1 || sequences > kMostSequences) {
+    return Error{fmt::format("sequences must be from 1 to {}, got {}", kMostSequences, sequences)};
+  }
+  if (max_rows < 1 || max_rows > kMostRows) {
+    return Error{fmt::format("rows of a pass must be from 1 to {}, got {}", kMostRows, max_rows)};
+  }
+  return Ok();
+}
+
 Result<BackendKind> parse_backend(std::string_view name) {
   for (const BackendKind kind : backend_kinds()) {
     if (name == backend_name(kind)) return kind;
@@ -139,20 +142,31 @@ std::vector<BackendKind> backend_kinds() {
   return {BackendKind::kCpu, BackendKind::kReference};
 }
 
+Result<Tokenizer> load_tokenizer(const GgufFile& file, const ModelConfig& config) {
+  S3D_ASSIGN(Tokenizer tokenizer, Tokenizer::load(file));
+  if (tokenizer.vocab_size() <= config.vocab_size) return tokenizer;
+  return Error{fmt::format(
+      "{}: its tokenizer (tokenizer.ggml.tokens) has {} tokens, its embedding (token_embd.weight) only {} rows; "
+      "the file was converted wrongly, get another one",
+      file.path(), tokenizer.vocab_size(), config.vocab_size)};
+}
+
 Engine::Engine(std::shared_ptr<const Model> model, Tokenizer tokenizer, std::unique_ptr<Backend> backend, KvCache kv)
     : model_(std::move(model)), tokenizer_(std::move(tokenizer)), backend_(std::move(backend)), kv_(std::move(kv)) {}
 
 Result<Engine> Engine::load(const EngineOptions& options) {
-  S3D_TRY(check_options(options));
+  S3D_TRY(options.check());
   S3D_ASSIGN(const std::string path, find_model(options.model));
   S3D_ASSIGN(const Kernels* kernels, choose_kernels());
   const int threads = options.threads > 0 ? options.threads : usable_cores();
   S3D_ASSIGN(Loaded loaded, load_weights(path, options, threads));
   const std::shared_ptr<const Model> model = loaded.model;
-  S3D_ASSIGN(Tokenizer tokenizer, Tokenizer::load(*model->file));
+  S3D_ASSIGN(Tokenizer tokenizer, load_tokenizer(*model->file, model->config));
   S3D_ASSIGN(const int context, choose_context(options, model->config));
   S3D_ASSIGN(KvCache kv, KvCache::create(model->config, options.kv_type, int64_t{context} * options.sequences));
-  S3D_ASSIGN(auto backend, make_backend(model, options, threads, kernels));
+  EngineOptions fitting = options;
+  fitting.max_rows = static_cast<int>(std::min<int64_t>(options.max_rows, int64_t{context} * options.sequences));
+  S3D_ASSIGN(auto backend, make_backend(model, fitting, threads, kernels));
   Engine engine(model, std::move(tokenizer), std::move(backend), std::move(kv));
   engine.adapter_ = std::move(loaded.adapter);
   engine.adapter_path_ = std::move(loaded.adapter_path);

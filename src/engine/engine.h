@@ -42,12 +42,15 @@ struct EngineOptions {
   std::string model;              // path of a GGUF file, or the name of a model in the cache folder
   int threads = 0;                // 0 = all cores that the process may use
   int context = 0;                // positions of one sequence; 0 = the model's own, at most kDefaultContext
+  bool shorter_context = false;   // a model made for fewer positions than `context` gets its own number: no error then
   int sequences = 1;              // the KV pool has room for this many sequences of `context` positions
   KvType kv_type = KvType::kF16;  // how keys and values are stored
   BackendKind backend = BackendKind::kCpu;
-  int max_rows = 256;               // rows of one pass at most: long prompts run in chunks of this length
+  int max_rows = 256;  // rows of one pass at most (not above what the KV pool holds): long prompts run in such chunks
   std::string adapter = "";         // file of the draft adapter; "": the one that is found (find_adapter); "none"
   LoadProgress progress = nullptr;  // called while weights are packed
+
+  Status check() const;  // numbers out of their range, before anything is read
 };
 
 // Bytes held, by purpose. `file` is what the weights took on disk.
@@ -72,6 +75,9 @@ struct Answer {
 // Text as it comes: whole characters, never a part of a stop string. `drafted`: the token that completed it was
 // drafted.
 using OnText = std::function<void(std::string_view text, bool drafted)>;
+
+// The tokenizer of a model's file. Errors: those of Tokenizer::load(); more tokens than the model's embedding has rows.
+Result<Tokenizer> load_tokenizer(const GgufFile& file, const ModelConfig& config);
 
 struct Learned;  // spec/planner.h
 

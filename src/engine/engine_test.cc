@@ -124,7 +124,7 @@ class ConversationTest : public testing::Test {
 
 TEST_F(ConversationTest, ALaterTurnRunsOnlyWhatIsNewAndAnswersTheSame) {
   Engine engine = load();
-  Conversation conversation(engine, chat_template(), "");
+  Conversation conversation(engine, chat_template(), std::nullopt);
   const Answer first = conversation.ask("one", answer_options(6)).value();
   const Answer second = conversation.ask("two", answer_options(6)).value();
   EXPECT_GT(second.generation.timings.cached_tokens, 0);
@@ -144,14 +144,14 @@ TEST_F(ConversationTest, UndoAndResetForget) {
   EXPECT_TRUE(conversation.undo());
   EXPECT_EQ(conversation.messages().size(), 1U);
   EXPECT_EQ(conversation.ask("one", answer_options(5)).value().generation.tokens, first.generation.tokens);
-  conversation.reset("");
+  conversation.reset(std::nullopt);
   EXPECT_TRUE(conversation.messages().empty());
-  EXPECT_EQ(conversation.system(), "");
+  EXPECT_EQ(conversation.system(), std::nullopt);
 }
 
 TEST_F(ConversationTest, WhatFailsOrIsCancelledLeavesNoTrace) {
   Engine engine = load(/*context=*/64);
-  Conversation conversation(engine, chat_template(), "");
+  Conversation conversation(engine, chat_template(), std::nullopt);
   EXPECT_FALSE(conversation.ask(std::string(200, 'x'), answer_options(5)).ok());
   EXPECT_TRUE(conversation.messages().empty());
   AnswerOptions cancelled = answer_options(5);

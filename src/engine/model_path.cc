@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <pwd.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 
@@ -16,22 +19,32 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+fs::path home_folder() {
+  if (std::string home = environment("HOME"); !home.empty()) return home;
+  passwd entry{};
+  passwd* found = nullptr;
+  std::array<char, 4096> buffer{};
+  const int error = getpwuid_r(getuid(), &entry, buffer.data(), buffer.size(), &found);
+  return error == 0 && found != nullptr ? fs::path(found->pw_dir) : fs::temp_directory_path();
+}
+
 }  // namespace
 
 std::string cache_folder() {
   if (std::string own = environment("S3D_CACHE"); !own.empty()) return own;
   const std::string xdg = environment("XDG_CACHE_HOME");
   // A relative path there is to be ignored (XDG base directory specification 0.8).
-  const fs::path base = fs::path(xdg).is_absolute() ? fs::path(xdg) : fs::path(environment("HOME")) / ".cache";
+  const fs::path base = fs::path(xdg).is_absolute() ? fs::path(xdg) : home_folder() / ".cache";
   return (base / "s3d").string();
 }
 
 std::vector<std::string> cached_models() {
   std::vector<std::string> names;
   std::error_code error;
-  for (fs::directory_iterator it(fs::path(cache_folder()) / "models", error), end; !error && it != end;
-       it.increment(error)) {
-    if (it->path().extension() == ".gguf") names.push_back(it->path().stem().string());
+  const fs::path folder = fs::path(cache_folder()) / "models";
+  for (fs::recursive_directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    if (it->path().extension() != ".gguf") continue;
+    names.push_back(it->path().lexically_relative(folder).replace_extension().string());
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -40,11 +53,13 @@ std::vector<std::string> cached_models() {
 Result<std::string> find_model(const std::string& name_or_path) {
   if (name_or_path.empty()) return Error{"no model named: give the path of a GGUF file or the name of a cached model"};
   std::error_code error;
-  if (fs::exists(name_or_path, error)) return name_or_path;
+  const bool exists = fs::exists(name_or_path, error);
+  if (exists && !fs::is_directory(name_or_path, error)) return name_or_path;
   for (const char* ending : {".gguf", ""}) {
     const fs::path cached = fs::path(cache_folder()) / "models" / (name_or_path + ending);
     if (fs::is_regular_file(cached, error)) return cached.string();
   }
+  if (exists) return name_or_path;  // a folder: whoever opens it says so
   const std::vector<std::string> known = cached_models();
   const std::string have = known.empty() ? "the cache folder holds no model yet"
                                          : fmt::format("the cache folder holds: {}", fmt::join(known, ", "));

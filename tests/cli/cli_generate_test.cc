@@ -117,6 +117,14 @@ TEST(CliGenerateTest, ATemplateCanBeNamed) {
   EXPECT_GT(dressed.json()["prompt_tokens"], plain.json()["prompt_tokens"]);
 }
 
+TEST(CliGenerateTest, AnEmptySystemPromptReplacesTheTemplatesOwn) {
+  if (cached_model("smollm2-135m").empty()) GTEST_SKIP() << "smollm2-135m is not in the cache";
+  const std::vector<std::string> base = {"generate", "-m", "smollm2-135m", "-p", "Hi", "-n", "1", "--json"};
+  auto empty = base;
+  empty.insert(empty.end(), {"--system", ""});
+  EXPECT_LT(run_s3d(empty).json()["prompt_tokens"], run_s3d(base).json()["prompt_tokens"]);
+}
+
 TEST(CliGenerateTest, VerboseTellsTheMemoryByPurpose) {
   const Outcome o = run_s3d(generate({"-n", "2", "--verbose"}));
   for (const char* part : {"peak resident", "weights", "KV", "scratch", "kernels", "seed"}) {

@@ -1,5 +1,6 @@
 // Wrong command lines and wrong files: exit code 2 or 1, a message that says what to do, nothing on stdout.
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -62,6 +63,12 @@ TEST(CliUsageTest, WrongCommandLinesAreUsageErrors) {
   expect_error({"generate", "-m", m, "--chat-template", "alpaca"}, 2, "alpaca");
   expect_error({"generate", "-m", m, "--raw", "--system", "s"}, 2, "--raw");
   expect_error({"generate", "-m", m, "--color", "pink"}, 2, "pink");
+  expect_error({"generate", "-m", m, "-s", "-1"}, 2, "expected a whole number from 0");
+  expect_error({"generate", "-m", m, "-b", "2000000000"}, 2, "from 1 to 4096");
+  expect_error({"generate", "-m", m, "-t", "100000"}, 2, "threads must be from 1 to 1024");
+  expect_error({"generate", "-m", m, "--compare", "--spec", "off"}, 2, "--compare needs drafts");
+  expect_error({"bench", "spec", "-m", m, "--prompts", m, "--stop", "x"}, 2, "Try 's3d bench spec --help'");
+  expect_error({"bench", "spec", "-m", m, "--prompts", m, "--spec", "lookup"}, 2, "--drafters instead");
   expect_error({"bench", "-m", m, "--format", "xml"}, 2, "xml");
   expect_error({"bench", "-m", m, "--samples", "0"}, 2, "--samples");
   expect_error({"perplexity", "-m", m}, 2, "file");
@@ -83,6 +90,7 @@ TEST(CliUsageTest, WhatFailsWhileRunningIsAFailure) {
   expect_error({"bench", "-m", m, "--prompt", "600"}, 1, "512");
   expect_error({"perplexity", "-m", m, "/no/such.txt"}, 1, "/no/such.txt");
   expect_error({"perplexity", "-m", m, "-"}, 1, "-", "short");
+  expect_error({"perplexity", "-m", m, "-", "--ids"}, 1, "expected token ids", "no ids 1 2 3");
   expect_error({"inspect", "/no/such.gguf"}, 1, "/no/such.gguf");
   expect_error({"tokenize", "-m", "/no/such.gguf", "-p", "x"}, 1, "/no/such.gguf");
 }
@@ -103,6 +111,19 @@ TEST(CliUsageTest, BrokenFilesAreRefused) {
   fs::remove_all(folder);
 }
 
+TEST(CliUsageTest, AFullDiskIsReported) {
+  for (const std::string arguments : {"--help", "completion bash", "inspect ", "tokenize -p hello -m "}) {
+    const bool takes_model = arguments.back() == ' ';
+    const std::string line = std::string(S3D_PROGRAM) + " " + arguments + (takes_model ? tiny_model() : "");
+    FILE* shell = popen((line + " 2>&1 >/dev/full").c_str(), "r");
+    ASSERT_NE(shell, nullptr);
+    std::string err(4096, '\0');
+    err.resize(fread(err.data(), 1, err.size(), shell));
+    EXPECT_EQ(WEXITSTATUS(pclose(shell)), 1) << arguments;
+    EXPECT_NE(err.find("cannot write to standard output: No space left"), std::string::npos) << arguments << err;
+  }
+}
+
 TEST(CliUsageTest, ColoursOnlyWhereAskedFor) {
   const std::string escape = "\x1b[";
   EXPECT_EQ(run_s3d({"inspect", tiny_model()}).out.find(escape), std::string::npos);
@@ -121,7 +142,11 @@ TEST(CliUsageTest, CompletionScriptsAreValidBash) {
   ASSERT_EQ(script.code, 0);
   const std::string check = script.out +
                             "\nCOMP_WORDS=(s3d generate --kv-type ''); COMP_CWORD=3; _s3d; echo ${COMPREPLY[@]}"
-                            "\nCOMP_WORDS=(s3d gen); COMP_CWORD=1; _s3d; echo ${COMPREPLY[@]}\n";
+                            "\nCOMP_WORDS=(s3d gen); COMP_CWORD=1; _s3d; echo ${COMPREPLY[@]}"
+                            "\nCOMP_WORDS=(s3d -q bench spec --prom); COMP_CWORD=4; _s3d; echo ${COMPREPLY[@]}"
+                            "\nCOMP_WORDS=(s3d bench sp); COMP_CWORD=2; _s3d; echo ${COMPREPLY[@]}"
+                            "\nCOMP_WORDS=(s3d chat --spec la); COMP_CWORD=3; _s3d; echo ${COMPREPLY[@]}"
+                            "\nCOMP_WORDS=(s3d --color a); COMP_CWORD=2; _s3d; echo ${COMPREPLY[@]}\n";
   const fs::path path = fs::path(testing::TempDir()) / ("s3d_completion_" + std::to_string(getpid()) + ".bash");
   std::ofstream(path) << check;
   FILE* shell = popen(("bash " + path.string()).c_str(), "r");
@@ -129,7 +154,7 @@ TEST(CliUsageTest, CompletionScriptsAreValidBash) {
   std::string out(4096, '\0');
   out.resize(fread(out.data(), 1, out.size(), shell));
   EXPECT_EQ(pclose(shell), 0);
-  EXPECT_EQ(out, "f16 f32 q8_0\ngenerate\n");
+  EXPECT_EQ(out, "f16 f32 q8_0\ngenerate\n--prompts\nspec\nlayerskip\nauto always\n");
   fs::remove(path);
 }
 
