@@ -130,11 +130,11 @@ Result<std::string> choose_gguf_file(const std::vector<std::string>& files) {
 std::vector<std::string> split_parts(const std::string& file) {
   constexpr std::string_view kForm = "-00001-of-00002.gguf";
   if (file.size() < kForm.size()) return {file};
-  const std::string_view end = std::string_view(file).substr(file.size() - kForm.size());
+  const std::string_view name = file, prefix = name.substr(0, name.size() - kForm.size()),
+                         end = name.substr(prefix.size());
   const int number = number_of_digits(end.substr(1, 5)), count = number_of_digits(end.substr(10, 5));
   const bool split = end[0] == '-' && end.substr(6, 4) == "-of-" && end.ends_with(".gguf");
   if (!split || count < 1 || count > kMaxParts || number < 1 || number > count) return {file};
-  const std::string_view prefix = std::string_view(file).substr(0, file.size() - kForm.size());
   std::vector<std::string> parts;
   for (int i = 1; i <= count; ++i) parts.push_back(fmt::format("{}-{:05}-of-{:05}.gguf", prefix, i, count));
   return parts;
