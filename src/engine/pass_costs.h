@@ -1,4 +1,4 @@
-// What passes cost on this machine: measured once for a model, its adapter, the processor and the number of threads,
+// What passes cost on this machine: measured for a model, its adapter, the processor and the number of threads,
 // and kept in the cache folder.
 #pragma once
 
@@ -11,9 +11,10 @@ namespace s3d {
 
 class Engine;
 
-// From `<cache folder>/costs/…json`, or measured now (about half a second on a small model, two on a large one) and
-// kept there; a file that cannot be written or read is no error. `drafter`: the one whose draft pass is measured too;
-// null: none. `drafter_key`: drafters of one key and of the same extra bytes cost the same. Error: a pass failed.
+// From `<cache folder>/costs/…json`. The first three programs that ask measure them (about half a second on a small
+// model, two on a large one), and the least that any saw is kept there; a file that cannot be written or read is no
+// error. `drafter`: the one whose draft pass is measured too; null: none. `drafter_key`: drafters of one key and of the
+// same extra bytes cost the same. Error: a pass failed.
 Result<PassCosts> pass_costs(Engine& engine, Drafter* drafter, std::string_view drafter_key);
 
 }  // namespace s3d
