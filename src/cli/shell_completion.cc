@@ -68,10 +68,13 @@ void read_tree(const CLI::App& app, const std::string& path, const CLI::App& pro
     read_tree(*sub, path + (path.empty() ? "" : " ") + sub->get_name(), program, commands);
 }
 
-// What may be typed in a command's place for a word, or for a flag's value.
+std::string bash_reply(const std::vector<std::string>& words) {
+  return fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$word\"))", fmt::join(words, " "));
+}
+
+// For a flag's value.
 std::string bash_values(const Flag& flag) {
-  if (!flag.choices.empty())
-    return fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$word\"))", fmt::join(flag.choices, " "));
+  if (!flag.choices.empty()) return bash_reply(flag.choices);
   return flag.takes_file ? "compopt -o default; COMPREPLY=()" : "COMPREPLY=()";
 }
 
@@ -85,12 +88,9 @@ std::string bash_case(const Command& c) {
     for (const std::string& n : f.names)
       cases += fmt::format("    '{}:{}') {}; return ;;\n", c.path, n, bash_values(f));
   }
-  const std::string other = values.empty()
-                                ? "compopt -o default"
-                                : fmt::format("COMPREPLY=($(compgen -W '{}' -- \"$word\"))", fmt::join(values, " "));
+  const std::string other = values.empty() ? "compopt -o default" : bash_reply(values);
   return cases +
-         fmt::format("    '{}:'*) [[ $word == -* ]] && COMPREPLY=($(compgen -W '{}' -- \"$word\")) || {}; return ;;\n",
-                     c.path, fmt::join(words, " "), other);
+         fmt::format("    '{}:'*) [[ $word == -* ]] && {} || {}; return ;;\n", c.path, bash_reply(words), other);
 }
 
 std::string bash_script(const std::vector<Command>& commands) {

@@ -91,8 +91,9 @@ class PartialFile {
   }
 
   bool append(std::string_view bytes) {
-    error_ = write_fully(descriptor_, std::as_bytes(std::span(bytes.data(), bytes.size())), size_);
-    return error_ == 0;
+    const int error = write_fully(descriptor_, std::as_bytes(std::span(bytes.data(), bytes.size())), size_);
+    if (error_ == 0) error_ = error;
+    return error == 0;
   }
 
   // Brings everything to the disk and closes the file.

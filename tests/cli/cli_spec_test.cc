@@ -1,10 +1,10 @@
 // --spec and bench spec, through the program.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "base/test_folder.h"
 #include "program_runner.h"
 
 namespace s3d::test {
@@ -53,10 +53,10 @@ TEST(CliSpecTest, BenchSpecHasItsStableKeys) {
 
 TEST(CliSpecTest, TheFirstThreeRunsMeasureCostsAndDamagedOnesAreMeasuredAgain) {
   namespace fs = std::filesystem;
-  const fs::path cache = fs::path(testing::TempDir()) / ("s3d_costs_" + std::to_string(getpid()));
+  const TestFolder cache;
   const auto runs = [&] {
     const Outcome o = run_s3d({"generate", "-m", tiny_model(), "--raw", "-p", "hello", "-n", "4", "--spec", "lookup"},
-                              "", {{"S3D_CACHE", cache.string()}});
+                              "", {{"S3D_CACHE", cache.path()}});
     EXPECT_EQ(o.code, 0) << o.err;
     const fs::path file = fs::directory_iterator(cache / "costs")->path();
     return nlohmann::json::parse(std::ifstream(file))["runs"].get<int>();
@@ -64,7 +64,6 @@ TEST(CliSpecTest, TheFirstThreeRunsMeasureCostsAndDamagedOnesAreMeasuredAgain) {
   for (const int expected : {1, 2, 3, 3}) EXPECT_EQ(runs(), expected);
   std::ofstream(fs::directory_iterator(cache / "costs")->path()) << R"({"key": 1})";
   EXPECT_EQ(runs(), 1);
-  fs::remove_all(cache);
 }
 
 TEST(CliSpecTest, WrongOptionsAreNamed) {

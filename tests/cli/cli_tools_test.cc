@@ -1,11 +1,10 @@
 // bench, perplexity, tokenize, inspect.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "base/test_folder.h"
 #include "program_runner.h"
 
 namespace s3d::test {
@@ -116,15 +115,14 @@ TEST(CliInspectTest, TellsWhatKeepsAModelFromRunning) {
   bytes << std::ifstream(tiny_model(), std::ios::binary).rdbuf();
   std::string image = bytes.str();
   image.replace(image.find("blk.1.ffn_down"), 14, "blk.1.\x1b[2Jdown");
-  const std::filesystem::path path =
-      std::filesystem::path(testing::TempDir()) / ("s3d_inspect_" + std::to_string(getpid()) + ".gguf");
+  const TestFolder folder;
+  const std::string path = folder / "bad.gguf";
   std::ofstream(path, std::ios::binary) << image;
-  const Outcome text = run_s3d({"inspect", path.string()});
+  const Outcome text = run_s3d({"inspect", path});
   EXPECT_NE(text.out.find("not runnable: "), std::string::npos) << text.out;
   EXPECT_EQ(text.out.find("drafter"), std::string::npos);
-  EXPECT_EQ(run_s3d({"inspect", path.string(), "--tensors"}).out.find('\x1b'), std::string::npos);
-  EXPECT_TRUE(run_s3d({"inspect", path.string(), "--json"}).json().contains("not_runnable"));
-  std::filesystem::remove(path);
+  EXPECT_EQ(run_s3d({"inspect", path, "--tensors"}).out.find('\x1b'), std::string::npos);
+  EXPECT_TRUE(run_s3d({"inspect", path, "--json"}).json().contains("not_runnable"));
 }
 
 }  // namespace
