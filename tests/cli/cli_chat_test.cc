@@ -1,15 +1,13 @@
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "base/test_folder.h"
 #include "program_runner.h"
 
 namespace s3d::test {
 namespace {
-namespace fs = std::filesystem;
 
 const std::vector<std::string> kChat = {"chat", "-m", tiny_model(), "--chat-template", "chatml", "-n", "8"};
 
@@ -56,20 +54,15 @@ TEST(CliChatTest, RetryOfAQuestionThatFailedDropsNoOtherAnswer) {
 
 class CliChatTerminalTest : public testing::Test {
  protected:
-  void SetUp() override {
-    state_ = fs::path(testing::TempDir()) / ("s3d_chat_" + std::to_string(getpid()));
-    environment_ = {{"XDG_STATE_HOME", state_.string()}, {"TERM", "xterm"}, {"NO_COLOR", "1"}, {"LC_ALL", "C.UTF-8"}};
-  }
-  void TearDown() override { fs::remove_all(state_); }
-
   std::string history() const {
     std::stringstream text;
-    text << std::ifstream(state_ / "s3d" / "chat_history").rdbuf();
+    text << std::ifstream(state_ / "s3d/chat_history").rdbuf();
     return text.str();
   }
 
-  fs::path state_;
-  Environment environment_;
+  const TestFolder state_;
+  const Environment environment_ = {
+      {"XDG_STATE_HOME", state_.path()}, {"TERM", "xterm"}, {"NO_COLOR", "1"}, {"LC_ALL", "C.UTF-8"}};
 };
 
 TEST_F(CliChatTerminalTest, CtrlCDropsALineAndCtrlDLeaves) {

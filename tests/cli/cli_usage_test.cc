@@ -1,12 +1,12 @@
 // Wrong command lines and wrong files: exit code 2 or 1, a message that says what to do, nothing on stdout.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
+#include "base/test_folder.h"
 #include "program_runner.h"
 
 namespace s3d::test {
@@ -96,9 +96,8 @@ TEST(CliUsageTest, WhatFailsWhileRunningIsAFailure) {
 }
 
 TEST(CliUsageTest, BrokenFilesAreRefused) {
-  const fs::path folder = fs::path(testing::TempDir()) / ("s3d_cli_" + std::to_string(getpid()));
-  fs::create_directories(folder);
-  const std::string bad = (folder / "bad.gguf").string();
+  const TestFolder folder;
+  const std::string bad = folder / "bad.gguf";
   std::ofstream(bad) << "";
   expect_error({"generate", "-m", bad, "-p", "x"}, 1, "bad.gguf");
   std::ofstream(bad) << "This is no model at all, only some text that is long enough.";
@@ -107,8 +106,7 @@ TEST(CliUsageTest, BrokenFilesAreRefused) {
   fs::copy_file(tiny_model(), bad, fs::copy_options::overwrite_existing);
   fs::resize_file(bad, fs::file_size(bad) - 1000);
   expect_error({"generate", "-m", bad, "-p", "x"}, 1, "bad.gguf");
-  expect_error({"generate", "-m", folder.string(), "-p", "x"}, 1, folder.string());
-  fs::remove_all(folder);
+  expect_error({"generate", "-m", folder.path(), "-p", "x"}, 1, folder.path());
 }
 
 TEST(CliUsageTest, AFullDiskIsReported) {
@@ -147,15 +145,15 @@ TEST(CliUsageTest, CompletionScriptsAreValidBash) {
                             "\nCOMP_WORDS=(s3d bench sp); COMP_CWORD=2; _s3d; echo ${COMPREPLY[@]}"
                             "\nCOMP_WORDS=(s3d chat --spec la); COMP_CWORD=3; _s3d; echo ${COMPREPLY[@]}"
                             "\nCOMP_WORDS=(s3d --color a); COMP_CWORD=2; _s3d; echo ${COMPREPLY[@]}\n";
-  const fs::path path = fs::path(testing::TempDir()) / ("s3d_completion_" + std::to_string(getpid()) + ".bash");
+  const TestFolder folder;
+  const std::string path = folder / "s3d.bash";
   std::ofstream(path) << check;
-  FILE* shell = popen(("bash " + path.string()).c_str(), "r");
+  FILE* shell = popen(("bash " + path).c_str(), "r");
   ASSERT_NE(shell, nullptr);
   std::string out(4096, '\0');
   out.resize(fread(out.data(), 1, out.size(), shell));
   EXPECT_EQ(pclose(shell), 0);
   EXPECT_EQ(out, "f16 f32 q8_0\ngenerate\n--prompts\nspec\nlayerskip\nauto always\n");
-  fs::remove(path);
 }
 
 }  // namespace
