@@ -7,7 +7,7 @@
 #include <fstream>
 #include <string>
 
-#include "engine/engine.h"
+#include "engine/runtime.h"
 #include "model/fingerprint.h"
 #include "train/base_record.h"
 #include "train/dataset.h"

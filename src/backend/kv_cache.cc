@@ -161,7 +161,7 @@ struct KvCache::Impl {
 
 Result<KvCache> KvCache::create(const ModelConfig& config, KvType type, int64_t tokens) {
   if (tokens < 1) return Error{fmt::format("KV cache of {} positions: expected at least 1", tokens)};
-  auto impl = std::make_unique<Impl>();
+  auto impl = std::make_shared<Impl>();
   impl->layout = KvLayout{type, config.head_dim, config.n_kv_heads, config.n_layers};
   const size_t page_bytes = impl->layout.page_bytes();
   const int64_t n_pages = tokens / kPage + (tokens % kPage != 0);
@@ -182,26 +182,43 @@ Result<KvCache> KvCache::create(const ModelConfig& config, KvType type, int64_t 
   return KvCache(std::move(impl));
 }
 
-KvCache::KvCache(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+KvCache::KvCache(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 KvCache::KvCache(KvCache&&) noexcept = default;
 KvCache& KvCache::operator=(KvCache&&) noexcept = default;
 KvCache::~KvCache() = default;
 
-SeqId KvCache::add_sequence() {
-  return impl_->add({});
+KvSequence KvCache::add_sequence() {
+  return {impl_, impl_->add({})};
 }
 
-void KvCache::remove_sequence(SeqId seq) {
-  impl_->drop_pages_after(impl_->at(seq), 0);
-  impl_->sequences[static_cast<size_t>(seq)].reset();
-}
-
-SeqId KvCache::copy_sequence(SeqId seq) {
+KvSequence KvCache::copy_sequence(SeqId seq) {
   Impl::Sequence copy = impl_->at(seq);
   copy.pending = 0;
   copy.pages.resize(static_cast<size_t>(pages_for(copy.length)));  // without pages that hold pending slots only
   for (const int id : copy.pages) ++impl_->references[static_cast<size_t>(id)];
-  return impl_->add(std::move(copy));
+  return {impl_, impl_->add(std::move(copy))};
+}
+
+KvSequence::KvSequence(KvSequence&& other) noexcept
+    : cache_(std::move(other.cache_)), id_(std::exchange(other.id_, -1)) {}
+
+KvSequence& KvSequence::operator=(KvSequence&& other) noexcept {
+  if (this == &other) return *this;
+  give_back();
+  cache_ = std::move(other.cache_);
+  id_ = std::exchange(other.id_, -1);
+  return *this;
+}
+
+KvSequence::~KvSequence() {
+  give_back();
+}
+
+void KvSequence::give_back() {
+  const std::shared_ptr<KvCache::Impl> cache = cache_.lock();
+  if (cache == nullptr || id_ < 0) return;
+  cache->drop_pages_after(cache->at(id_), 0);
+  cache->sequences[static_cast<size_t>(id_)].reset();
 }
 
 bool KvCache::has_sequence(SeqId seq) const {

@@ -21,13 +21,13 @@ class GenerateTest : public testing::Test {
     return ScriptedBackend::expected(std::move(tokens), n);
   }
   static std::vector<int32_t> prompt(int n) { return ScriptedBackend::prompt(n); }
-  Result<Generation> run(const std::vector<int32_t>& p, const GenerateOptions& options, const OnToken& on_token = {}) {
+  Result<Generation> run(const std::vector<int32_t>& p, const DecodeOptions& options, const OnToken& on_token = {}) {
     return generate(backend_, kv_, seq_, p, options, on_token);
   }
 
   ScriptedBackend backend_;
   KvCache kv_;
-  SeqId seq_;
+  KvSequence seq_;
 };
 
 TEST_F(GenerateTest, RunsThePromptInChunksAndThenRowByRow) {
@@ -64,7 +64,7 @@ TEST_F(GenerateTest, AnEndTokenStopsAndIsNoPartOfTheAnswer) {
     shown.push_back(t);
     return Next::kContinue;
   };
-  const GenerateOptions options{.max_tokens = 10, .is_end = [&](int32_t t) { return t == all[3]; }};
+  const DecodeOptions options{.max_tokens = 10, .is_end = [&](int32_t t) { return t == all[3]; }};
   const Generation g = run(p, options, on_token).value();
   EXPECT_EQ(g.tokens, std::vector<int32_t>(all.begin(), all.begin() + 3));
   EXPECT_EQ(shown, g.tokens);
@@ -87,7 +87,7 @@ TEST_F(GenerateTest, TheCallbackStopsOrCancels) {
 TEST_F(GenerateTest, CancellingAPromptKeepsWhatWasRun) {
   const std::vector<int32_t> p = prompt(30);
   int asked = 0;
-  const GenerateOptions options{.max_tokens = 3, .cancelled = [&] { return ++asked == 3; }};
+  const DecodeOptions options{.max_tokens = 3, .cancelled = [&] { return ++asked == 3; }};
   const Generation g = run(p, options).value();
   EXPECT_EQ(g.reason, FinishReason::kCancelled);
   EXPECT_TRUE(g.tokens.empty());
@@ -134,8 +134,8 @@ TEST_F(GenerateTest, APassThatFailsIsReportedAndLeavesTheCacheValid) {
 }
 
 TEST_F(GenerateTest, SampledTextDependsOnTheSeedAndTheStreamOnly) {
-  const GenerateOptions a{.sampler = {.temperature = 8, .seed = 5}, .max_tokens = 30};
-  GenerateOptions b = a;
+  const DecodeOptions a{.sampler = {.temperature = 8, .seed = 5}, .max_tokens = 30};
+  DecodeOptions b = a;
   b.stream = 1;
   const std::vector<int32_t> first = run(prompt(5), a).value().tokens;
   kv_.truncate(seq_, 2);  // another split into chunks

@@ -70,9 +70,6 @@ class ModelDrafter : public Drafter {
  public:
   ModelDrafter(std::shared_ptr<Backend> backend, std::shared_ptr<KvCache> kv, int depth, size_t bytes)
       : backend_(std::move(backend)), kv_(std::move(kv)), depth_(depth), bytes_(bytes), seq_(kv_->add_sequence()) {}
-  ~ModelDrafter() override { kv_->remove_sequence(seq_); }
-  ModelDrafter(const ModelDrafter&) = delete;
-  ModelDrafter& operator=(const ModelDrafter&) = delete;
 
   std::string_view name() const override { return "model"; }
   int max_depth() const override { return depth_; }
@@ -120,7 +117,7 @@ class ModelDrafter : public Drafter {
   std::shared_ptr<KvCache> kv_;
   int depth_;
   size_t bytes_;
-  SeqId seq_;
+  KvSequence seq_;
   std::vector<int32_t> seen_;  // committed in `kv_`
 };
 
