@@ -25,7 +25,7 @@ struct LayerSet {
 
 // What a draft pass runs when nobody says otherwise: a tenth of the layers at the start and three tenths at the end,
 // each rounded to the nearest number and at least one, where the model has two layers. Late layers matter more: 3 + 9
-// of 30 drafted better than 6 + 6 (docs/method.md).
+// of 30 drafted better than 6 + 6 (docs/training.md).
 inline LayerSet default_draft_layers(int n_layers) {
   const int first = std::max(1, (n_layers + 5) / 10);
   return {first, std::min(std::max(1, (3 * n_layers + 5) / 10), n_layers - first)};
