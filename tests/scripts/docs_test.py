@@ -48,17 +48,17 @@ class DocsTest(unittest.TestCase):
     def test_relative_links_lead_to_files_and_headings(self):
         problems = []
         for page in pages():
-            for number, line in plain_lines(page.read_text()):
-                for target in LINK.findall(re.sub(r"`[^`]*`", "", line)):
-                    if re.match(r"[a-z]+:", target):
-                        continue
-                    path, _, anchor = target.partition("#")
-                    file = (page.parent / path) if path else page
-                    place = f"{page.relative_to(ROOT)}:{number}: {target}"
-                    if not file.exists():
-                        problems.append(f"{place}: there is no such file")
-                    elif anchor and file.suffix == ".md" and anchor not in anchors(file):
-                        problems.append(f"{place}: there is no such heading")
+            text = "\n".join(re.sub(r"`[^`]*`", "", line) for _, line in plain_lines(page.read_text()))
+            for target in LINK.findall(text):
+                if re.match(r"[a-z]+:", target):
+                    continue
+                path, _, anchor = target.partition("#")
+                file = (page.parent / path) if path else page
+                place = f"{page.relative_to(ROOT)}: {target}"
+                if not file.exists():
+                    problems.append(f"{place}: there is no such file")
+                elif anchor and file.suffix == ".md" and anchor not in anchors(file):
+                    problems.append(f"{place}: there is no such heading")
         self.check(problems)
 
     def test_lines_of_text_fit_the_width(self):
