@@ -92,7 +92,7 @@ class DocsTest(unittest.TestCase):
                         problems.append(f"{path.relative_to(ROOT)} names {name}")
         self.check(problems)
 
-    def test_the_picture_is_what_the_figures_give(self):
+    def test_picture_and_tables_are_what_the_figures_give(self):
         done = subprocess.run([sys.executable, ROOT / "scripts/plot", "--check"], capture_output=True, text=True)
         self.assertEqual(0, done.returncode, done.stderr)
 
