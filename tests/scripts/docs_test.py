@@ -66,7 +66,8 @@ class DocsTest(unittest.TestCase):
         for page in pages():
             for number, line in plain_lines(page.read_text()):
                 if len(line) > WIDTH and not line.lstrip().startswith("|"):
-                    problems.append(f"{page.relative_to(ROOT)}:{number}: {len(line)} columns, at most {WIDTH}")
+                    place = f"{page.relative_to(ROOT)}:{number}"
+                    problems.append(f"{place}: {len(line)} columns, at most {WIDTH}: scripts/wrap-docs helps")
         self.check(problems)
 
     def test_nothing_cites_a_paper_that_is_not_in_the_tree(self):
