@@ -26,7 +26,7 @@ struct GenerateCommand {
 };
 
 constexpr const char* kGenerateFooter =
-    R"(The prompt is dressed by the model's chat template when it has one (--raw: never).
+    R"(If the model has a chat template, the prompt becomes the user's turn of a dialogue (--raw: never).
 The answer goes to stdout, figures about the run to stderr.
 
 Examples:
