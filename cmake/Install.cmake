@@ -44,10 +44,13 @@ if(s3d_ggml_bundled)
   # The ggml that scripts/setup fetched comes along, so that the installation stands without this checkout: for the
   # program its base library alone.
   get_filename_component(ggml_root ${s3d_ggml_libraries}/.. ABSOLUTE)
-  file(GLOB ggml_base ${s3d_ggml_libraries}/libggml-base.so.*)
-  install(FILES ${ggml_base} DESTINATION ${s3d_ggml_dir}/${s3d_ggml_libdir} COMPONENT runtime)
-  install(DIRECTORY ${ggml_root}/include ${ggml_root}/${s3d_ggml_libdir} DESTINATION ${s3d_ggml_dir} COMPONENT dev
-    PATTERN "libggml-base.so.*" EXCLUDE)
+  file(GLOB ggml_base ${s3d_ggml_libraries}/libggml-base.so.?)
+  get_filename_component(ggml_base_name ${ggml_base} NAME)
+  get_filename_component(ggml_base_file ${ggml_base} REALPATH)  # it may be a link to a file that is not installed
+  install(PROGRAMS ${ggml_base_file} RENAME ${ggml_base_name} DESTINATION ${s3d_ggml_dir}/${s3d_ggml_libdir}
+    COMPONENT runtime)
+  install(DIRECTORY ${ggml_root}/include ${s3d_ggml_libraries} DESTINATION ${s3d_ggml_dir} COMPONENT dev
+    PATTERN ${ggml_base_name} EXCLUDE)
   set(S3D_PACKAGE_GGML "\${PACKAGE_PREFIX_DIR}/${s3d_ggml_dir}/${s3d_ggml_libdir}/cmake/ggml")
   set(S3D_PC_GGML_CFLAGS "-I\${libdir}/s3d/ggml/include")
   set(S3D_PC_GGML_LIBS "-L\${libdir}/s3d/ggml/${s3d_ggml_libdir} -lggml-base")

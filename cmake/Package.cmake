@@ -19,9 +19,9 @@ set(CPACK_COMPONENT_DEV_DEPENDS runtime)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME s3d)
 set(CPACK_DEBIAN_DEV_PACKAGE_NAME s3d-dev)
 set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
-set(CPACK_COMPONENT_RUNTIME_DESCRIPTION
-  "S3D runs language models in GGUF files on ordinary CPUs. The model drafts tokens for itself and one pass\n"
-  "verifies several, so that answers come faster and not one token changes.")
+string(CONCAT CPACK_COMPONENT_RUNTIME_DESCRIPTION
+  "S3D runs language models in GGUF files on ordinary CPUs. The model drafts tokens for\n"
+  "itself and one pass verifies several, so that answers come faster and no token changes.")
 set(CPACK_COMPONENT_DEV_DESCRIPTION "Headers, CMake package and pkg-config file of libs3d, the library of the program s3d.")
 # What the programs link decides what the package depends on; ggml's base library is in the package itself.
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SHLIBDEPS ON)
