@@ -13,8 +13,7 @@ function(s3d_run what)
   endif()
 endfunction()
 
-# Installs ggml's base library to BUILD/ggml and sets ggml_DIR. Its compute backends are not used, so only the
-# one that it insists on is built.
+# Installs ggml's base library to BUILD/ggml and sets ggml_DIR. Its compute backends are not used, so none is built.
 function(s3d_fetch_ggml)
   set(root ${PROJECT_BINARY_DIR}/ggml)
   if(NOT EXISTS ${root}/lib/cmake/ggml/ggml-config.cmake)
@@ -28,7 +27,7 @@ function(s3d_fetch_ggml)
     s3d_run("checking out ggml" ${git} checkout --quiet FETCH_HEAD)
     s3d_run("configuring ggml" ${CMAKE_COMMAND} -S ${root}/source -B ${root}/build -G ${CMAKE_GENERATOR}
       -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX=${root} -DCMAKE_INSTALL_LIBDIR=lib -DGGML_NATIVE=OFF
-      -DGGML_OPENMP=OFF -DGGML_BUILD_TESTS=OFF -DGGML_BUILD_EXAMPLES=OFF)
+      -DGGML_CPU=OFF -DGGML_BUILD_TESTS=OFF -DGGML_BUILD_EXAMPLES=OFF)
     s3d_run("building ggml" ${CMAKE_COMMAND} --build ${root}/build --target install --parallel)
   endif()
   set(ggml_DIR ${root}/lib/cmake/ggml CACHE PATH "ggml's CMake package" FORCE)
