@@ -45,7 +45,7 @@ part_tests() {
 }
 
 part_lossless() {
-  build_release && S3D_LOSSLESS=${S3D_LOSSLESS:-31} build-test/tests/lossless_test --gtest_brief=1
+  build_release && S3D_LOSSLESS=${S3D_LOSSLESS:-127} build-test/tests/lossless_test --gtest_brief=1
 }
 
 # run_asan TARGETS of scripts/build and then, after --, arguments of ctest. Without the real models (an empty cache
