@@ -91,14 +91,34 @@ TEST(Tokenizer, BeginAndEndOfTextAsTheFileAsks) {
   EXPECT_EQ(make(metadata).encode("ab", true, false), (Ids{258, 256, 258}));
   EXPECT_EQ(make(metadata).encode("ab", false, false), (Ids{256}));
   metadata = tiny_bpe();
-  metadata.pre = "llama-bpe";  // Llama 3 adds it unless the file says otherwise
-  EXPECT_EQ(make(metadata).encode("ab", true, false), (Ids{258, 256}));
+  for (const char* pre : {"llama-bpe", "llama3", "falcon3", "tekken"}) {
+    metadata.pre = pre;  // Llama 3 adds it unless the file says otherwise
+    EXPECT_EQ(make(metadata).encode("ab", true, false), (Ids{258, 256})) << pre;
+  }
+  metadata.pre = "smaug-bpe";
+  EXPECT_EQ(make(metadata).encode("ab", true, false), (Ids{256}));
   EXPECT_EQ(make(tiny_spm()).encode("", true, false), (Ids{1}));
 }
 
 TEST(Tokenizer, BrokenUtf8BecomesReplacementCharacters) {
   const Tokenizer t = make(tiny_bpe());
   EXPECT_EQ(t.decode(t.encode("a\xFF\xE2\x82z", false, false)), "a\uFFFD\uFFFD\uFFFDz");
+}
+
+// As the reference tokenizers of Qwen do: a letter with a mark beside it is the letter that has the mark.
+TEST(Tokenizer, TextIsComposedWhereTheReferenceDoesSo) {
+  TokenizerMetadata metadata = tiny_bpe();
+  for (const char* pre : {"qwen2", "deepseek-r1-qwen", "megrez", "qwen35", "command-r"}) {
+    metadata.pre = pre;
+    const Tokenizer t = make(metadata);
+    EXPECT_EQ(t.encode("abcafe\u0301", false, false), t.encode("abcaf\u00E9", false, false)) << pre;
+    EXPECT_EQ(t.decode(t.encode("e\u0301<user>\u0301\xFF", false, false)), "\u00E9<user>\u0301\uFFFD") << pre;
+  }
+  for (const char* pre : {"llama-bpe", "gpt-2", "smollm", "tekken", "gpt-4o", "deepseek-v3"}) {
+    metadata.pre = pre;
+    const Tokenizer t = make(metadata);
+    EXPECT_EQ(t.decode(t.encode("e\u0301", false, false)), "e\u0301") << pre;
+  }
 }
 
 TEST(Tokenizer, AMebibyteOfOneCharacterIsEncoded) {
@@ -116,7 +136,7 @@ TEST(Tokenizer, UnknownKindsAreErrorsByName) {
   expect_error(
       tiny_bpe(), [](auto& m) { m.model = "wordpiece"; }, "'wordpiece'");
   expect_error(
-      tiny_bpe(), [](auto& m) { m.pre = "tekken"; }, "'tekken'");
+      tiny_bpe(), [](auto& m) { m.pre = "nobody"; }, "'nobody'");
 }
 
 TEST(Tokenizer, InconsistentVocabulariesAreErrors) {

@@ -6,6 +6,8 @@
 #include <cctype>
 #include <functional>
 
+#include "text/pretokenizer_forms.h"
+
 namespace s3d {
 namespace {
 
@@ -63,6 +65,11 @@ Status take_id(std::string_view key, const std::optional<int64_t>& value, int vo
   }
   out = static_cast<TokenId>(*value);
   return Ok();
+}
+
+bool adds_bos(std::string_view pre) {
+  const PreTokenizerForm* form = find_pre_tokenizer_form(pre);
+  return form != nullptr && form->habits.adds_bos;
 }
 
 }  // namespace
@@ -166,7 +173,7 @@ Status Vocab::take_special_ids(const TokenizerMetadata& metadata) {
   S3D_TRY(take_id("unknown_token_id", metadata.unknown, size(), unknown_));
   S3D_TRY(take_id("eot_token_id", metadata.eot, size(), eot));
   S3D_TRY(take_id("eom_token_id", metadata.eom, size(), eom));
-  add_bos_ = metadata.add_bos.value_or(sentence_piece || (metadata.pre == "llama-bpe" && bos_ >= 0));
+  add_bos_ = metadata.add_bos.value_or(sentence_piece || (adds_bos(metadata.pre) && bos_ >= 0));
   add_eos_ = metadata.add_eos.value_or(false);
   if (add_bos_ && bos_ < 0) return Error{"tokenizer.ggml.add_bos_token is true, but there is no bos_token_id"};
   if (add_eos_ && eos_ < 0) return Error{"tokenizer.ggml.add_eos_token is true, but there is no eos_token_id"};
