@@ -49,7 +49,10 @@ Status ModelOptions::check() {
 Result<Engine> ModelOptions::load(const Console& console) const {
   EngineOptions options = engine;
   options.progress = console.progress_bar();
-  return Engine::load(options);
+  auto loaded = Engine::load(options);
+  if (!loaded.ok()) return loaded;
+  for (const std::string& warning : loaded->tokenizer().warnings()) console.warning(warning);
+  return loaded;
 }
 
 }  // namespace s3d::cli

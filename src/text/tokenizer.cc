@@ -147,5 +147,8 @@ TokenId Tokenizer::find(std::string_view piece) const {
 const std::string& Tokenizer::chat_template() const {
   return impl_->chat_template;
 }
+const std::vector<std::string>& Tokenizer::warnings() const {
+  return impl_->vocab.warnings();
+}
 
 }  // namespace s3d

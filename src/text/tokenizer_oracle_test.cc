@@ -149,7 +149,7 @@ INSTANTIATE_TEST_SUITE_P(Models, TokenizerOracle,
                                            Case{"tiny-deepseek-llm", text_data("tiny-bpe.gguf"), "deepseek-llm"},
                                            Case{"tiny-deepseek-coder", text_data("tiny-bpe.gguf"), "deepseek-coder"},
                                            Case{"tiny-deepseek-v3", text_data("tiny-bpe.gguf"), "deepseek-v3"},
-                                           Case{"tiny-spm", text_data("tiny-spm.gguf"), "", /*lossy=*/3}),
+                                           Case{"tiny-spm", text_data("tiny-spm.gguf"), "", /*lossy=*/4}),
                          [](const auto& info) {
                            std::string name = info.param.ids;
                            for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';

@@ -170,6 +170,30 @@ TEST(Tokenizer, InconsistentVocabulariesAreErrors) {
       tiny_spm(), [](auto& m) { m.types[260] = 6; }, "byte token 260");
 }
 
+// As llama.cpp does (issue 4331 there): a mark's text says what it is, whatever type the file gives it.
+TEST(Tokenizer, MarksTypedAsOrdinaryTextAreControlTokens) {
+  TokenizerMetadata metadata = tiny_bpe();
+  metadata.tokens.insert(metadata.tokens.end(), {"<|im_start|>", "<|im_end|>", "<fim_prefix>", "</s>", "<mark>"});
+  metadata.types.insert(metadata.types.end(), {1, 1, 4, 1, 1});
+  metadata.eos = 0;
+  const Tokenizer t = make(metadata);
+  EXPECT_EQ(t.encode("<|im_start|>ab<|im_end|>", false, true), (Ids{261, 256, 262}));
+  EXPECT_GT(t.encode("<|im_end|>", false, false).size(), 1U);
+  EXPECT_EQ(t.piece(262), "");
+  EXPECT_TRUE(t.is_end(262));
+  EXPECT_FALSE(t.is_end(261));
+  EXPECT_TRUE(t.is_control(261));
+  EXPECT_TRUE(t.is_control(263));
+  EXPECT_FALSE(t.is_end(263));
+  EXPECT_FALSE(t.is_control(264));  // "</s>" and what nobody knows stay text
+  EXPECT_FALSE(t.is_control(265));
+  ASSERT_EQ(t.warnings().size(), 1U);
+  EXPECT_NE(t.warnings()[0].find("'<|im_end|>', '<|im_start|>' ordinary text"), std::string::npos) << t.warnings()[0];
+  EXPECT_TRUE(make(tiny_bpe()).warnings().empty());
+  metadata.types.clear();
+  EXPECT_TRUE(make(metadata).is_end(262));
+}
+
 TEST(Tokenizer, MissingIdsAreTolerated) {
   TokenizerMetadata metadata = tiny_bpe();
   metadata.bos = 0xFFFFFFFF;
