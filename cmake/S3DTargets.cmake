@@ -1,9 +1,14 @@
-# s3d_library(NAME [DEPS target…]): one static library per folder of src/ from its *.cc files, and, when tests are
+# s3d_library(NAME [FOLDERS folder…] [DEPS target…]): one static library per folder of src/ from its *.cc files and those of
+# the named folders in it, and, when tests are
 # on, one GoogleTest program per *_test.cc beside them. The link line lists what the folder may use; the direction of
 # includes is checked by scripts/check-includes.
 function(s3d_library name)
-  cmake_parse_arguments(ARG "" "" "DEPS;TEST_DEPS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  cmake_parse_arguments(ARG "" "" "FOLDERS;DEPS;TEST_DEPS" ${ARGN})
+  set(patterns ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  foreach(folder ${ARG_FOLDERS})
+    list(APPEND patterns ${CMAKE_CURRENT_SOURCE_DIR}/${folder}/*.cc)
+  endforeach()
+  file(GLOB sources CONFIGURE_DEPENDS ${patterns})
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")

@@ -114,7 +114,7 @@ Errors tree_errors(const TestEngine& engine, KvType kv_type, LayerSet layers, ui
   const std::vector<Row> rows = prompt_and_tree(config.vocab_size, seed);
   const std::vector<float> logits = engine_logits(engine, rows, kPrompt, kv_type, layers);
   std::vector<int> wanted;
-  std::vector<LayerSet> row_layers(rows.size(), LayerSet{config.n_layers, 0});
+  std::vector<LayerSet> row_layers(rows.size(), LayerSet::all(config.n_layers));
   for (size_t i = kPrompt; i < rows.size(); ++i) {
     wanted.push_back(static_cast<int>(i));
     row_layers[i] = layers;

@@ -41,7 +41,7 @@ struct Configuration {
   size_t sampler;
 };
 
-SamplerSettings sampler_of(size_t index) {
+SamplerOptions sampler_of(size_t index) {
   switch (index) {
     case 1:
       return {.temperature = 1.0F, .seed = 7};

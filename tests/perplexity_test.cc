@@ -1,5 +1,5 @@
 // The definition of perplexity, on a backend whose logits are a formula.
-#include "spec/perplexity.h"
+#include "decode/perplexity.h"
 
 #include <gtest/gtest.h>
 
@@ -48,7 +48,7 @@ class FormulaBackend : public Backend {
   void add_markov(const PackedAdapter&, std::span<const int32_t>, std::span<float>, std::span<float>) override {}
   const ModelConfig& config() const override { return config_; }
   int max_rows() const override { return 7; }
-  std::string_view isa() const override { return "formula"; }
+  std::string_view name() const override { return "formula"; }
   size_t weight_bytes() const override { return 0; }
   size_t scratch_bytes() const override { return 0; }
 

@@ -79,7 +79,7 @@ TEST_P(RealModels, LogitsAndGreedyTextAgreeWithTheReference) {
   const TestEngine parts = open_engine(path_);
   const auto n_context = static_cast<int>(prompt->size()) - 1;
   rows.resize(tokens.size() - 1);
-  const std::vector<float> logits = engine_logits(parts, rows, n_context, KvType::kF16, {config.n_layers, 0});
+  const std::vector<float> logits = engine_logits(parts, rows, n_context, KvType::kF16, LayerSet::all(config.n_layers));
 
   const auto vocab = static_cast<size_t>(config.vocab_size);
   const double bound = GetParam().bound;
@@ -110,8 +110,8 @@ std::vector<Choice> choices_again(Engine& engine, SeqId seq, const std::vector<i
   append_chain(rows, tokens, -1, engine.kv().length(seq));
   for (Row& row : rows) row.seq = seq;
   const std::vector<Want> want(rows.size(), Want::kLogits);
-  const auto out =
-      engine.backend().run({.rows = rows, .layers = {engine.config().n_layers, 0}, .want = want}, engine.kv());
+  const auto out = engine.backend().run({.rows = rows, .layers = LayerSet::all(engine.config().n_layers), .want = want},
+                                        engine.kv());
   EXPECT_TRUE(out.ok()) << (out.ok() ? "" : out.error().message);
   std::vector<Choice> choices;
   const auto vocab = static_cast<size_t>(engine.config().vocab_size);

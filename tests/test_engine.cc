@@ -58,7 +58,7 @@ std::vector<float> engine_logits(const TestEngine& engine, std::span<const Row> 
   const int most = engine.backend->max_rows();
   for (int begin = 0; begin < n_context; begin += most) {
     const int end = std::min(begin + most, n_context);
-    run(begin, end, {config.n_layers, 0}, Want::kNothing);
+    run(begin, end, LayerSet::all(config.n_layers), Want::kNothing);
     kv.commit(seq, end - begin);
   }
   return run(n_context, static_cast<int>(rows.size()), layers, Want::kLogits);

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "pass/cpu_backend.h"
-#include "pass/reference_model.h"
+#include "backend/cpu/cpu_backend.h"
+#include "backend/reference/reference_model.h"
 #include "tiny_model.h"
 
 namespace s3d {

@@ -8,22 +8,22 @@ namespace {
 
 class AdapterTask : public Task {
  public:
-  AdapterTask(const Recipe& recipe, const Group& group, const Inputs& in, DraftParams params, ContextStore context,
-              const ContextStore& held_out_context)
+  AdapterTask(const Recipe& recipe, const Group& group, const Inputs& in, DraftParams params, RecordStore context,
+              const RecordStore& held_out_records)
       : recipe_(recipe),
         group_(group),
         in_(in),
         params_(std::move(params)),
         block_(in.base, params_.draft_ids),
         context_(std::move(context)),
-        held_out_context_(held_out_context) {}
+        held_out_records_(held_out_records) {}
 
   std::vector<Trained> trained() const override { return trained_params(params_); }
 
   StepLoss add_gradients(const std::vector<AnchorGroup>& groups, int rows) override {
     const TrainingBatch batch =
         make_batch(in_.data, context_, params_.config, groups, recipe_.per_group, in_.base.device, rows);
-    std::optional<ContextStore::SoftTargets> soft;
+    std::optional<RecordStore::SoftTargets> soft;
     if (recipe_.loss.soft_share > 0) soft = soft_targets(batch, rows);
     const LossSums sums = draft_loss(block_, params_, batch, soft, recipe_.loss);
     sums.loss.backward();
@@ -32,7 +32,7 @@ class AdapterTask : public Task {
 
   Result<HeldOut> measure() override {
     return HeldOut{
-        evaluate(block_, params_, in_.held_out, held_out_context_, in_.base.device, group_.rank(), group_.size()), {}};
+        evaluate(block_, params_, in_.held_out, held_out_records_, in_.base.device, group_.rank(), group_.size()), {}};
   }
 
   Status store() override {
@@ -41,7 +41,7 @@ class AdapterTask : public Task {
   }
 
  private:
-  ContextStore::SoftTargets soft_targets(const TrainingBatch& batch, int rows) const {
+  RecordStore::SoftTargets soft_targets(const TrainingBatch& batch, int rows) const {
     const Tensor at = batch.draft.positions.to(torch::kCPU).unsqueeze(2) + torch::arange(rows).view({1, 1, -1});
     // Rows beyond the end have no target; any position will do for them.
     std::vector<int64_t> last;
@@ -54,8 +54,8 @@ class AdapterTask : public Task {
   const Inputs& in_;
   DraftParams params_;
   DraftBlock block_;
-  ContextStore context_;
-  const ContextStore& held_out_context_;
+  RecordStore context_;
+  const RecordStore& held_out_records_;
 };
 
 }  // namespace
@@ -65,10 +65,10 @@ std::string adapter_path(const Recipe& recipe) {
 }
 
 Result<std::unique_ptr<Task>> make_adapter_task(const Recipe& recipe, const Group& group, const Inputs& in,
-                                                const ContextStore& held_out_context, DraftParams params) {
-  S3D_ASSIGN(ContextStore context, ContextStore::build(in.base, in.data, context_options(recipe, "train")));
+                                                const RecordStore& held_out_records, DraftParams params) {
+  S3D_ASSIGN(RecordStore context, RecordStore::build(in.base, in.data, record_store_options(recipe, "train")));
   return std::unique_ptr<Task>(
-      std::make_unique<AdapterTask>(recipe, group, in, std::move(params), std::move(context), held_out_context));
+      std::make_unique<AdapterTask>(recipe, group, in, std::move(params), std::move(context), held_out_records));
 }
 
 }  // namespace s3d::train

@@ -11,9 +11,9 @@
 namespace s3d::train {
 
 // `in` and the context of its held-out text must outlive it; `params` is what the run starts with. Stores
-// adapter_path(recipe). Errors: those of ContextStore::build.
+// adapter_path(recipe). Errors: those of RecordStore::build.
 Result<std::unique_ptr<Task>> make_adapter_task(const Recipe& recipe, const Group& group, const Inputs& in,
-                                                const ContextStore& held_out_context, DraftParams params);
+                                                const RecordStore& held_out_records, DraftParams params);
 
 // Where a run leaves its adapter.
 std::string adapter_path(const Recipe& recipe);

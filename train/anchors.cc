@@ -23,7 +23,7 @@ std::vector<int> all_anchors(const Sequence& sequence) {
   return out;
 }
 
-RowPlan::RowPlan(std::vector<double> weights, bool sampled, int full_groups, uint64_t seed)
+RowSchedule::RowSchedule(std::vector<double> weights, bool sampled, int full_groups, uint64_t seed)
     : shares_(weights.size()), full_groups_(full_groups), seed_(seed) {
   // A step of r rows has 1 / r of its anchors' weight in each row. For row j to weigh w_j in all, the steps of r rows
   // must be a share of r (w_{r-1} - w_r).
@@ -36,7 +36,7 @@ RowPlan::RowPlan(std::vector<double> weights, bool sampled, int full_groups, uin
   for (double& share : shares_) share /= sum;
 }
 
-int RowPlan::rows(int64_t step) const {
+int RowSchedule::rows(int64_t step) const {
   double left = uniform(keyed(seed_, 0x707, step));
   for (size_t r = 1; r < shares_.size(); ++r) {
     left -= shares_[r - 1];
@@ -45,17 +45,17 @@ int RowPlan::rows(int64_t step) const {
   return static_cast<int>(shares_.size());
 }
 
-int RowPlan::groups(int rows) const {
+int RowSchedule::groups(int rows) const {
   return static_cast<int>(std::lround(static_cast<double>(full_groups_) * static_cast<double>(shares_.size()) / rows));
 }
 
-double RowPlan::mean_groups() const {
+double RowSchedule::mean_groups() const {
   double mean = 0;
   for (size_t r = 1; r <= shares_.size(); ++r) mean += shares_[r - 1] * groups(static_cast<int>(r));
   return mean;
 }
 
-AnchorPlan::AnchorPlan(const Dataset& data, int per_group, RowPlan rows, uint64_t seed)
+AnchorSchedule::AnchorSchedule(const Dataset& data, int per_group, RowSchedule rows, uint64_t seed)
     : data_(data), per_group_(per_group), rows_(std::move(rows)), seed_(seed) {
   for (const Sequence& sequence : data.sequences) {
     const int anchors = std::max(0, sequence.answer_length() - 1);
@@ -64,18 +64,18 @@ AnchorPlan::AnchorPlan(const Dataset& data, int per_group, RowPlan rows, uint64_
   }
 }
 
-int64_t AnchorPlan::first_group(int64_t step) {
+int64_t AnchorSchedule::first_group(int64_t step) {
   while (static_cast<int64_t>(firsts_.size()) <= step) {
     firsts_.push_back(firsts_.back() + rows_.groups(rows_.rows(static_cast<int64_t>(firsts_.size()) - 1)));
   }
   return firsts_[static_cast<size_t>(step)];
 }
 
-int64_t AnchorPlan::anchors_before(int64_t step) {
+int64_t AnchorSchedule::anchors_before(int64_t step) {
   return first_group(step) * per_group_;
 }
 
-void AnchorPlan::make_epoch(int64_t epoch) {
+void AnchorSchedule::make_epoch(int64_t epoch) {
   groups_.clear();
   for (size_t s = 0; s < data_.sequences.size(); ++s) {
     std::vector<int> anchors = all_anchors(data_.sequences[s]);
@@ -93,7 +93,7 @@ void AnchorPlan::make_epoch(int64_t epoch) {
   epoch_ = epoch;
 }
 
-std::vector<AnchorGroup> AnchorPlan::step(int64_t step) {
+std::vector<AnchorGroup> AnchorSchedule::step(int64_t step) {
   std::vector<AnchorGroup> out;
   for (int64_t i = first_group(step); i < first_group(step + 1); ++i) {
     if (i / groups_per_epoch_ != epoch_) make_epoch(i / groups_per_epoch_);
@@ -140,7 +140,7 @@ TrainingBatch make_rows(const Dataset& data, const AdapterConfig& config, const 
   return batch;
 }
 
-TrainingBatch make_batch(const Dataset& data, const ContextStore& store, const AdapterConfig& config,
+TrainingBatch make_batch(const Dataset& data, const RecordStore& store, const AdapterConfig& config,
                          const std::vector<AnchorGroup>& groups, int per_group, torch::Device device, int rows) {
   TrainingBatch batch = make_rows(data, config, groups, per_group, device, rows);
   if (config.state_rank > 0) batch.draft.state = store.state(batch.sequences, batch.draft.positions);

@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "train/context_store.h"
 #include "train/dataset.h"
 #include "train/draft_block.h"
+#include "train/record_store.h"
 
 namespace s3d::train {
 
@@ -23,10 +23,10 @@ struct AnchorGroup {
 // right. With weights w_0 >= w_1 >= … a loss can weigh every row, and pay for all of them; or it can leave out the
 // later rows of most anchors and weigh what is left equally, which has the same expected gradient for each anchor at a
 // part of the cost. The steps are of (nearly) the same number of rows: the fewer rows an anchor has, the more anchors.
-class RowPlan {
+class RowSchedule {
  public:
   // `weights`: of rows 0, 1, …, not increasing. `sampled` false: every step trains all rows.
-  RowPlan(std::vector<double> weights, bool sampled, int full_groups, uint64_t seed);
+  RowSchedule(std::vector<double> weights, bool sampled, int full_groups, uint64_t seed);
 
   int rows(int64_t step) const;  // a function of seed and step
   int groups(int rows) const;    // of a step with so many rows
@@ -40,9 +40,9 @@ class RowPlan {
 
 // Every anchor of every answer once an epoch: each sequence's anchors are shuffled anew and cut into groups of
 // `per_group`, and the groups of all sequences are shuffled. Each step takes the next of them.
-class AnchorPlan {
+class AnchorSchedule {
  public:
-  AnchorPlan(const Dataset& data, int per_group, RowPlan rows, uint64_t seed);
+  AnchorSchedule(const Dataset& data, int per_group, RowSchedule rows, uint64_t seed);
 
   double steps_per_epoch() const { return static_cast<double>(groups_per_epoch_) / rows_.mean_groups(); }
   int64_t anchors_per_epoch() const { return anchors_per_epoch_; }
@@ -58,7 +58,7 @@ class AnchorPlan {
 
   const Dataset& data_;
   int per_group_;
-  RowPlan rows_;
+  RowSchedule rows_;
   uint64_t seed_;
   int64_t groups_per_epoch_ = 0;
   int64_t anchors_per_epoch_ = 0;
@@ -85,7 +85,7 @@ TrainingBatch make_rows(const Dataset& data, const AdapterConfig& config, const 
                         int per_group, torch::Device device, int rows = 0);
 
 // The same with context and state from a store.
-TrainingBatch make_batch(const Dataset& data, const ContextStore& store, const AdapterConfig& config,
+TrainingBatch make_batch(const Dataset& data, const RecordStore& store, const AdapterConfig& config,
                          const std::vector<AnchorGroup>& groups, int per_group, torch::Device device, int rows = 0);
 
 }  // namespace s3d::train

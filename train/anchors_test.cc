@@ -10,9 +10,9 @@
 namespace s3d::train {
 namespace {
 
-TEST(RowPlan, SharesOfStepsGiveTheWeights) {
+TEST(RowSchedule, SharesOfStepsGiveTheWeights) {
   const std::vector<double> weights = {1, 0.6, 0.35, 0.2};
-  const RowPlan plan(weights, /*sampled=*/true, /*full_groups=*/12, 1);
+  const RowSchedule plan(weights, /*sampled=*/true, /*full_groups=*/12, 1);
   std::vector<double> sums(4);
   for (int64_t step = 0; step < 20000; ++step) {
     const int rows = plan.rows(step);
@@ -26,16 +26,16 @@ TEST(RowPlan, SharesOfStepsGiveTheWeights) {
   EXPECT_EQ(plan.groups(4), 12);
 }
 
-TEST(RowPlan, AllRowsIsOneKindOfStep) {
-  const RowPlan plan({1, 0.5}, /*sampled=*/false, 6, 1);
+TEST(RowSchedule, AllRowsIsOneKindOfStep) {
+  const RowSchedule plan({1, 0.5}, /*sampled=*/false, 6, 1);
   for (int64_t step = 0; step < 100; ++step) EXPECT_EQ(plan.rows(step), 2);
   EXPECT_DOUBLE_EQ(plan.mean_groups(), 6);
 }
 
-TEST(AnchorPlan, EveryAnchorOnceAnEpoch) {
+TEST(AnchorSchedule, EveryAnchorOnceAnEpoch) {
   const Dataset data = random_dataset(7, 3, 11, 50);
-  const RowPlan rows({1, 0.5, 0.2}, /*sampled=*/true, 2, 1);
-  AnchorPlan plan(data, 4, rows, 1);
+  const RowSchedule rows({1, 0.5, 0.2}, /*sampled=*/true, 2, 1);
+  AnchorSchedule plan(data, 4, rows, 1);
   int64_t expected = 0;
   for (const Sequence& sequence : data.sequences) expected += static_cast<int64_t>(all_anchors(sequence).size());
   EXPECT_EQ(plan.anchors_per_epoch(), expected);
@@ -56,10 +56,10 @@ TEST(AnchorPlan, EveryAnchorOnceAnEpoch) {
   EXPECT_GT(least, 10);
 }
 
-TEST(AnchorPlan, StepsDoNotDependOnTheOnesBefore) {
+TEST(AnchorSchedule, StepsDoNotDependOnTheOnesBefore) {
   const Dataset data = random_dataset(7, 3, 11, 50);
-  const RowPlan rows({1, 0.5, 0.2}, /*sampled=*/true, 2, 1);
-  AnchorPlan all(data, 4, rows, 1), late(data, 4, rows, 1);
+  const RowSchedule rows({1, 0.5, 0.2}, /*sampled=*/true, 2, 1);
+  AnchorSchedule all(data, 4, rows, 1), late(data, 4, rows, 1);
   for (int64_t step = 0; step < 30; ++step) all.step(step);
   const auto a = all.step(30), b = late.step(30);
   ASSERT_EQ(a.size(), b.size());

@@ -146,7 +146,7 @@ size_t BaseModel::bytes() const {
     for (const Tensor& tensor : layer.matrices) add(tensor);
   }
   add(embedding);
-  add(head);
+  add(lm_head);
   return total;
 }
 
@@ -173,9 +173,9 @@ Result<BaseModel> load_base(const std::string& path, torch::ScalarType dtype, to
     base.layers.push_back(std::move(loaded));
   }
   S3D_ASSIGN(base.embedding, loader.matrix("token_embd.weight", config.vocab_size, config.d_model));
-  base.head = base.embedding;
+  base.lm_head = base.embedding;
   if (!config.tied_head) {
-    S3D_ASSIGN(base.head, loader.matrix("output.weight", config.vocab_size, config.d_model));
+    S3D_ASSIGN(base.lm_head, loader.matrix("output.weight", config.vocab_size, config.d_model));
   }
   S3D_ASSIGN(base.output_norm, loader.vector("output_norm.weight", config.d_model));
   make_rotation(base, context);
@@ -233,7 +233,7 @@ Tensor token_tensor(const BaseModel& base, const std::vector<int32_t>& tokens) {
 }
 
 Tensor base_logits(const BaseModel& base, const Tensor& hidden) {
-  return project(rms_norm(hidden, base.output_norm, base.config.norm_eps), base.head);
+  return project(rms_norm(hidden, base.output_norm, base.config.norm_eps), base.lm_head);
 }
 
 }  // namespace s3d::train

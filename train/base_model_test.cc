@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "pass/reference_model.h"
+#include "backend/reference/reference_model.h"
 #include "train/test_models.h"
 
 namespace s3d::train {

@@ -53,11 +53,11 @@ Status read_file(const std::string& path, int file, int vocab_size, int max_leng
     sequence.prompt_length = sequence.length();
     if (!wrong) wrong = append_ids(object, "answer_tokens", vocab_size, sequence.tokens);
     if (wrong) return Error{fmt::format("{}:{}: {}", path, number, *wrong)};
-    const auto at = object.find("context_at");
-    sequence.context_at = at != object.end() && at->is_number_integer() ? at->get<int64_t>() : -1;
+    const auto at = object.find("record_at");
+    sequence.record_at = at != object.end() && at->is_number_integer() ? at->get<int64_t>() : -1;
     if (sequence.length() > max_length) {
       sequence.tokens.resize(static_cast<size_t>(max_length));
-      sequence.context_at = -1;  // its record has another shape
+      sequence.record_at = -1;  // its record has another shape
     }
     if (sequence.prompt_length >= 1 && sequence.answer_length() >= 2) data.sequences.push_back(std::move(sequence));
   }

@@ -13,8 +13,8 @@ namespace s3d::train {
 struct Sequence {
   std::vector<int32_t> tokens;  // prompt, then answer
   int prompt_length;
-  int file = 0;             // index in Dataset::files of the file it came from
-  int64_t context_at = -1;  // its record in kept_path() of that file (kept_context.h); -1: none
+  int file = 0;            // index in Dataset::files of the file it came from
+  int64_t record_at = -1;  // its record in record_path() of that file (base_record.h); -1: none
 
   int length() const { return static_cast<int>(tokens.size()); }
   int answer_length() const { return length() - prompt_length; }

@@ -60,14 +60,15 @@ Tensor low_rank(const Tensor& x, const Tensor& down, const Tensor& up) {
 
 }  // namespace
 
-DraftBlock::DraftBlock(const BaseModel& base, const std::vector<int32_t>& draft_ids) : base_(base), head_(base.head) {
+DraftBlock::DraftBlock(const BaseModel& base, const std::vector<int32_t>& draft_ids)
+    : base_(base), lm_head_(base.lm_head) {
   const int64_t vocab = base.config.vocab_size;
   if (draft_ids.empty()) {
     draft_index_ = torch::arange(vocab, torch::TensorOptions(torch::kLong).device(base.device));
     return;
   }
   draft_ids_ = torch::tensor(std::vector<int64_t>(draft_ids.begin(), draft_ids.end())).to(base.device);
-  head_ = base.head.detach().index_select(0, draft_ids_);
+  lm_head_ = base.lm_head.detach().index_select(0, draft_ids_);
   draft_index_ = torch::full({vocab}, -1, torch::TensorOptions(torch::kLong).device(base.device));
   draft_index_.index_put_({draft_ids_}, torch::arange(draft_ids_.size(0), draft_index_.options()));
 }
@@ -90,7 +91,7 @@ Tensor DraftBlock::inputs(const DraftParams& params, const DraftBatch& batch) co
 Tensor DraftBlock::layer(const DraftParams& params, const DraftBatch& batch, int kept_layer, const Tensor& x,
                          const Tensor& positions, const Tensor& hidden_keys) const {
   const ModelConfig& config = base_.config;
-  const BaseLayer& base = base_.layers[static_cast<size_t>(params.config.base_layer(kept_layer, config.n_layers))];
+  const BaseLayer& base = base_.layers[static_cast<size_t>(params.config.layers.layer(kept_layer, config.n_layers))];
   const auto& lora = params.lora[static_cast<size_t>(kept_layer)];
   const auto apply = [&](LoraTarget target, const Tensor& input, const Tensor& bias = {}) {
     const auto t = static_cast<size_t>(target);
@@ -118,8 +119,8 @@ Tensor DraftBlock::hidden(const DraftParams& params, const DraftBatch& batch) co
   const Tensor positions = (batch.positions.view({n, 1}) + torch::arange(rows, longs)).view({n * rows});
   const Tensor hidden = hidden_keys(batch.positions, rows, batch.context_length);
   Tensor x = inputs(params, batch);
-  for (int i = 0; i < plan.head + plan.tail; ++i) {
-    if (i == plan.head && params.bridge_down.defined()) {
+  for (int i = 0; i < plan.layers.count(); ++i) {
+    if (i == plan.layers.first && params.bridge_down.defined()) {
       x = x + low_rank(rms_norm(x, {}, base_.config.norm_eps), params.bridge_down, params.bridge_up);
     }
     x = layer(params, batch, i, x, positions, hidden);
@@ -132,7 +133,7 @@ Tensor DraftBlock::markov_state(const DraftParams& params, const Tensor& tokens)
 }
 
 Tensor DraftBlock::logits(const DraftParams& params, const Tensor& hidden, const Tensor& previous) const {
-  const Tensor plain = project(hidden, head_);
+  const Tensor plain = project(hidden, lm_head_);
   if (!params.markov_p.defined()) return plain;
   return plain + torch::linear(markov_state(params, previous), params.markov_w2);
 }
@@ -145,7 +146,7 @@ Tensor DraftBlock::confidence(const DraftParams& params, const Tensor& hidden, c
 
 Tensor DraftBlock::draft(const DraftParams& params, const Tensor& hidden, const Tensor& tokens) const {
   const torch::NoGradGuard no_grad;
-  const Tensor plain = project(hidden, head_);
+  const Tensor plain = project(hidden, lm_head_);
   Tensor previous = tokens;
   std::vector<Tensor> chain;
   for (int64_t j = 0; j < hidden.size(1); ++j) {

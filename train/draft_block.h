@@ -89,7 +89,7 @@ class DraftBlock {
                const Tensor& positions, const Tensor& hidden_keys) const;
 
   const BaseModel& base_;
-  Tensor head_;         // [drafted, d_model]
+  Tensor lm_head_;      // [drafted, d_model]
   Tensor draft_ids_;    // [drafted] or undefined
   Tensor draft_index_;  // [vocab]
 };

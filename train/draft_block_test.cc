@@ -4,7 +4,7 @@
 
 #include <numeric>
 
-#include "pass/reference_model.h"
+#include "backend/reference/reference_model.h"
 #include "train/anchors.h"
 #include "train/loss.h"
 #include "train/test_models.h"
@@ -18,8 +18,8 @@ Dataset tiny_data(const BaseModel& base) {
   return random_dataset(3, 4, 12, base.config.vocab_size);
 }
 
-ContextStore store_of(const BaseModel& base, const Dataset& data, const AdapterConfig& plan) {
-  auto store = ContextStore::build(base, data, {.head = plan.head, .tail = plan.tail, .state = true});
+RecordStore store_of(const BaseModel& base, const Dataset& data, const AdapterConfig& plan) {
+  auto store = RecordStore::build(base, data, {.layers = plan.layers, .state = true});
   if (!store.ok()) throw std::runtime_error(store.error().message);
   return std::move(*store);
 }
@@ -29,14 +29,14 @@ ContextStore store_of(const BaseModel& base, const Dataset& data, const AdapterC
 TEST(DraftBlock, UntrainedIsTheReferencesLayerSkip) {
   const BaseModel base = tiny_base("llama");
   const Dataset data = tiny_data(base);
-  const AdapterConfig plan = {.head = 1, .tail = 0, .masks = kMasks};
+  const AdapterConfig plan = {.layers = {1, 0}, .masks = kMasks};
   DraftParams params = new_params(base, plan, {}, 1);
   const std::vector<int32_t> mask_tokens = {7, 8, 9};
   {
     const torch::NoGradGuard no_grad;
     params.masks.copy_(embed(base, longs(mask_tokens)));
   }
-  const ContextStore store = store_of(base, data, plan);
+  const RecordStore store = store_of(base, data, plan);
   const std::vector<AnchorGroup> groups = {{1, {5, 9}}, {2, {4, 11}}};
   const TrainingBatch batch = make_batch(data, store, params.config, groups, 2, torch::kCPU);
   const DraftBlock block(base, {});
@@ -55,7 +55,7 @@ TEST(DraftBlock, UntrainedIsTheReferencesLayerSkip) {
       int last = append_chain(rows, std::span(tokens).first(static_cast<size_t>(t)));
       last = append_chain(rows, std::span(tokens).subspan(static_cast<size_t>(t), 1), last, t);
       append_chain(rows, mask_tokens, last, t + 1);
-      layers.resize(rows.size(), LayerSet{plan.head, plan.tail});
+      layers.resize(rows.size(), LayerSetplan.layers);
       const auto expected = reference->run(rows, layers, std::vector<int>{t, t + 1, t + 2, t + 3}, pool);
       ASSERT_TRUE(expected.ok());
       const Tensor wanted = torch::tensor(expected->logits).view({kMasks + 1, base.config.vocab_size});
@@ -68,7 +68,7 @@ TEST(DraftBlock, UntrainedIsTheReferencesLayerSkip) {
 
 // All parts at once, so that each has a gradient to check.
 AdapterConfig all_parts() {
-  AdapterConfig config = {.head = 1, .tail = 1, .masks = kMasks, .lora_rank = 4, .bridge_rank = 3, .markov_rank = 5};
+  AdapterConfig config = {.layers = {1, 1}, .masks = kMasks, .lora_rank = 4, .bridge_rank = 3, .markov_rank = 5};
   config.state_rank = 3;
   config.state_on_first_row = true;
   return config;
@@ -80,7 +80,7 @@ TEST(DraftBlock, GradientsAreThoseOfFiniteDifferences) {
     const Dataset data = tiny_data(base);
     DraftParams params = new_params(base, all_parts(), random_tokens(0, 1, 1), 1);
     randomize(params, 0.05, 2);
-    const ContextStore store = store_of(base, data, params.config);
+    const RecordStore store = store_of(base, data, params.config);
     const TrainingBatch batch = make_batch(data, store, params.config, {{0, {4, 7}}, {1, {6}}}, 2, torch::kCPU);
     const DraftBlock block(base, {});
     const auto loss = [&] { return draft_loss(block, params, batch, std::nullopt, {}).loss; };
@@ -109,7 +109,7 @@ TEST(DraftBlock, DraftFollowsItsOwnChoices) {
   const std::vector<int32_t> ids = {5, 2, 250, 17, 33, 4};
   DraftParams params = new_params(base, all_parts(), ids, 1);
   randomize(params, 0.2, 3);
-  const ContextStore store = store_of(base, data, params.config);
+  const RecordStore store = store_of(base, data, params.config);
   const TrainingBatch batch = make_batch(data, store, params.config, {{0, {4, 7}}}, 2, torch::kCPU);
   const DraftBlock block(base, ids);
   const torch::NoGradGuard no_grad;
@@ -126,7 +126,7 @@ TEST(DraftBlock, FillersAndForeignTargetsDoNotCount) {
   const BaseModel base = tiny_base("llama");
   const Dataset data = tiny_data(base);
   DraftParams params = new_params(base, all_parts(), {}, 1);
-  const ContextStore store = store_of(base, data, params.config);
+  const RecordStore store = store_of(base, data, params.config);
   const DraftBlock block(base, {});
   const torch::NoGradGuard no_grad;
   const auto sums = [&](int per_group) {

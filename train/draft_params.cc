@@ -43,9 +43,9 @@ void bind(DraftParams& params, int n_layers) {
   params.markov_w2 = get(names::kMarkovW2);
   params.confidence_w = get(names::kConfidenceW);
   params.confidence_b = get(names::kConfidenceB);
-  params.lora.assign(static_cast<size_t>(config.head + config.tail), {});
-  for (int i = 0; i < config.head + config.tail; ++i) {
-    const int layer = config.base_layer(i, n_layers);
+  params.lora.assign(static_cast<size_t>(config.layers.count()), {});
+  for (int i = 0; i < config.layers.count(); ++i) {
+    const int layer = config.layers.layer(i, n_layers);
     for (int t = 0; t < kLoraTargets; ++t) {
       const auto target = static_cast<LoraTarget>(t);
       params.lora[static_cast<size_t>(i)][static_cast<size_t>(t)] = {get(names::lora(layer, target, 'a')),
@@ -103,7 +103,7 @@ DraftParams new_params(const BaseModel& base, AdapterConfig config, std::vector<
   config.base_fingerprint = base.fingerprint;
   config.base_name = model.name;
   config.draft_vocab = static_cast<int>(draft_ids.size());
-  S3D_CHECK(config.head + config.tail <= model.n_layers, "a plan that was not checked");
+  S3D_CHECK(config.layers.count() <= model.n_layers, "a plan that was not checked");
   DraftParams params;
   params.config = config;
   params.draft_ids = std::move(draft_ids);
@@ -113,8 +113,8 @@ DraftParams new_params(const BaseModel& base, AdapterConfig config, std::vector<
     const Tensor average = base.embedding.detach().to(torch::kFloat32).mean(0) * model.embedding_scale;
     maker.add(names::kMasks, average.repeat({config.masks, 1}));
   }
-  for (int i = 0; i < config.head + config.tail; ++i) {
-    const int layer = config.base_layer(i, model.n_layers);
+  for (int i = 0; i < config.layers.count(); ++i) {
+    const int layer = config.layers.layer(i, model.n_layers);
     for (int t = 0; t < kLoraTargets; ++t) {
       const auto target = static_cast<LoraTarget>(t);
       const MatrixShape shape = lora_target_shape(model, target);

@@ -5,13 +5,13 @@
 #include <filesystem>
 #include <memory>
 
+#include "backend/cpu/cpu_backend.h"
+#include "backend/packed_adapter.h"
 #include "base/thread_pool.h"
+#include "decode/drafters.h"
+#include "decode/generate.h"
+#include "decode/speculator.h"
 #include "model/weights.h"
-#include "pass/cpu_backend.h"
-#include "pass/packed_adapter.h"
-#include "spec/drafters.h"
-#include "spec/generate.h"
-#include "spec/speculator.h"
 #include "train/anchors.h"
 #include "train/test_models.h"
 #include "train/trainer.h"
@@ -67,7 +67,7 @@ class Engine {
     const std::vector<Want> want(rows.size(), Want::kLogits);
     const PassOutput out = backend_
                                ->run({.rows = rows,
-                                      .layers = {plan.head, plan.tail},
+                                      .layers = plan.layers,
                                       .adapter = packed_.get(),
                                       .state = states,
                                       .kv = KvUse::kScratch,
@@ -113,7 +113,7 @@ double parity(const std::string& model_path, const BaseModel& base, const std::s
   const auto params = read_params(base, adapter_path);
   EXPECT_TRUE(params.ok()) << params.error().message;
   const AdapterConfig& plan = params->config;
-  const auto store = ContextStore::build(base, data, {.head = plan.head, .tail = plan.tail, .state = true});
+  const auto store = RecordStore::build(base, data, {.layers = plan.layers, .state = true});
   EXPECT_TRUE(store.ok());
   const auto per_group = static_cast<int>(groups[0].positions.size());
   const TrainingBatch batch = make_batch(data, *store, plan, groups, per_group, torch::kCPU);
@@ -137,7 +137,7 @@ class EngineParity : public testing::TestWithParam<const char*> {};
 TEST_P(EngineParity, DraftLogitsOfATinyModel) {
   const std::string model = write_tiny_model({.family = GetParam()});
   const BaseModel base = tiny_base(GetParam());
-  AdapterConfig config = {.head = 1, .tail = 1, .masks = 3, .lora_rank = 32, .bridge_rank = 32, .markov_rank = 32};
+  AdapterConfig config = {.layers = {1, 1}, .masks = 3, .lora_rank = 32, .bridge_rank = 32, .markov_rank = 32};
   config.state_rank = 32;
   config.state_on_first_row = true;
   DraftParams params = new_params(base, config, {5, 2, 250, 17, 33, 4, 90, 91}, 1);
@@ -164,7 +164,7 @@ TEST(EngineParity, JointPairIsLossless) {
   write_dataset(folder + "/text.jsonl", data);
   recipe.data = recipe.held_out_data = {folder + "/text.jsonl"};  // it may learn it by heart
   recipe.out = folder;
-  recipe.adapter = {.head = 1, .tail = 1, .masks = 2, .markov_rank = 32};
+  recipe.adapter = {.layers = {1, 1}, .masks = 2, .markov_rank = 32};
   recipe.draft_vocab = 64;
   recipe.max_length = 64;
   recipe.steps = 60;

@@ -50,7 +50,7 @@ Acceptance walk(const Sequence& sequence, const std::vector<std::vector<int32_t>
   return out;
 }
 
-Acceptance evaluate(const DraftBlock& block, const DraftParams& params, const Dataset& data, const ContextStore& store,
+Acceptance evaluate(const DraftBlock& block, const DraftParams& params, const Dataset& data, const RecordStore& store,
                     torch::Device device, int first, int stride) {
   const torch::NoGradGuard no_grad;
   const int chain = params.config.masks + 1;
@@ -81,11 +81,11 @@ Result<HeldOut> evaluate_pair(const BaseModel& base, const DraftBlock& block, co
                               const Dataset& data) {
   HeldOut out;
   const AdapterConfig& plan = params.config;
-  ContextOptions options = {.head = plan.head, .tail = plan.tail, .state = plan.state_rank > 0};
+  RecordStoreOptions options = {.layers = plan.layers, .state = plan.state_rank > 0};
   options.on_hidden = [&](const Sequence& sequence, const Tensor& hidden) {
     out.base.add(score_answer(base, sequence, hidden));
   };
-  S3D_ASSIGN(const ContextStore context, ContextStore::build(base, data, options));
+  S3D_ASSIGN(const RecordStore context, RecordStore::build(base, data, options));
   out.acceptance = evaluate(block, params, data, context, base.device);
   return out;
 }

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "train/base_score.h"
-#include "train/context_store.h"
 #include "train/dataset.h"
 #include "train/draft_block.h"
+#include "train/record_store.h"
 
 namespace s3d::train {
 
@@ -28,7 +28,7 @@ struct Acceptance {
 Acceptance walk(const Sequence& sequence, const std::vector<std::vector<int32_t>>& drafts, int chain);
 
 // Drafts at every anchor of the sequences first, first + stride, … and walks through their answers.
-Acceptance evaluate(const DraftBlock& block, const DraftParams& params, const Dataset& data, const ContextStore& store,
+Acceptance evaluate(const DraftBlock& block, const DraftParams& params, const Dataset& data, const RecordStore& store,
                     torch::Device device, int first = 0, int stride = 1);
 
 struct HeldOut {

@@ -10,7 +10,7 @@
 #include "engine/engine.h"
 #include "engine/prompt_file.h"
 #include "model/fingerprint.h"
-#include "train/kept_context.h"
+#include "train/base_record.h"
 #include "train/keyed_random.h"
 #include "train/progress.h"
 #include "train/text_output.h"
@@ -33,7 +33,7 @@ struct Slot {
   std::vector<TokenId> tokens;  // all decided ones
   size_t given;                 // of them, not made in this phase
   SeqId seq;
-  KeptRows kept;  // of the rows that chose the answer's tokens
+  RecordRows kept;  // of the rows that chose the answer's tokens
 };
 
 class Maker {
@@ -81,19 +81,20 @@ class Maker {
 
  private:
   Sampler settings(float temperature, uint64_t purpose) const {
-    return Sampler(SamplerSettings{.temperature = temperature, .seed = keyed(options_.seed, purpose)});
+    return Sampler(SamplerOptions{.temperature = temperature, .seed = keyed(options_.seed, purpose)});
   }
   int64_t total() const { return static_cast<int64_t>(prompts_.size()) + options_.invent; }
-  bool keeps() const { return format_.kept() > 0; }
+  bool keeps() const { return format_.layers.count() > 0; }
 
   Status prepare_context() {
-    if (options_.keep.layers() == 0) return Ok();
+    if (options_.record.layers.count() == 0) return Ok();
     const int n_layers = engine_.config().n_layers;
-    format_ = kept_format(engine_.config(), base_fingerprint(engine_.file()), options_.keep);
-    if (format_.kept() > n_layers) {
-      return Error{fmt::format("--keep-head and --keep-tail name {} layers of {}", format_.kept(), n_layers)};
+    format_ = record_format(engine_.config(), base_fingerprint(engine_.file()), options_.record);
+    if (format_.layers.count() > n_layers) {
+      return Error{fmt::format("--record-layers {}+{}: the model has {} layers", format_.layers.first,
+                               format_.layers.last, n_layers)};
     }
-    return context_.open(kept_path(options_.out), format_);
+    return context_.open(record_path(options_.out), format_);
   }
 
   Result<std::vector<TokenId>> encode(const std::string& prompt) const {
@@ -139,10 +140,8 @@ class Maker {
         add_rows(slot, done, taken[i], rows, want);
       }
     }
-    const Block block{.rows = rows,
-                      .layers = {.head = engine_.config().n_layers, .tail = 0},
-                      .want = want,
-                      .want_hidden = format_.states};
+    const Block block{
+        .rows = rows, .layers = LayerSet::all(engine_.config().n_layers), .want = want, .want_hidden = format_.states};
     S3D_ASSIGN(const PassOutput out, engine_.backend().run(block, engine_.kv()));
     return accept(taken, out);
   }
@@ -215,10 +214,10 @@ class Maker {
     if (!end && made < most) return false;
     if (slot.inventing) return end ? begin_answer(slot) : abandon();
     const auto middle = slot.tokens.begin() + static_cast<std::ptrdiff_t>(slot.given);
-    S3D_ASSIGN(const int64_t context_at, append_context(slot));
+    S3D_ASSIGN(const int64_t record_at, append_context(slot));
     const std::vector<TokenId> prompt(slot.tokens.begin(), middle), answer(middle, slot.tokens.end());
     const std::string text = engine_.tokenizer().decode({middle, slot.tokens.end() - (end ? 1 : 0)});
-    S3D_TRY(output_.append(slot.id, prompt, answer, text, context_at));
+    S3D_TRY(output_.append(slot.id, prompt, answer, text, record_at));
     ++summary_.written;
     return true;
   }
@@ -264,8 +263,8 @@ class Maker {
   std::vector<std::string> prompts_;
   std::optional<ChatTemplate> template_;
   std::vector<TokenId> before_user_;
-  KeptFormat format_;
-  KeptWriter context_;
+  RecordFormat format_;
+  RecordWriter context_;
   std::vector<Slot> slots_;
   int64_t next_ = 0;
   DataSummary summary_;

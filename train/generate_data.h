@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "train/kept_context.h"
+#include "train/base_record.h"
 
 namespace s3d::train {
 
@@ -23,8 +23,9 @@ struct DataOptions {
   int max_answer = 256;
   float temperature = 0;  // of answers; 0: greedy
   uint64_t seed = 1;
-  // Kept in OUT.context (kept_context.h): training by the same plan then needs no pass of the base. No layers: nothing.
-  KeepPlan keep;
+  // What goes into OUT.records (base_record.h): training with the same draft layers then needs no pass of the base. No
+  // layers: nothing.
+  RecordOptions record;
   int threads = 0;  // 0: all cores
   const std::atomic<bool>* stop = nullptr;
   std::function<void(const std::string&)> log;

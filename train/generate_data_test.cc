@@ -9,9 +9,9 @@
 
 #include "engine/engine.h"
 #include "model/fingerprint.h"
+#include "train/base_record.h"
 #include "train/dataset.h"
-#include "train/keep_context.h"
-#include "train/kept_context.h"
+#include "train/record_text.h"
 
 namespace s3d::train {
 namespace {
@@ -32,7 +32,7 @@ class GenerateData : public testing::Test {
   void clean() {
     for (const std::string& path : {made_, read_}) {
       std::remove(path.c_str());
-      std::remove(kept_path(path).c_str());
+      std::remove(record_path(path).c_str());
     }
   }
 
@@ -44,19 +44,19 @@ class GenerateData : public testing::Test {
             .sequences = 2,
             .max_prompt = 24,
             .max_answer = 12,
-            .keep = keep_,
+            .record = record_,
             .threads = 2};
   }
-  ContextRun context_run() const {
-    return {.model = model_, .data = made_, .out = read_, .keep = keep_, .max_length = kMaxLength, .threads = 1};
+  RecordTextOptions context_run() const {
+    return {.model = model_, .data = made_, .out = read_, .record = record_, .max_length = kMaxLength, .threads = 1};
   }
-  KeptFormat format() const {
+  RecordFormat format() const {
     const GgufFile file = std::move(GgufFile::open(model_)).value();
     const ModelConfig config = read_model_config(file).value();
-    return kept_format(config, base_fingerprint(file), keep_);
+    return record_format(config, base_fingerprint(file), record_);
   }
 
-  const KeepPlan keep_ = {.head = 1, .tail = 1, .soft = 4, .states = true};
+  const RecordOptions record_ = {.layers = {1, 1}, .soft = 4, .states = true};
   const std::string model_ = std::string(S3D_SOURCE_DIR) + "/tests/data/models/llama-f32.gguf";
   const std::string prompts_ = testing::TempDir() + "s3d-prompts.jsonl";
   const std::string made_ = testing::TempDir() + "s3d-made.jsonl", read_ = testing::TempDir() + "s3d-read.jsonl";
@@ -75,18 +75,18 @@ TEST_F(GenerateData, GoesOnWhereItStoppedAndLeavesOutWhatCameBefore) {
 
 TEST_F(GenerateData, ContextReadAgainIsWhatWasKeptWhileMaking) {
   ASSERT_TRUE(generate_data(options()).ok());
-  const auto summary = keep_context(context_run());
+  const auto summary = record_text(context_run());
   ASSERT_TRUE(summary.ok()) << summary.error().message;
   EXPECT_EQ(3, summary->written);
   const Dataset made = read_dataset({made_}, 1 << 20, kMaxLength).value();
   const Dataset read = read_dataset({read_}, 1 << 20, kMaxLength).value();
-  auto made_reader = KeptReader::open(kept_path(made_), format()).value();
-  auto read_reader = KeptReader::open(kept_path(read_), format()).value();
+  auto made_reader = RecordReader::open(record_path(made_), format()).value();
+  auto read_reader = RecordReader::open(record_path(read_), format()).value();
   ASSERT_EQ(made.sequences.size(), read.sequences.size());
   for (size_t i = 0; i < made.sequences.size(); ++i) {
     const Sequence &a = made.sequences[i], &b = read.sequences[i];
     ASSERT_EQ(a.tokens, b.tokens);
-    const auto kept = made_reader.read(a.context_at, a.length()), same = read_reader.read(b.context_at, b.length());
+    const auto kept = made_reader.read(a.record_at, a.length()), same = read_reader.read(b.record_at, b.length());
     ASSERT_TRUE(kept.ok() && same.ok());
     EXPECT_EQ(kept->kv, same->kv);
     EXPECT_EQ(kept->soft_tokens, same->soft_tokens);
@@ -94,26 +94,26 @@ TEST_F(GenerateData, ContextReadAgainIsWhatWasKeptWhileMaking) {
     EXPECT_EQ(kept->states, same->states);
     EXPECT_EQ(static_cast<size_t>(a.length()) * static_cast<size_t>(format().d_model), same->states.size());
   }
-  EXPECT_EQ(3, keep_context(context_run())->there);  // nothing is done twice
+  EXPECT_EQ(3, record_text(context_run())->there);  // nothing is done twice
 }
 
 TEST_F(GenerateData, AContextWithStatesServesAPlanWithout) {
   ASSERT_TRUE(generate_data(options()).ok());
   const Dataset made = read_dataset({made_}, 1 << 20, kMaxLength).value();
-  KeptFormat without = format();
+  RecordFormat without = format();
   without.states = false;
-  auto reader = KeptReader::open(kept_path(made_), without);
+  auto reader = RecordReader::open(record_path(made_), without);
   ASSERT_TRUE(reader.ok()) << reader.error().message;
-  EXPECT_TRUE(reader->read(made.sequences.back().context_at, made.sequences.back().length()).ok());
+  EXPECT_TRUE(reader->read(made.sequences.back().record_at, made.sequences.back().length()).ok());
 }
 
-TEST_F(GenerateData, ContextRefusesAPlanThatIsNone) {
+TEST_F(GenerateData, RecordsRefuseNoLayers) {
   ASSERT_TRUE(generate_data(options()).ok());
-  ContextRun run = context_run();
-  run.keep.head = run.keep.tail = 0;
-  const auto summary = keep_context(run);
+  RecordTextOptions run = context_run();
+  run.record.layers = {};
+  const auto summary = record_text(run);
   ASSERT_FALSE(summary.ok());
-  EXPECT_NE(std::string::npos, summary.error().message.find("--keep-head 0"));
+  EXPECT_NE(std::string::npos, summary.error().message.find("--record-layers 0+0"));
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ int longest_of(const Dataset& a, const Dataset& b) {
 
 // What `s3d-train data` kept beside the text is of the frozen base.
 void forget_kept_context(Dataset& data) {
-  for (Sequence& sequence : data.sequences) sequence.context_at = -1;
+  for (Sequence& sequence : data.sequences) sequence.record_at = -1;
 }
 
 }  // namespace
@@ -67,11 +67,10 @@ Dataset share_of(const Dataset& data, int first, int stride) {
   return share;
 }
 
-ContextOptions context_options(const Recipe& recipe, const char* name) {
-  ContextOptions options = {
-      .head = recipe.adapter.head, .tail = recipe.adapter.tail, .state = recipe.adapter.state_rank > 0};
+RecordStoreOptions record_store_options(const Recipe& recipe, const char* name) {
+  RecordStoreOptions options = {.layers = recipe.adapter.layers, .state = recipe.adapter.state_rank > 0};
   if (recipe.loss.soft_share > 0) options.soft_targets = recipe.soft_tokens;
-  if (!recipe.context_folder.empty()) options.folder = recipe.context_folder + "/" + name;
+  if (!recipe.record_folder.empty()) options.folder = recipe.record_folder + "/" + name;
   if (!recipe.log) return options;
   options.progress = [log = recipe.log, clock = Progress()](int64_t done, int64_t total) mutable {
     if (!clock.due(done >= total)) return;
@@ -87,7 +86,8 @@ Result<Inputs> load_inputs(Recipe& recipe) {
   {
     S3D_ASSIGN(const GgufFile file, GgufFile::open(recipe.model));
     S3D_ASSIGN(const ModelConfig config, read_model_config(file));
-    default_plan(config.n_layers, recipe.adapter);
+    LayerSet& kept = recipe.adapter.layers;
+    if (kept.count() == 0) kept = default_draft_layers(config.n_layers);
     S3D_TRY(check_recipe(recipe, config));
     S3D_TRY(load_data(recipe, config, in));
     S3D_TRY(

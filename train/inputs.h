@@ -5,10 +5,10 @@
 
 #include "base/result.h"
 #include "train/base_model.h"
-#include "train/context_store.h"
 #include "train/dataset.h"
 #include "train/draft_block.h"
 #include "train/recipe.h"
+#include "train/record_store.h"
 
 namespace s3d::train {
 
@@ -18,7 +18,7 @@ struct Inputs {
   uint64_t data_hash = 0;
 };
 
-// Reads everything, and completes the plan of `recipe` (default_plan). Errors: what check_recipe, read_dataset,
+// Reads everything, and completes the draft layers of `recipe`. Errors: what check_recipe, read_dataset,
 // check_memory and load_base refuse.
 Result<Inputs> load_inputs(Recipe& recipe);
 
@@ -28,8 +28,8 @@ Dataset split_held_out(Dataset& data, int count, uint64_t seed);
 // Of the sequences first, first + stride, …: a rank's share.
 Dataset share_of(const Dataset& data, int first, int stride);
 
-// How the context of a dataset is to be kept; `name`: of its folder in recipe.context_folder.
-ContextOptions context_options(const Recipe& recipe, const char* name);
+// How the base records of a dataset are to be kept; `name`: of its folder in recipe.record_folder.
+RecordStoreOptions record_store_options(const Recipe& recipe, const char* name);
 
 // A new adapter by the recipe, or one that starts from recipe.init.
 Result<DraftParams> first_params(const Recipe& recipe, const Inputs& in);

@@ -19,10 +19,10 @@ FullPass full_pass(const BaseModel& base, const Sequence& sequence) {
   return pass;
 }
 
-// What ContextStore gives the batch of a frozen base. `pass` must outlive it.
+// What RecordStore gives the batch of a frozen base. `pass` must outlive it.
 void attach(const BaseModel& base, const FullPass& pass, const AdapterConfig& plan, DraftBatch& batch) {
   batch.context = [&, length = batch.context_length](int kept) {
-    const LayerKv& kv = pass.layers[static_cast<size_t>(plan.base_layer(kept, base.config.n_layers))];
+    const LayerKv& kv = pass.layers[static_cast<size_t>(plan.layers.layer(kept, base.config.n_layers))];
     return LayerKv{kv.keys.slice(0, 0, length).unsqueeze(0), kv.values.slice(0, 0, length).unsqueeze(0)};
   };
   if (plan.state_rank == 0) return;
@@ -32,7 +32,7 @@ void attach(const BaseModel& base, const FullPass& pass, const AdapterConfig& pl
 }
 
 // The most probable tokens after each row. logits: [answer, vocab], of positions `first` and on.
-ContextStore::SoftTargets soft_targets(const Tensor& logits, int64_t first, const TrainingBatch& batch, int count) {
+RecordStore::SoftTargets soft_targets(const Tensor& logits, int64_t first, const TrainingBatch& batch, int count) {
   const torch::NoGradGuard no_grad;
   const auto [probabilities, tokens] = logits.softmax(-1).topk(count, -1);
   const Tensor row = torch::arange(batch.draft.rows, batch.draft.positions.options());
@@ -52,7 +52,7 @@ JointLoss joint_loss(const BaseModel& base, const DraftBlock& block, const Draft
   const FullPass pass = full_pass(base, sequence);
   attach(base, pass, params.config, batch.draft);
   const Tensor logits = answer_logits(base, sequence, pass.hidden);
-  std::optional<ContextStore::SoftTargets> soft;
+  std::optional<RecordStore::SoftTargets> soft;
   if (recipe.loss.soft_share > 0) {
     soft = soft_targets(logits, sequence.prompt_length - 1, batch, recipe.soft_tokens);
   }

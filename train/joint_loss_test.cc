@@ -16,7 +16,7 @@ struct Setting {
   explicit Setting(std::string_view family)
       : base(load_base(write_tiny_model({.family = family, .layers = 3}), torch::kFloat32, torch::kCPU, 64).value()),
         data(random_dataset(3, 4, 12, base.config.vocab_size)) {
-    recipe.adapter = {.head = 1, .tail = 1, .masks = 3, .bridge_rank = 3, .markov_rank = 5, .state_rank = 3};
+    recipe.adapter = {.layers = {1, 1}, .masks = 3, .bridge_rank = 3, .markov_rank = 5, .state_rank = 3};
     recipe.adapter.state_on_first_row = true;
     recipe.per_group = 3;
     recipe.joint = JointOptions{.ar_weight = 0.7};
@@ -76,8 +76,8 @@ TEST(JointLoss, DraftPartIsThatOfAnAdapter) {
   setting.recipe.loss.soft_share = 0.5;
   setting.recipe.soft_tokens = 8;
   const AdapterConfig& plan = setting.recipe.adapter;
-  const auto store = ContextStore::build(setting.base, setting.data,
-                                         {.head = plan.head, .tail = plan.tail, .state = true, .soft_targets = 8});
+  const auto store =
+      RecordStore::build(setting.base, setting.data, {.layers = plan.layers, .state = true, .soft_targets = 8});
   ASSERT_TRUE(store.ok()) << store.error().message;
   const torch::NoGradGuard no_grad;
   const JointLoss joint = setting.loss();

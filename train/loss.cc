@@ -9,7 +9,7 @@ namespace s3d::train {
 namespace {
 
 // -sum over k of p_k log q_k, of the k tokens that are in the draft vocabulary. log_q: [n, rows, drafted].
-Tensor soft_cross_entropy(const DraftBlock& block, const Tensor& log_q, const ContextStore::SoftTargets& soft) {
+Tensor soft_cross_entropy(const DraftBlock& block, const Tensor& log_q, const RecordStore::SoftTargets& soft) {
   const Tensor index = block.draft_index().index_select(0, soft.tokens.flatten()).view(soft.tokens.sizes());
   const Tensor log_of = log_q.gather(-1, index.clamp_min(0).view({log_q.size(0), log_q.size(1), -1}));
   const Tensor p = (soft.probabilities * (index >= 0).to(torch::kFloat32)).view(log_of.sizes());
@@ -39,7 +39,7 @@ std::vector<double> depth_weights(const LossOptions& options, int masks) {
 }
 
 LossSums draft_loss(const DraftBlock& block, const DraftParams& params, const TrainingBatch& batch,
-                    const std::optional<ContextStore::SoftTargets>& soft, const LossOptions& options) {
+                    const std::optional<RecordStore::SoftTargets>& soft, const LossOptions& options) {
   const Tensor targets = batch.targets;
   std::vector<double> by_depth = depth_weights(options, params.config.masks);
   if (options.sample_rows) by_depth.assign(by_depth.size(), 1);

@@ -16,8 +16,8 @@ struct LossOptions {
   // Row j weighs exp(-j / depth_decay): a later draft counts only when the earlier ones were right. 0: the number of
   // masks.
   double depth_decay = 0;
-  // The weights decide how many rows are trained (RowPlan), and those that are weigh the same. The default, because it
-  // trains nearly twice the anchors in the same time.
+  // The weights decide how many rows are trained (RowSchedule), and those that are weigh the same. The default, because
+  // it trains nearly twice the anchors in the same time.
   bool sample_rows = true;
   // Share of the loss that compares with the base's own distribution instead of the text's token, 0 to 1.
   double soft_share = 0;
@@ -35,6 +35,6 @@ std::vector<double> depth_weights(const LossOptions& options, int masks);
 // tokens outside the draft vocabulary are left out. With a confidence head, its cross entropy towards "the greedy token
 // is the target" is added; it does not reach the rest of the adapter.
 LossSums draft_loss(const DraftBlock& block, const DraftParams& params, const TrainingBatch& batch,
-                    const std::optional<ContextStore::SoftTargets>& soft, const LossOptions& options);
+                    const std::optional<RecordStore::SoftTargets>& soft, const LossOptions& options);
 
 }  // namespace s3d::train

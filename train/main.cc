@@ -15,8 +15,8 @@
 #include "model/adapter.h"
 #include "model/fingerprint.h"
 #include "train/generate_data.h"
-#include "train/keep_context.h"
 #include "train/ngrams.h"
+#include "train/record_text.h"
 #include "train/trainer.h"
 
 namespace s3d::train {
@@ -95,8 +95,7 @@ void add_file_options(CLI::App& command, Recipe& recipe, Shared& shared) {
 
 // The base stays as it is: what it knows of the text can be kept.
 void add_frozen_options(CLI::App& command, Recipe& recipe) {
-  command.add_option("--context-folder", recipe.context_folder,
-                     "keep the base's keys and values in files there, not in memory");
+  command.add_option("--record-folder", recipe.record_folder, "keep the base records in files there, not in memory");
 }
 
 void add_joint_options(CLI::App& command, Recipe& recipe) {
@@ -110,23 +109,24 @@ void add_joint_options(CLI::App& command, Recipe& recipe) {
 void add_part_options(CLI::App& command, Recipe& recipe) {
   AdapterConfig& a = recipe.adapter;
   const auto add = [&](const char* name, auto& value, const char* help) {
-    command.add_option(name, value, help)->capture_default_str()->group("Plan and parts");
+    command.add_option(name, value, help)->capture_default_str()->group("Parts");
   };
-  command.add_option("--head", a.head, "layers kept at the start (default: a tenth)")->group("Plan and parts");
-  command.add_option("--tail", a.tail, "layers kept at the end (default: three tenths)")->group("Plan and parts");
+  add_layers(command, "--draft-layers", a.layers,
+             "first and last layers that a draft pass runs (default: a tenth and three tenths)")
+      ->group("Parts");
   add("--masks", a.masks, "mask tokens: a draft pass proposes one token more");
   if (!recipe.joint) add("--lora-rank", a.lora_rank, "rank of LoRA on the kept layers; 0: none");
   add("--markov-rank", a.markov_rank, "rank of the Markov head; 0: none");
   add("--state-rank", a.state_rank, "rank of the state injection; 0: none");
   command.add_flag("--state-first-row", a.state_on_first_row, "inject the state into the last token's row too")
-      ->group("Plan and parts");
+      ->group("Parts");
   add("--bridge-rank", a.bridge_rank, "rank of the bridge over the skipped layers; 0: none");
-  command.add_flag("--confidence", a.confidence, "add a confidence head")->group("Plan and parts");
+  command.add_flag("--confidence", a.confidence, "add a confidence head")->group("Parts");
   add("--draft-vocab", recipe.draft_vocab, "tokens that can be drafted, the most frequent of the data; 0: all");
   command.add_option("--type", recipe.type, "how matrices are stored: f32, f16 or q8_0")
       ->transform(CLI::CheckedTransformer(kTypes))
       ->default_str("q8_0")
-      ->group("Plan and parts");
+      ->group("Parts");
 }
 
 void add_recipe_options(CLI::App& command, Recipe& recipe) {
@@ -220,11 +220,11 @@ int run_data(DataOptions& options) {
   return summary->finished ? kExitOk : kExitInterrupted;
 }
 
-void add_keep_options(CLI::App& command, KeepPlan& keep) {
-  command.add_option("--keep-head", keep.head, "keep the context of these first layers, for training");
-  command.add_option("--keep-tail", keep.tail, "keep the context of these last layers, for training");
-  command.add_option("--keep-soft", keep.soft, "most probable tokens kept with the context")->capture_default_str();
-  command.add_flag("--keep-states", keep.states, "keep hidden states with the context, for --state-rank");
+void add_record_options(CLI::App& command, RecordOptions& record) {
+  add_layers(command, "--record-layers", record.layers,
+             "write base records: keys and values of these first and last layers, for training");
+  command.add_option("--record-soft", record.soft, "most probable tokens in base records")->capture_default_str();
+  command.add_flag("--record-states", record.states, "hidden states in base records too, for --state-rank");
 }
 
 void add_data_options(CLI::App& command, DataOptions& options) {
@@ -243,17 +243,17 @@ void add_data_options(CLI::App& command, DataOptions& options) {
   command.add_option("--max-answer", options.max_answer, "longer answers are cut")->capture_default_str();
   command.add_option("--temperature", options.temperature, "of answers; 0: greedy")->capture_default_str();
   command.add_option("--seed", options.seed, "of sampled prompts and answers")->capture_default_str();
-  add_keep_options(command, options.keep);
+  add_record_options(command, options.record);
   command.add_option("--threads", options.threads, "default: all cores");
 }
 
-int run_context(ContextRun& context) {
+int run_record(RecordTextOptions& options) {
   set_threads(1);
-  context.log = log_line;
-  context.stop = &stop_asked;
-  const auto summary = keep_context(context);
+  options.log = log_line;
+  options.stop = &stop_asked;
+  const auto summary = record_text(options);
   if (!summary.ok()) return fail(summary.error());
-  const nlohmann::json report = {{"out", context.out},
+  const nlohmann::json report = {{"out", options.out},
                                  {"written", summary->written},
                                  {"there_before", summary->there},
                                  {"tokens", summary->tokens},
@@ -262,15 +262,15 @@ int run_context(ContextRun& context) {
   return summary->finished ? kExitOk : kExitInterrupted;
 }
 
-void add_context_options(CLI::App& command, ContextRun& context) {
-  command.add_option("-m,--model", context.model, "the target: a GGUF file, or the name of a model in the cache")
+void add_record_text_options(CLI::App& command, RecordTextOptions& options) {
+  command.add_option("-m,--model", options.model, "the target: a GGUF file, or the name of a model in the cache")
       ->required();
-  command.add_option("--data", context.data, "text of s3d-train data")->required()->check(CLI::ExistingFile);
-  command.add_option("-o,--out", context.out, "JSONL file, appended to; the same call goes on where it stopped")
+  command.add_option("--data", options.data, "text of s3d-train data")->required()->check(CLI::ExistingFile);
+  command.add_option("-o,--out", options.out, "JSONL file, appended to; the same call goes on where it stopped")
       ->required();
-  add_keep_options(command, context.keep);
-  command.add_option("--max-length", context.max_length, "longer sequences are cut")->capture_default_str();
-  command.add_option("--threads", context.threads, "default: all cores");
+  add_record_options(command, options.record);
+  command.add_option("--max-length", options.max_length, "longer sequences are cut")->capture_default_str();
+  command.add_option("--threads", options.threads, "default: all cores");
 }
 
 struct NgramRun {
@@ -281,21 +281,21 @@ struct NgramRun {
 
 // The adapter with the n-grams of the data, and how often they are right.
 Result<nlohmann::json> add_ngrams(const NgramRun& run) {
-  constexpr int kLongest = 1 << 20;
+  constexpr int kMax = 1 << 20;
   S3D_ASSIGN(const std::string path, find_model(run.model));
   S3D_ASSIGN(const GgufFile base, GgufFile::open(path));
   S3D_ASSIGN(const ModelConfig config, read_model_config(base));
   S3D_ASSIGN(GgufFile file, GgufFile::open(run.adapter));
   S3D_ASSIGN(const Adapter adapter,
              open_adapter(std::make_shared<const GgufFile>(std::move(file)), config, base_fingerprint(base)));
-  S3D_ASSIGN(const Dataset data, read_dataset(run.data, config.vocab_size, kLongest));
+  S3D_ASSIGN(const Dataset data, read_dataset(run.data, config.vocab_size, kMax));
   const Ngrams ngrams = count_ngrams(data, run.options);
   const std::vector<std::byte> image = with_ngrams(adapter, ngrams);
   S3D_TRY(write_file_atomically(run.out, image));
   nlohmann::json report = {
       {"adapter", run.out}, {"bytes", image.size()}, {"entries", ngrams.size()}, {"tokens", data.answer_tokens()}};
   if (run.held_out.empty()) return report;
-  S3D_ASSIGN(const Dataset held_out, read_dataset(run.held_out, config.vocab_size, kLongest));
+  S3D_ASSIGN(const Dataset held_out, read_dataset(run.held_out, config.vocab_size, kMax));
   report["held_out_right"] = hit_rate(held_out, ngrams);
   return report;
 }
@@ -355,10 +355,10 @@ int run(int argc, char** argv) {
   std::string adapter;
   CLI::App* data_command = app.add_subcommand("data", "make training text with the target model");
   add_data_options(*data_command, data);
-  ContextRun context;
-  CLI::App* context_command =
-      app.add_subcommand("context", "run the target over text that is there, for a plan it was not made with");
-  add_context_options(*context_command, context);
+  RecordTextOptions record;
+  CLI::App* record_command =
+      app.add_subcommand("record", "run the target over text that is there, for its base records");
+  add_record_text_options(*record_command, record);
   NgramRun ngrams;
   CLI::App* ngram_command = app.add_subcommand("ngrams", "add what the target often says to an adapter");
   add_ngram_options(*ngram_command, ngrams);
@@ -380,7 +380,7 @@ int run(int argc, char** argv) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   if (data_command->parsed()) return run_data(data);
-  if (context_command->parsed()) return run_context(context);
+  if (record_command->parsed()) return run_record(record);
   if (ngram_command->parsed()) return run_ngrams(ngrams);
   if (measure_command->parsed()) {
     return with_model(recipe.model, [&] { return run_measure(recipe, shared, adapter); });

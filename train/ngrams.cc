@@ -6,7 +6,7 @@
 #include <map>
 #include <utility>
 
-#include "spec/ngram_table.h"
+#include "decode/ngram_table.h"
 
 namespace s3d::train {
 namespace {

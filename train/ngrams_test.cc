@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "spec/ngram_table.h"
+#include "decode/ngram_table.h"
 #include "train/test_models.h"
 
 namespace s3d::train {

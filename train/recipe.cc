@@ -7,7 +7,7 @@
 #include <limits>
 
 #include "model/fingerprint.h"
-#include "train/context_store.h"
+#include "train/record_store.h"
 #include "train/trained_layers.h"
 
 namespace s3d::train {
@@ -32,7 +32,7 @@ double layer_numbers(const ModelConfig& config, int longest) {
 double draft_bytes(const Recipe& r, const ModelConfig& config, int groups, int longest) {
   const double rows = static_cast<double>(groups) * r.per_group * (r.adapter.masks + 1);
   const double drafted = r.draft_vocab > 0 ? r.draft_vocab : config.vocab_size;
-  return 4 * rows * ((r.adapter.head + r.adapter.tail) * layer_numbers(config, longest) + 4 * drafted);
+  return 4 * rows * ((r.adapter.layers.count()) * layer_numbers(config, longest) + 4 * drafted);
 }
 
 // Joint steps go sequence by sequence: the draft rows of one, and its full pass.
@@ -45,8 +45,8 @@ double step_bytes(const Recipe& r, const ModelConfig& config, int longest) {
 }  // namespace
 
 std::string memory_advice(const Recipe& r) {
-  if (r.joint) return "keep fewer layers (--head, --tail), cut sequences (--max-length) or take fewer --anchors";
-  return "keep the context on disk (--context-folder), train on less text, or make steps smaller (--sequences)";
+  if (r.joint) return "keep fewer layers (--draft-layers), cut sequences (--max-length) or take fewer --anchors";
+  return "keep the context on disk (--record-folder), train on less text, or make steps smaller (--sequences)";
 }
 
 Recipe joint_recipe() {
@@ -59,17 +59,9 @@ Recipe joint_recipe() {
   return recipe;
 }
 
-void default_plan(int n_layers, AdapterConfig& config) {
-  if (config.head + config.tail > 0) return;
-  config.head = std::max(1, (n_layers + 5) / 10);
-  config.tail = std::max(1, (3 * n_layers + 5) / 10);
-}
-
 Status check_recipe(const Recipe& r, const ModelConfig& base) {
   const AdapterConfig& a = r.adapter;
-  S3D_TRY(in_range("--head", a.head, 0, base.n_layers));
-  S3D_TRY(in_range("--tail", a.tail, 0, base.n_layers));
-  S3D_TRY(in_range("--head and --tail together", a.head + a.tail, 1, base.n_layers));
+  S3D_TRY(in_range("the number of --draft-layers", a.layers.count(), 1, base.n_layers));
   S3D_TRY(in_range("--masks", a.masks, 0, AdapterConfig::kMaxMasks));
   S3D_TRY(in_range("--lora-rank", a.lora_rank, 0, base.d_model));
   S3D_TRY(in_range("--markov-rank", a.markov_rank, 0, base.d_model));
@@ -104,11 +96,12 @@ std::string settings_text(const Recipe& r, uint64_t base_fingerprint, uint64_t d
       "confidence {} draft-vocab {} epochs {} steps {} batch {}x{} rate {} last {} warmup {} depth-decay {}{} soft "
       "{}/{} "
       "adam {} {} {} decay {} clip {} seed {} init {}",
-      fingerprint_text(base_fingerprint), toString(r.base_dtype), data_hash, r.max_length, r.held_out, a.head, a.tail,
-      a.masks, a.lora_rank, a.markov_rank, a.state_rank, a.state_on_first_row ? " first row" : "", a.bridge_rank,
-      a.confidence, r.draft_vocab, r.epochs, r.steps, r.groups, r.per_group, r.learning_rate, r.last_rate, r.warmup,
-      r.loss.depth_decay, r.loss.sample_rows ? " sampled" : "", r.loss.soft_share, r.soft_tokens, r.adam.beta1,
-      r.adam.beta2, r.adam.epsilon, r.adam.weight_decay, r.adam.clip, r.seed, r.init.empty() ? "new" : r.init);
+      fingerprint_text(base_fingerprint), toString(r.base_dtype), data_hash, r.max_length, r.held_out, a.layers.first,
+      a.layers.last, a.masks, a.lora_rank, a.markov_rank, a.state_rank, a.state_on_first_row ? " first row" : "",
+      a.bridge_rank, a.confidence, r.draft_vocab, r.epochs, r.steps, r.groups, r.per_group, r.learning_rate,
+      r.last_rate, r.warmup, r.loss.depth_decay, r.loss.sample_rows ? " sampled" : "", r.loss.soft_share, r.soft_tokens,
+      r.adam.beta1, r.adam.beta2, r.adam.epsilon, r.adam.weight_decay, r.adam.clip, r.seed,
+      r.init.empty() ? "new" : r.init);
   if (r.joint) text += fmt::format(" joint ar-weight {} layer-rate {}", r.joint->ar_weight, r.joint->layer_rate);
   return text;
 }
@@ -129,14 +122,13 @@ Status check_memory(const Recipe& r, const GgufFile& base, const ModelConfig& co
     weights += static_cast<double>(tensor.rows() * tensor.cols()) * (r.base_dtype == torch::kFloat32 ? 4 : 2);
   }
   const AdapterConfig& a = r.adapter;
-  const ContextOptions keep = {.head = a.head,
-                               .tail = a.tail,
-                               .state = a.state_rank > 0,
-                               .soft_targets = r.loss.soft_share > 0 && !r.joint ? r.soft_tokens : 0};
+  const RecordStoreOptions keep = {.layers = a.layers,
+                                   .state = a.state_rank > 0,
+                                   .soft_targets = r.loss.soft_share > 0 && !r.joint ? r.soft_tokens : 0};
   // Joint training keeps no context of the text that it trains on: it changes with every step.
   const auto kept_tokens = static_cast<double>(held_out_tokens + (r.joint ? 0 : data_tokens));
   const double context =
-      r.context_folder.empty() ? kept_tokens * static_cast<double>(ContextStore::bytes_per_token(config, keep)) : 0;
+      r.record_folder.empty() ? kept_tokens * static_cast<double>(RecordStore::bytes_per_token(config, keep)) : 0;
   // A checkpoint that is read has master and moments once more.
   const double layers =
       r.joint ? 4.0 * (TrainedLayers::kNumbers + 3) * static_cast<double>(trained_numbers(config, a)) : 0;

@@ -29,9 +29,9 @@ struct Recipe {
   std::vector<std::string> held_out_data;  // JSONL to measure acceptance on; empty: some sequences of `data`
   std::string out;                         // folder of the results
   std::string init;                        // adapter file to start from; empty: a new one
-  std::string context_folder;              // where the base's keys and values are kept; empty: in memory
+  std::string record_folder;               // where the base's keys and values are kept; empty: in memory
 
-  // What is made: plan, ranks, parts. head = tail = 0: a plan by default_plan().
+  // What is made: draft layers, ranks, parts. No layers: default_draft_layers().
   AdapterConfig adapter = {.masks = 3, .lora_rank = 32, .markov_rank = 64};
   int draft_vocab = 16384;  // 0: the whole vocabulary
   ggml_type type = GGML_TYPE_Q8_0;
@@ -69,16 +69,13 @@ struct Recipe {
 // that of an adapter, because every sequence of it costs a full pass forwards and backwards.
 Recipe joint_recipe();
 
-// A tenth of the layers at the start and three tenths at the end, at least one each: late layers matter more.
-void default_plan(int n_layers, AdapterConfig& config);
-
 // Numbers out of range, by the name of the flag.
 Status check_recipe(const Recipe& recipe, const ModelConfig& base);
 
 // Everything that decides about the resulting weights, as one line: a checkpoint of another line is not taken.
 std::string settings_text(const Recipe& recipe, uint64_t base_fingerprint, uint64_t data_hash);
 
-// Estimates what the run will take (weights, kept context, gradients, activations) and compares it with the memory
+// Estimates what the run will take (weights, base records, gradients, activations) and compares it with the memory
 // that is free. Error: it does not fit; says what takes how much and what to change.
 Status check_memory(const Recipe& recipe, const GgufFile& base, const ModelConfig& config, int64_t data_tokens,
                     int64_t held_out_tokens, int longest);

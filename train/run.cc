@@ -28,8 +28,8 @@ class Run {
         group_(group),
         task_(task),
         plan_(data, recipe.per_group,
-              RowPlan(depth_weights(recipe.loss, recipe.adapter.masks), recipe.loss.sample_rows, recipe.groups,
-                      recipe.seed),
+              RowSchedule(depth_weights(recipe.loss, recipe.adapter.masks), recipe.loss.sample_rows, recipe.groups,
+                          recipe.seed),
               recipe.seed),
         adam_(task.trained(), recipe.adam),
         settings_(std::move(settings)),
@@ -240,7 +240,7 @@ class Run {
   const Recipe& recipe_;
   Group& group_;
   Task& task_;
-  AnchorPlan plan_;
+  AnchorSchedule plan_;
   Adam adam_;
   std::string settings_, title_;
   Stopwatch watch_;

@@ -11,10 +11,10 @@
 
 #include "tiny_model.h"
 #include "train/base_model.h"
-#include "train/context_store.h"
 #include "train/dataset.h"
 #include "train/draft_block.h"
 #include "train/keyed_random.h"
+#include "train/record_store.h"
 
 namespace s3d::train {
 

@@ -27,9 +27,9 @@ Status TextOutput::open(const std::string& path) {
 }
 
 Status TextOutput::append(int64_t id, const std::vector<int32_t>& prompt, const std::vector<int32_t>& answer,
-                          const std::string& text, int64_t context_at) {
+                          const std::string& text, int64_t record_at) {
   json line = {{"id", id}, {"prompt_tokens", prompt}, {"answer_tokens", answer}, {"answer", text}};
-  if (context_at >= 0) line["context_at"] = context_at;
+  if (record_at >= 0) line["record_at"] = record_at;
   // An answer may end within a character.
   out_ << line.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace) << '\n' << std::flush;
   if (!out_) return Error{fmt::format("cannot write {}; is the disk full? The lines before are good", path_)};

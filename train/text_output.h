@@ -20,10 +20,10 @@ class TextOutput {
   // another kind.
   Status open(const std::string& path);
 
-  // `text`: the answer's, for readers. `context_at`: where the line's record in the context file begins, or -1. Error:
-  // the disk is full.
+  // `text`: the answer's, for readers. `record_at`: where the line's record in the file of records begins, or -1.
+  // Error: the disk is full.
   Status append(int64_t id, const std::vector<int32_t>& prompt, const std::vector<int32_t>& answer,
-                const std::string& text, int64_t context_at);
+                const std::string& text, int64_t record_at);
 
   std::set<int64_t> ids;       // of the lines that were there
   std::set<uint64_t> prompts;  // hash_of() their prompts

@@ -51,7 +51,7 @@ int64_t trained_numbers(const ModelConfig& base, const AdapterConfig& plan) {
     const MatrixShape shape = lora_target_shape(base, static_cast<LoraTarget>(t));
     layer += int64_t{shape.rows} * shape.cols;
   }
-  return layer * (plan.head + plan.tail);
+  return layer * (plan.layers.count());
 }
 
 Result<TrainedLayers> TrainedLayers::create(BaseModel& base, const AdapterConfig& plan) {
@@ -62,8 +62,8 @@ Result<TrainedLayers> TrainedLayers::create(BaseModel& base, const AdapterConfig
                     base.file->path(), base.file->parts())};
   }
   TrainedLayers out(base);
-  for (int kept = 0; kept < plan.head + plan.tail; ++kept) {
-    const int layer = plan.base_layer(kept, base.config.n_layers);
+  for (int kept = 0; kept < plan.layers.count(); ++kept) {
+    const int layer = plan.layers.layer(kept, base.config.n_layers);
     for (int t = 0; t < kLoraTargets; ++t) {
       S3D_ASSIGN(const s3d::Tensor* stored, base.file->tensor(matrix_name(layer, static_cast<LoraTarget>(t))));
       S3D_TRY(check_writable(*base.file, *stored));

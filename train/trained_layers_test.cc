@@ -34,7 +34,7 @@ class TrainedLayersTest : public testing::TestWithParam<ggml_type> {
 
   std::string model_, out_;
   BaseModel base_;
-  const AdapterConfig plan_ = {.head = 1, .tail = 1};
+  const AdapterConfig plan_ = {.layers = {1, 1}};
 };
 
 TEST_P(TrainedLayersTest, WithoutTrainingTheFileIsTheSame) {
@@ -85,7 +85,7 @@ TEST(TrainedLayers, StepsBelowTheRoundingAddUp) {
   BaseModel base =
       load_base(write_tiny_model({.family = "llama", .type = GGML_TYPE_Q4_0}), torch::kFloat32, torch::kCPU, 16)
           .value();
-  TrainedLayers layers = TrainedLayers::create(base, {.head = 1}).value();
+  TrainedLayers layers = TrainedLayers::create(base, {.layers = {1, 0}}).value();
   const Tensor before = base.layers[0].matrices[0].detach().clone();
   Tensor master = layers.masters()[0];
   const torch::NoGradGuard no_grad;
@@ -110,7 +110,7 @@ TEST(TrainedLayers, SplitModelsAreRefused) {
   }
   BaseModel base = tiny_base("llama");
   base.file = std::make_shared<GgufFile>(GgufFile::open(prefix + "-00001-of-00002.gguf").value());
-  const auto layers = TrainedLayers::create(base, {.head = 1});
+  const auto layers = TrainedLayers::create(base, {.layers = {1, 0}});
   ASSERT_FALSE(layers.ok());
   EXPECT_THAT(layers.error().message, testing::HasSubstr("split into 2 files"));
 }

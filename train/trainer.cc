@@ -38,11 +38,11 @@ Result<RunResult> run(const Recipe& recipe, Group& group, const Inputs& in, Task
                   in.base.config.name + ": " + recipe.out, task);
 }
 
-Result<ContextStore> held_out_context(const Recipe& recipe, const Inputs& in) {
-  return ContextStore::build(in.base, in.held_out, context_options(recipe, "held-out"));
+Result<RecordStore> held_out_records(const Recipe& recipe, const Inputs& in) {
+  return RecordStore::build(in.base, in.held_out, record_store_options(recipe, "held-out"));
 }
 
-Result<Acceptance> measure_file(const Inputs& in, const ContextStore& held_out, const std::string& path) {
+Result<Acceptance> measure_file(const Inputs& in, const RecordStore& held_out, const std::string& path) {
   S3D_ASSIGN(const DraftParams params, read_params(in.base, path));
   return evaluate(DraftBlock(in.base, params.draft_ids), params, in.held_out, held_out, in.base.device);
 }
@@ -95,7 +95,7 @@ Result<TrainingResult> train_adapter(Recipe recipe, Group& group) {
   return guarded(recipe, [&]() -> Result<TrainingResult> {
     S3D_TRY(make_folder(recipe.out));
     S3D_ASSIGN(const Inputs in, load_inputs(recipe));
-    S3D_ASSIGN(const ContextStore held_out, held_out_context(recipe, in));
+    S3D_ASSIGN(const RecordStore held_out, held_out_records(recipe, in));
     S3D_ASSIGN(DraftParams params, first_params(recipe, in));
     S3D_ASSIGN(const auto task, make_adapter_task(recipe, group, in, held_out, std::move(params)));
     TrainingResult result;
@@ -129,7 +129,7 @@ Result<Acceptance> measure_adapter(Recipe recipe, const std::string& path) {
     recipe.data = recipe.held_out_data;
     recipe.loss.soft_share = 0;
     S3D_ASSIGN(const Inputs in, load_inputs(recipe));
-    S3D_ASSIGN(const ContextStore held_out, held_out_context(recipe, in));
+    S3D_ASSIGN(const RecordStore held_out, held_out_records(recipe, in));
     return measure_file(in, held_out, path);
   });
 }

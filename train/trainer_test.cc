@@ -35,7 +35,7 @@ class TrainerTest : public testing::TestWithParam<const char*> {
     recipe_.data = {write_text("text.jsonl", 24, 1)};
     recipe_.held_out_data = {write_text("held-out.jsonl", 3, 2)};
     recipe_.out = folder_ + "/out";
-    recipe_.adapter = {.head = 1, .tail = 1, .masks = 2, .lora_rank = 4, .markov_rank = 4};
+    recipe_.adapter = {.layers = {1, 1}, .masks = 2, .lora_rank = 4, .markov_rank = 4};
     recipe_.draft_vocab = 64;
     recipe_.max_length = 64;
     recipe_.steps = 12;
@@ -233,7 +233,7 @@ TEST_P(TrainerTest, BadInputIsNamed) {
     return result.ok() ? "" : result.error().message;
   };
   EXPECT_THAT(message([](Recipe& r) { r.data = {"/nowhere.jsonl"}; }), testing::HasSubstr("/nowhere.jsonl"));
-  EXPECT_THAT(message([](Recipe& r) { r.adapter.head = 3; }), testing::HasSubstr("--head is 3"));
+  EXPECT_THAT(message([](Recipe& r) { r.adapter.layers.first = 3; }), testing::HasSubstr("--draft-layers is 4"));
   EXPECT_THAT(message([](Recipe& r) { r.learning_rate = -1; }), testing::HasSubstr("--learning-rate"));
   const std::string text = folder_ + "/bad.jsonl";
   std::ofstream(text) << R"({"prompt_tokens":[1],"answer_tokens":[2,3]})"

@@ -1,6 +1,6 @@
 // Result<T>: a value or an Error, for everything that can fail because of the outside world.
 //
-// Three kinds of failure, never mixed (STYLE rule 6):
+// Three kinds of failure, never mixed:
 //   * input from outside (files, prompts, flags, requests) -> Result<T>, returned, must be used;
 //   * a bug of ours                                        -> S3D_CHECK (base/check.h), on in release;
 //   * a bug of ours in a hot loop                          -> S3D_DCHECK, debug builds only.

@@ -104,7 +104,7 @@ std::vector<Bytes> weight_parts(const Model& model) {
   for (const LayerWeights& l : model.layers) {
     for (const PackedMatrix* m : {&l.wq, &l.wk, &l.wv, &l.wo, &l.w_gate, &l.w_up, &l.w_down}) add(*m);
   }
-  add(model.head);
+  add(model.lm_head);
   return parts;
 }
 

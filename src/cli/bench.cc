@@ -13,9 +13,9 @@
 namespace s3d::cli {
 namespace {
 
-struct BenchFlags {
+struct BenchCommand {
   ModelOptions model;
-  BenchPlan plan;
+  BenchOptions plan;
   std::string format = "md";
   bool json = false;
 };
@@ -30,7 +30,7 @@ Examples:
   s3d bench spec --help
   S3D_CPU=portable s3d bench -m model.gguf --format csv)";
 
-Status check_bench(BenchFlags& o) {
+Status check_bench(BenchCommand& o) {
   if (o.model.engine.model.empty()) return Error{"--model is required"};
   if (o.json) o.format = "json";
   if (o.format != "md" && o.format != "csv" && o.format != "json") {
@@ -48,11 +48,11 @@ Status check_bench(BenchFlags& o) {
   return o.model.check();
 }
 
-Json to_json(const Engine& engine, const BenchFlags& o, const BenchResult& r) {
+Json to_json(const Engine& engine, const BenchCommand& o, const BenchResult& r) {
   return Json{{"model", engine.file().path()},
               {"threads", engine.threads()},
               {"backend", backend_name(engine.backend_kind())},
-              {"isa", engine.backend().isa()},
+              {"isa", engine.backend().name()},
               {"kv_type", o.model.kv_type},
               {"prompt_tokens", o.plan.prompt},
               {"samples", o.plan.samples},
@@ -67,12 +67,12 @@ Json to_json(const Engine& engine, const BenchFlags& o, const BenchResult& r) {
               {"peak_rss", r.peak_rss}};
 }
 
-std::string to_csv(const Engine& engine, const BenchFlags& o, const BenchResult& r) {
+std::string to_csv(const Engine& engine, const BenchCommand& o, const BenchResult& r) {
   std::string head = "model,threads,isa,kv_type,prompt_tokens,prefill_tps,decode_tps,read_gbps,weight_gbps,peak_rss";
   std::string path = engine.file().path();
   for (size_t at = 0; (at = path.find('"', at)) != std::string::npos; at += 2) path.insert(at, "\"");
   std::string row =
-      fmt::format("\"{}\",{},{},{},{},{:.2f},{:.2f},{:.3f},{:.3f},{}", path, engine.threads(), engine.backend().isa(),
+      fmt::format("\"{}\",{},{},{},{},{:.2f},{:.2f},{:.3f},{:.3f},{}", path, engine.threads(), engine.backend().name(),
                   o.model.kv_type, o.plan.prompt, r.prefill_tps, r.decode_tps, r.read_gbps, r.weight_gbps, r.peak_rss);
   for (size_t i = 0; i < r.pass_ms.size(); ++i) {
     head += fmt::format(",pass_ms_{}", i + 1);
@@ -81,9 +81,9 @@ std::string to_csv(const Engine& engine, const BenchFlags& o, const BenchResult&
   return head + "\n" + row + "\n";
 }
 
-std::string to_markdown(const Engine& engine, const BenchFlags& o, const BenchResult& r) {
+std::string to_markdown(const Engine& engine, const BenchCommand& o, const BenchResult& r) {
   std::string out = fmt::format("{} · {} threads · {} kernels · KV {}\n\n| measure | value |\n|---|---|\n",
-                                engine.file().path(), engine.threads(), engine.backend().isa(), o.model.kv_type);
+                                engine.file().path(), engine.threads(), engine.backend().name(), o.model.kv_type);
   const auto line = [&out](std::string_view name, const std::string& value) {
     out += fmt::format("| {} | {} |\n", name, value);
   };
@@ -103,7 +103,7 @@ std::string to_markdown(const Engine& engine, const BenchFlags& o, const BenchRe
   return out;
 }
 
-Result<int> run_bench(const BenchFlags& o, Console& console) {
+Result<int> run_bench(const BenchCommand& o, Console& console) {
   S3D_ASSIGN(Engine engine, o.model.load(console));
   const Interrupt interrupt;
   const bool live = console.stderr_is_terminal();
@@ -124,7 +124,7 @@ Result<int> run_bench(const BenchFlags& o, Console& console) {
 
 void add_bench(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("bench", "Measure speed and memory")->footer(kBenchFooter);
-  auto o = std::make_shared<BenchFlags>();
+  auto o = std::make_shared<BenchCommand>();
   o->model.model_is_required = false;  // it is not, for a subcommand
   o->model.add_to(*command, "what is measured needs");
   const auto number = [&](const char* name, int& value, const char* help) {
@@ -137,7 +137,7 @@ void add_bench(CLI::App& app, Program& program) {
       ->type_name("md|csv|json")
       ->capture_default_str();
   command->add_flag("--json", o->json, "The same as --format json");
-  on_chosen<BenchFlags>(*command, program, o, check_bench, run_bench);
+  on_chosen<BenchCommand>(*command, program, o, check_bench, run_bench);
   add_bench_spec(*command, program);
 }
 

@@ -9,7 +9,7 @@
 #include "base/stopwatch.h"
 #include "cli/bandwidth.h"
 #include "cli/report.h"
-#include "spec/drafters.h"
+#include "decode/drafters.h"
 
 namespace s3d::cli {
 namespace {
@@ -23,7 +23,7 @@ struct Samples {
 
 class Bench {
  public:
-  Bench(Engine& engine, const BenchPlan& plan) : engine_(engine), plan_(plan), seq_(engine.kv().add_sequence()) {
+  Bench(Engine& engine, const BenchOptions& plan) : engine_(engine), plan_(plan), seq_(engine.kv().add_sequence()) {
     const auto n = static_cast<size_t>(std::max(plan.prompt, plan.depth + plan.max_rows));
     const auto vocab = static_cast<double>(engine.config().vocab_size);
     for (size_t i = 0; i < n; ++i) {  // any tokens do: the time of a pass does not depend on them
@@ -52,7 +52,7 @@ class Bench {
   void forget();
 
   Engine& engine_;
-  const BenchPlan& plan_;
+  const BenchOptions& plan_;
   SeqId seq_;
   std::vector<TokenId> tokens_;
   std::unique_ptr<Drafter> drafter_;  // or null
@@ -83,7 +83,7 @@ Result<PassOutput> Bench::pass(int rows) {
         {.token = tokens_[static_cast<size_t>(begin + i)], .position = begin + i, .parent = i - 1, .seq = seq_});
   }
   const std::vector<Want> want(block.size(), Want::kLogits);
-  return engine_.backend().run({.rows = block, .layers = {.head = engine_.config().n_layers, .tail = 0}, .want = want},
+  return engine_.backend().run({.rows = block, .layers = LayerSet::all(engine_.config().n_layers), .want = want},
                                engine_.kv());
 }
 
@@ -187,7 +187,7 @@ BenchResult Bench::result() const {
   return r;
 }
 
-Status check_fits(const Engine& engine, const BenchPlan& plan) {
+Status check_fits(const Engine& engine, const BenchOptions& plan) {
   const int needed = std::max({plan.prompt + 1, plan.decode + 2, plan.depth + plan.max_rows});
   if (needed <= engine.context()) return Ok();
   return Error{
@@ -198,7 +198,7 @@ Status check_fits(const Engine& engine, const BenchPlan& plan) {
 
 }  // namespace
 
-Result<BenchResult> measure_bench(Engine& engine, const BenchPlan& plan, const OnRound& on_round) {
+Result<BenchResult> measure_bench(Engine& engine, const BenchOptions& plan, const OnRound& on_round) {
   S3D_TRY(check_fits(engine, plan));
   const Error stopped{"stopped before all rounds were done"};
   Bench bench(engine, plan);

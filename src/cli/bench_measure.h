@@ -10,7 +10,7 @@
 
 namespace s3d::cli {
 
-struct BenchPlan {
+struct BenchOptions {
   int prompt = 512;   // tokens of the prefill
   int decode = 32;    // tokens of one decode sample
   int samples = 9;    // rounds that count; one more comes before them to warm up
@@ -37,6 +37,6 @@ using OnRound = std::function<bool(int round)>;
 
 // Errors: a plan that does not fit into the engine's context; a pass over n rows that does not give each row, bit for
 // bit, what a pass of its own gives.
-Result<BenchResult> measure_bench(Engine& engine, const BenchPlan& plan, const OnRound& on_round);
+Result<BenchResult> measure_bench(Engine& engine, const BenchOptions& plan, const OnRound& on_round);
 
 }  // namespace s3d::cli

@@ -4,24 +4,24 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/bench_spec_measure.h"
+#include "cli/drafting_options.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/program.h"
 #include "cli/prompt_options.h"
 #include "cli/report.h"
 #include "cli/sampling_options.h"
-#include "cli/spec_measure.h"
-#include "cli/spec_options.h"
 #include "engine/prompt_file.h"
 
 namespace s3d::cli {
 namespace {
 
-struct BenchSpecFlags {
+struct BenchSpecCommand {
   ModelOptions model;
   TemplateOptions chat_template;
   SamplingOptions sampling;
-  SpecOptions spec;
+  DraftingOptions spec;
   std::string prompts;
   std::vector<std::string> drafters = {"auto"};
   int limit = 0;
@@ -37,14 +37,15 @@ Examples:
   s3d bench spec -m smollm2-135m --prompts bench/prompts/chat.jsonl --drafters s3d,auto
   s3d bench spec -m model.gguf --prompts questions.txt --drafters lookup,suffix,layerskip -n 128 -t 2 --json)";
 
-Status check_bench_spec(BenchSpecFlags& o) {
+Status check_bench_spec(BenchSpecCommand& o) {
   if (!o.sampling.answer.stops.empty()) return Error{"--stop: bench spec measures whole answers; leave it out"};
-  if (o.spec.settings.drafter != SpecSettings().drafter) return Error{"bench spec takes --drafters instead of --spec"};
+  if (o.spec.settings.drafter != SpeculationOptions().drafter)
+    return Error{"bench spec takes --drafters instead of --spec"};
   S3D_TRY(o.model.check());
   S3D_TRY(o.chat_template.check());
   S3D_TRY(o.spec.check());
   for (const std::string& name : o.drafters) {
-    SpecSettings settings = o.spec.settings;
+    SpeculationOptions settings = o.spec.settings;
     settings.drafter = name;
     S3D_TRY(settings.check());
   }
@@ -54,7 +55,7 @@ Status check_bench_spec(BenchSpecFlags& o) {
 }
 
 // The first turns, evenly from the whole file when there is a limit.
-Result<std::vector<BenchPrompt>> load_prompts(const BenchSpecFlags& o, const Engine& engine) {
+Result<std::vector<BenchPrompt>> load_prompts(const BenchSpecCommand& o, const Engine& engine) {
   S3D_ASSIGN(const std::vector<FilePrompt> all, read_prompt_file(o.prompts));
   const size_t n = o.limit > 0 ? std::min(all.size(), static_cast<size_t>(o.limit)) : all.size();
   S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(engine, o.chat_template));
@@ -84,11 +85,11 @@ Json drafter_json(const DrafterResult& result) {
   return out;
 }
 
-Json to_json(const Engine& engine, const BenchSpecFlags& o, const SpecBenchResult& r) {
+Json to_json(const Engine& engine, const BenchSpecCommand& o, const SpecBenchResult& r) {
   Json out{{"model", engine.file().path()},
            {"threads", engine.threads()},
            {"backend", backend_name(engine.backend_kind())},
-           {"isa", engine.backend().isa()},
+           {"isa", engine.backend().name()},
            {"prompts", o.prompts},
            {"max_tokens", o.sampling.answer.generate.max_tokens},
            {"temperature", o.sampling.answer.generate.sampler.temperature},
@@ -105,7 +106,7 @@ std::string to_markdown(const Engine& engine, const SpecBenchResult& r) {
       "{} · {} threads · {} kernels · {} prompts · {}\n\n"
       "| drafter | prompts | tokens/s | times plain | tokens a round | right by depth | extra memory |\n"
       "|---|---|---|---|---|---|---|\n",
-      engine.file().path(), engine.threads(), engine.backend().isa(), r.plain.all.prompts,
+      engine.file().path(), engine.threads(), engine.backend().name(), r.plain.all.prompts,
       r.same_tokens ? "same tokens as plain decoding" : "TOKENS DIFFER FROM PLAIN DECODING");
   const auto line = [&out](const std::string& name, const SpecFigures& f, const std::string& bytes) {
     std::vector<std::string> rates;
@@ -122,7 +123,7 @@ std::string to_markdown(const Engine& engine, const SpecBenchResult& r) {
   return out;
 }
 
-Result<int> run_bench_spec(const BenchSpecFlags& o, Console& console) {
+Result<int> run_bench_spec(const BenchSpecCommand& o, Console& console) {
   S3D_ASSIGN(Engine engine, o.model.load(console));
   S3D_ASSIGN(const std::vector<BenchPrompt> prompts, load_prompts(o, engine));
   const Interrupt interrupt;
@@ -131,7 +132,7 @@ Result<int> run_bench_spec(const BenchSpecFlags& o, Console& console) {
     if (live && done % 10 == 0) console.note(fmt::format("prompt {} of {}", done + 1, total));
     return !Interrupt::requested();
   };
-  const SpecBenchPlan plan = {o.drafters, o.spec.settings, o.sampling.answer.generate, o.repeats};
+  const SpecBenchOptions plan = {o.drafters, o.spec.settings, o.sampling.answer.generate, o.repeats};
   const Result<SpecBenchResult> result = measure_spec_bench(engine, prompts, plan, on_prompt);
   if (Interrupt::requested()) return kExitInterrupted;
   if (!result.ok()) return result.error();
@@ -145,7 +146,7 @@ Result<int> run_bench_spec(const BenchSpecFlags& o, Console& console) {
 void add_bench_spec(CLI::App& bench, Program& program) {
   CLI::App* command =
       bench.add_subcommand("spec", "Plain decoding against drafters, in turns")->footer(kBenchSpecFooter);
-  auto o = std::make_shared<BenchSpecFlags>();
+  auto o = std::make_shared<BenchSpecCommand>();
   o->model.add_to(*command);
   command->add_option("--prompts", o->prompts, "JSONL with turns, prompt or text (and category), or a prompt a line")
       ->required()
@@ -162,7 +163,7 @@ void add_bench_spec(CLI::App& bench, Program& program) {
   o->sampling.add_to(*command, /*default_max_tokens=*/128);
   o->spec.add_to(*command);
   command->add_flag("--json", o->json, "One JSON object");
-  on_chosen<BenchSpecFlags>(*command, program, o, check_bench_spec, run_bench_spec);
+  on_chosen<BenchSpecCommand>(*command, program, o, check_bench_spec, run_bench_spec);
 }
 
 }  // namespace s3d::cli

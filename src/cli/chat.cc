@@ -2,22 +2,22 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/chat_session.h"
+#include "cli/drafting_options.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/program.h"
 #include "cli/prompt_options.h"
 #include "cli/report.h"
 #include "cli/sampling_options.h"
-#include "cli/spec_options.h"
 
 namespace s3d::cli {
 namespace {
 
-struct ChatFlags {
+struct ChatCommand {
   ModelOptions model;
   TemplateOptions chat_template;
   SamplingOptions sampling;
-  SpecOptions spec;
+  DraftingOptions spec;
   bool no_history = false;
   bool verbose = false;
 };
@@ -31,25 +31,25 @@ Examples:
   s3d chat -m model.gguf --system "Answer in one sentence." --temp 0.7
   printf 'Hello\nAnd again?\n' | s3d chat -m model.gguf)";
 
-Status check_chat(ChatFlags& o) {
+Status check_chat(ChatCommand& o) {
   S3D_TRY(o.model.check());
   S3D_TRY(o.chat_template.check());
   S3D_TRY(o.spec.check());
   return o.sampling.check();
 }
 
-Result<int> run_chat(const ChatFlags& o, Console& console) {
+Result<int> run_chat(const ChatCommand& o, Console& console) {
   S3D_ASSIGN(Engine engine, o.model.load(console));
   S3D_ASSIGN(ChatTemplate chat_template, o.chat_template.create(engine.tokenizer()));
   if (o.verbose) print_setup(engine, console);
   S3D_ASSIGN(const std::unique_ptr<Speculator> speculator, make_speculator(engine, o.spec.settings));
   const bool interactive = console.stdin_is_terminal() && console.stdout_is_terminal();
-  ChatSettings settings{.answer = o.sampling.answer,
-                        .system = o.chat_template.system,
-                        .show_spec = o.spec.show,
-                        .interactive = interactive,
-                        .verbose = o.verbose,
-                        .history_path = o.no_history ? "" : chat_history_path()};
+  ChatOptions settings{.answer = o.sampling.answer,
+                       .system = o.chat_template.system,
+                       .show_spec = o.spec.show,
+                       .interactive = interactive,
+                       .verbose = o.verbose,
+                       .history_path = o.no_history ? "" : chat_history_path()};
   settings.answer.generate.speculator = speculator.get();
   ChatSession session(engine, std::move(chat_template), std::move(settings), console);
   S3D_TRY(session.run());
@@ -60,7 +60,7 @@ Result<int> run_chat(const ChatFlags& o, Console& console) {
 
 void add_chat(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("chat", "A dialogue with a model")->footer(kChatFooter);
-  auto o = std::make_shared<ChatFlags>();
+  auto o = std::make_shared<ChatCommand>();
   o->model.add_to(*command);
   o->chat_template.add_to(*command);
   o->sampling.add_to(*command, /*default_max_tokens=*/1024);
@@ -68,7 +68,7 @@ void add_chat(CLI::App& app, Program& program) {
   o->spec.add_show_to(*command);
   command->add_flag("--no-history", o->no_history, "Keep no file of the lines typed");
   command->add_flag("-v,--verbose", o->verbose, "Figures after every answer");
-  on_chosen<ChatFlags>(*command, program, o, check_chat, run_chat);
+  on_chosen<ChatCommand>(*command, program, o, check_chat, run_chat);
 }
 
 }  // namespace s3d::cli

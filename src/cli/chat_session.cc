@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "cli/drafting_options.h"
 #include "cli/interrupt.h"
 #include "cli/report.h"
-#include "cli/spec_options.h"
 
 namespace s3d::cli {
 namespace {
@@ -27,7 +27,7 @@ std::string trimmed(const std::string& text) {
 
 }  // namespace
 
-ChatSession::ChatSession(Engine& engine, ChatTemplate chat_template, ChatSettings settings, const Console& console)
+ChatSession::ChatSession(Engine& engine, ChatTemplate chat_template, ChatOptions settings, const Console& console)
     : engine_(engine),
       conversation_(engine, std::move(chat_template), settings.system),
       settings_(std::move(settings)),

@@ -10,7 +10,7 @@
 
 namespace s3d::cli {
 
-struct ChatSettings {
+struct ChatOptions {
   AnswerOptions answer;
   std::optional<std::string> system;  // absent: the template's own
   bool show_spec = false;             // mark drafted tokens
@@ -22,7 +22,7 @@ struct ChatSettings {
 // Thread rule: one thread.
 class ChatSession {
  public:
-  ChatSession(Engine& engine, ChatTemplate chat_template, ChatSettings settings, const Console& console);
+  ChatSession(Engine& engine, ChatTemplate chat_template, ChatOptions settings, const Console& console);
 
   // Until /quit or the end of input.
   Status run();
@@ -37,7 +37,7 @@ class ChatSession {
 
   Engine& engine_;
   Conversation conversation_;
-  ChatSettings settings_;
+  ChatOptions settings_;
   const Console& console_;
   LineEditor editor_;
   std::string last_question_;

@@ -3,23 +3,23 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/drafting_options.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/program.h"
 #include "cli/prompt_options.h"
 #include "cli/report.h"
 #include "cli/sampling_options.h"
-#include "cli/spec_options.h"
 
 namespace s3d::cli {
 namespace {
 
-struct GenerateFlags {
+struct GenerateCommand {
   ModelOptions model;
   TextSource prompt;
   TemplateOptions chat_template;
   SamplingOptions sampling;
-  SpecOptions spec;
+  DraftingOptions spec;
   bool json = false;
   bool verbose = false;
   bool compare = false;
@@ -36,7 +36,7 @@ Examples:
   s3d generate -m model.gguf --raw -p "def fibonacci(n):" --stop "def "
   s3d generate -m model.gguf -p "Hello" --json | jq .decode_tps)";
 
-Status check_generate(GenerateFlags& o) {
+Status check_generate(GenerateCommand& o) {
   if (o.compare && o.spec.settings.drafter == "off") return Error{"--compare needs drafts: leave out --spec off"};
   S3D_TRY(o.model.check());
   S3D_TRY(o.chat_template.check());
@@ -44,7 +44,7 @@ Status check_generate(GenerateFlags& o) {
   return o.sampling.check();
 }
 
-Json to_json(const Engine& engine, const GenerateFlags& o, const Answer& answer, const RunFigures& figures) {
+Json to_json(const Engine& engine, const GenerateCommand& o, const Answer& answer, const RunFigures& figures) {
   const Generation& g = answer.generation;
   return Json{{"model", engine.file().path()},
               {"text", answer.text},
@@ -59,14 +59,14 @@ Json to_json(const Engine& engine, const GenerateFlags& o, const Answer& answer,
               {"seed", o.sampling.answer.generate.sampler.seed},
               {"threads", engine.threads()},
               {"backend", backend_name(engine.backend_kind())},
-              {"isa", engine.backend().isa()},
+              {"isa", engine.backend().name()},
               {"file_bytes", engine.memory().file},
               {"kv_bytes", engine.memory().kv},
               {"peak_rss", figures.peak_rss}};
 }
 
 // One answer, shown as it is made unless JSON is wanted.
-Result<Answer> answer_once(Engine& engine, const GenerateFlags& o, std::span<const TokenId> prompt,
+Result<Answer> answer_once(Engine& engine, const GenerateCommand& o, std::span<const TokenId> prompt,
                            Speculator* speculator, const Console& console) {
   AnswerOptions options = o.sampling.answer;
   options.generate.cancelled = Interrupt::requested;
@@ -88,7 +88,7 @@ void print_closing(const Answer& answer, const RunFigures& figures, const Consol
 }
 
 // --compare: the same answer by plain decoding, and what speculation gained.
-Status compare(Engine& engine, const GenerateFlags& o, std::span<const TokenId> prompt, const Answer& drafted,
+Status compare(Engine& engine, const GenerateCommand& o, std::span<const TokenId> prompt, const Answer& drafted,
                const Speculator* speculator, const Console& console) {
   if (speculator == nullptr)
     return Error{"--compare needs drafts: the reference makes none unless --spec names a drafter"};
@@ -109,7 +109,7 @@ Status compare(Engine& engine, const GenerateFlags& o, std::span<const TokenId> 
   return Error{"speculation changed the text: this is a bug of S3D, please report it with the command line"};
 }
 
-Result<int> run_generate(const GenerateFlags& o, Console& console) {
+Result<int> run_generate(const GenerateCommand& o, Console& console) {
   S3D_ASSIGN(const std::string text, o.prompt.read(console));
   S3D_ASSIGN(Engine engine, o.model.load(console));
   S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(engine, o.chat_template));
@@ -136,7 +136,7 @@ Result<int> run_generate(const GenerateFlags& o, Console& console) {
 
 void add_generate(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("generate", "Answer one prompt")->footer(kGenerateFooter);
-  auto o = std::make_shared<GenerateFlags>();
+  auto o = std::make_shared<GenerateCommand>();
   o->model.add_to(*command);
   o->prompt.add_to(*command);
   o->chat_template.add_to(*command);
@@ -147,7 +147,7 @@ void add_generate(CLI::App& app, Program& program) {
   command->add_flag("--compare", o->compare, "Answer again without speculation, and tell what it gained")
       ->excludes(command->add_flag("--json", o->json, "One JSON object instead of live text"));
   command->add_flag("-v,--verbose", o->verbose, "More figures: memory by purpose, seed, why the answer ended");
-  on_chosen<GenerateFlags>(*command, program, o, check_generate, run_generate);
+  on_chosen<GenerateCommand>(*command, program, o, check_generate, run_generate);
 }
 
 }  // namespace s3d::cli

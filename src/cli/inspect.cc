@@ -23,7 +23,7 @@
 namespace s3d::cli {
 namespace {
 
-struct InspectFlags {
+struct InspectCommand {
   std::string model;
   bool tensors = false;
   bool checksums = false;
@@ -74,8 +74,8 @@ void print_adapter(const GgufFile& file, const Console& console) {
   console.text(fmt::format("adapter of   {} (fingerprint {})\n",
                            config->base_name.empty() ? "unnamed" : config->base_name,
                            fingerprint_text(config->base_fingerprint)));
-  console.text(fmt::format("plan         first {} and last {} layers, {} masks: {} tokens a draft\n", config->head,
-                           config->tail, config->masks, config->masks + 1));
+  console.text(fmt::format("plan         first {} and last {} layers, {} masks: {} tokens a draft\n",
+                           config->layers.first, config->layers.last, config->masks, config->masks + 1));
   for (const auto& [part, bytes] : adapter_parts(file)) {
     console.text(fmt::format("part         {:<12} {:>12}\n", part, mebibytes(bytes)));
   }
@@ -89,14 +89,14 @@ Result<ModelConfig> runnable_config(const GgufFile& file) {
   return config;
 }
 
-Json to_json(const GgufFile& file, const InspectFlags& o) {
-  constexpr size_t kMostChars = 4096;
+Json to_json(const GgufFile& file, const InspectCommand& o) {
+  constexpr size_t kMaxChars = 4096;
   Json out{{"file", file.path()},
            {"gguf_version", file.version()},
            {"parts", file.parts()},
            {"bytes", file.file_bytes()},
            {"fingerprint", fingerprint_text(base_fingerprint(file))}};
-  for (const std::string& key : file.keys()) out["metadata"][key] = file.value_text(key, kMostChars);
+  for (const std::string& key : file.keys()) out["metadata"][key] = file.value_text(key, kMaxChars);
   for (const auto& [type, total] : totals_by_type(file)) {
     out["types"][type] = {{"tensors", total.tensors}, {"bytes", total.bytes}};
   }
@@ -141,7 +141,7 @@ void print_model(const GgufFile& file, const Console& console) {
   }
 }
 
-void print_text(const GgufFile& file, const InspectFlags& o, const Console& console) {
+void print_text(const GgufFile& file, const InspectCommand& o, const Console& console) {
   console.text(fmt::format("file         {} (GGUF version {}, {} part{}, {})\n", file.path(), file.version(),
                            file.parts(), file.parts() == 1 ? "" : "s", mebibytes(file.file_bytes())));
   console.text(fmt::format("fingerprint  {}\n", fingerprint_text(base_fingerprint(file))));
@@ -161,7 +161,7 @@ void print_text(const GgufFile& file, const InspectFlags& o, const Console& cons
   }
 }
 
-Result<int> run_inspect(const InspectFlags& o, Console& console) {
+Result<int> run_inspect(const InspectCommand& o, Console& console) {
   S3D_ASSIGN(const std::string path, find_model(o.model));
   S3D_ASSIGN(const GgufFile file, GgufFile::open(path));
   if (o.json) {
@@ -176,15 +176,15 @@ Result<int> run_inspect(const InspectFlags& o, Console& console) {
 
 void add_inspect(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("inspect", "What is in a GGUF file")->footer(kInspectFooter);
-  auto o = std::make_shared<InspectFlags>();
+  auto o = std::make_shared<InspectCommand>();
   command->add_option("model,-m,--model", o->model, "GGUF file, or the name of a model in the cache folder")
       ->required()
       ->type_name("MODEL");
   command->add_flag("--tensors", o->tensors, "List every tensor: name, type, shape, bytes");
   command->add_flag("--checksums", o->checksums, "The same, with the XXH3-64 of its bytes (reads the whole file)");
   command->add_flag("--json", o->json, "One JSON object");
-  on_chosen<InspectFlags>(
-      *command, program, o, [](InspectFlags&) { return Ok(); }, run_inspect);
+  on_chosen<InspectCommand>(
+      *command, program, o, [](InspectCommand&) { return Ok(); }, run_inspect);
 }
 
 }  // namespace s3d::cli

@@ -70,11 +70,11 @@ LineEditor::Impl::~Impl() {
 }
 
 void LineEditor::Impl::load_history() {
-  constexpr int kMostLines = 1000;
+  constexpr int kMaxLines = 1000;
   HistEvent event{};
   history = history_init();
   if (history == nullptr) return;
-  ::history(history, &event, H_SETSIZE, kMostLines);
+  ::history(history, &event, H_SETSIZE, kMaxLines);
   ::history(history, &event, H_SETUNIQUE, 1);
   el_set(editor, EL_HIST, ::history, history);
   if (history_path.empty()) return;

@@ -1,5 +1,5 @@
 // s3d perplexity: how well a model predicts a text.
-#include "spec/perplexity.h"
+#include "decode/perplexity.h"
 
 #include <fmt/format.h>
 
@@ -15,7 +15,7 @@
 namespace s3d::cli {
 namespace {
 
-struct PerplexityFlags {
+struct PerplexityCommand {
   ModelOptions model;
   std::string file;
   bool ids = false;
@@ -30,7 +30,7 @@ Examples:
   s3d perplexity -m smollm2-135m text.txt
   s3d perplexity -m model.gguf text.txt -c 1024 --json)";
 
-Status check_perplexity(PerplexityFlags& o) {
+Status check_perplexity(PerplexityCommand& o) {
   S3D_TRY(o.model.check());
   if (o.model.engine.context == 0) o.model.engine.context = 512;
   return Ok();
@@ -65,10 +65,10 @@ Json to_json(const Engine& engine, const PerplexityResult& r, size_t n_tokens) {
               {"standard_error", r.standard_error}, {"tokens", n_tokens},
               {"scored_tokens", r.scored_tokens},   {"windows", r.windows},
               {"window", engine.context()},         {"threads", engine.threads()},
-              {"isa", engine.backend().isa()},      {"backend", backend_name(engine.backend_kind())}};
+              {"isa", engine.backend().name()},     {"backend", backend_name(engine.backend_kind())}};
 }
 
-Result<int> run_perplexity(const PerplexityFlags& o, Console& console) {
+Result<int> run_perplexity(const PerplexityCommand& o, Console& console) {
   S3D_ASSIGN(const std::string text, read_text_file(o.file));
   S3D_ASSIGN(Engine engine, o.model.load(console));
   const Tokenizer& tokenizer = engine.tokenizer();
@@ -101,12 +101,12 @@ Result<int> run_perplexity(const PerplexityFlags& o, Console& console) {
 
 void add_perplexity(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("perplexity", "How well a model predicts a text")->footer(kPerplexityFooter);
-  auto o = std::make_shared<PerplexityFlags>();
+  auto o = std::make_shared<PerplexityCommand>();
   o->model.add_to(*command, "512");
   command->add_option("file", o->file, "The text; -: standard input")->required()->type_name("FILE");
   command->add_flag("--ids", o->ids, "FILE holds token ids, not text");
   command->add_flag("--json", o->json, "One JSON object");
-  on_chosen<PerplexityFlags>(*command, program, o, check_perplexity, run_perplexity);
+  on_chosen<PerplexityCommand>(*command, program, o, check_perplexity, run_perplexity);
 }
 
 }  // namespace s3d::cli

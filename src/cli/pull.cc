@@ -13,7 +13,7 @@
 namespace s3d::cli {
 namespace {
 
-struct PullFlags {
+struct PullCommand {
   std::string reference;
   std::string folder;
   std::string revision = "main";
@@ -36,7 +36,7 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-Status check_pull(PullFlags& o) {
+Status check_pull(PullCommand& o) {
   S3D_ASSIGN(o.request.reference, parse_hub_reference(o.reference));
   o.request.folder = o.folder.empty() ? cache_folder() + "/models" : o.folder;
   o.request.revision = o.revision;
@@ -51,7 +51,7 @@ std::string amount(const DownloadProgress& p) {
   return fmt::format("{} of {} ({} %)", mebibytes(p.received), mebibytes(p.total), 100 * p.received / p.total);
 }
 
-Result<int> run_pull(const PullFlags& o, Console& console) {
+Result<int> run_pull(const PullCommand& o, Console& console) {
   const Interrupt interrupt;
   const bool live = console.shows_progress();
   PullRequest request = o.request;
@@ -81,13 +81,13 @@ Result<int> run_pull(const PullFlags& o, Console& console) {
 
 void add_pull(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("pull", "Fetch a model from Hugging Face")->footer(kPullFooter);
-  auto o = std::make_shared<PullFlags>();
+  auto o = std::make_shared<PullCommand>();
   command->add_option("reference", o->reference, "hf:USER/REPO[:FILE]")->required()->type_name("REFERENCE");
   command->add_option("--folder", o->folder, "Where to put it (default: models in the cache folder)")->type_name("DIR");
   command->add_option("--revision", o->revision, "Branch, tag or commit")->type_name("NAME")->capture_default_str();
   command->add_option("--endpoint", o->endpoint, "Another hub with the same interface")->type_name("URL");
   command->add_flag("--json", o->json, "One JSON object");
-  on_chosen<PullFlags>(*command, program, o, check_pull, run_pull);
+  on_chosen<PullCommand>(*command, program, o, check_pull, run_pull);
 }
 
 }  // namespace s3d::cli

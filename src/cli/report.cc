@@ -59,7 +59,7 @@ void print_setup(const Engine& engine, const Console& console) {
                            c.vocab_size));
   console.note(fmt::format("context: {} of {} positions, {} threads, backend: {}, kernels: {}", engine.context(),
                            c.context_length, engine.threads(), backend_name(engine.backend_kind()),
-                           engine.backend().isa()));
+                           engine.backend().name()));
 }
 
 void print_memory(const Engine& engine, size_t peak_rss, const Console& console) {

@@ -22,7 +22,7 @@ std::string seed_error(std::string& text) {
 }  // namespace
 
 void SamplingOptions::add_to(CLI::App& command, int default_max_tokens) {
-  SamplerSettings& s = answer.generate.sampler;
+  SamplerOptions& s = answer.generate.sampler;
   answer.generate.max_tokens = default_max_tokens;
   command
       .add_option(
@@ -55,7 +55,7 @@ void SamplingOptions::add_to(CLI::App& command, int default_max_tokens) {
 }
 
 Status SamplingOptions::check() {
-  SamplerSettings& s = answer.generate.sampler;
+  SamplerOptions& s = answer.generate.sampler;
   if (answer.generate.max_tokens < -1) {
     return Error{
         fmt::format("--max-tokens must be -1 (until the context is full) or more, got {}", answer.generate.max_tokens)};

@@ -14,7 +14,7 @@
 namespace s3d::cli {
 namespace {
 
-struct TokenizeFlags {
+struct TokenizeCommand {
   ModelOptions model;
   TextSource text;
   bool ids = false;
@@ -29,7 +29,7 @@ Examples:
   s3d tokenize -m smollm2-135m -p "Hello, world"
   s3d tokenize -m model.gguf -f text.txt --ids | wc -w)";
 
-Result<int> run_tokenize(const TokenizeFlags& o, Console& console) {
+Result<int> run_tokenize(const TokenizeCommand& o, Console& console) {
   S3D_ASSIGN(const std::string text, o.text.read(console));
   S3D_ASSIGN(const std::string path, find_model(o.model.engine.model));
   S3D_ASSIGN(const GgufFile file, GgufFile::open(path));
@@ -54,15 +54,15 @@ Result<int> run_tokenize(const TokenizeFlags& o, Console& console) {
 
 void add_tokenize(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("tokenize", "Text as token ids")->footer(kTokenizeFooter);
-  auto o = std::make_shared<TokenizeFlags>();
+  auto o = std::make_shared<TokenizeCommand>();
   o->model.add_model_to(*command);
   o->text.add_to(*command);
   command->add_flag("--ids", o->ids, "Only the ids, on one line");
   command->add_flag("--no-bos", o->no_bos, "No token for the beginning of a text");
   command->add_flag("--no-special", o->no_special, "Special tokens written in the text are plain text");
   command->add_flag("--json", o->json, "One JSON object");
-  on_chosen<TokenizeFlags>(
-      *command, program, o, [](TokenizeFlags&) { return Ok(); }, run_tokenize);
+  on_chosen<TokenizeCommand>(
+      *command, program, o, [](TokenizeCommand&) { return Ok(); }, run_tokenize);
 }
 
 }  // namespace s3d::cli

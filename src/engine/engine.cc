@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <optional>
 
+#include "backend/cpu/cpu_backend.h"
+#include "backend/reference/reference_backend.h"
 #include "engine/adapter_path.h"
 #include "engine/model_path.h"
 #include "kernels/kernels.h"
 #include "model/fingerprint.h"
-#include "pass/cpu_backend.h"
-#include "pass/reference_backend.h"
 
 namespace s3d {
 namespace {
@@ -50,10 +50,10 @@ Result<Loaded> load_weights(const std::string& path, const EngineOptions& option
   S3D_TRY(choose_context(options, config));  // before the slow part
   S3D_ASSIGN(const std::optional<Adapter> adapter, load_adapter(options, *file, config));
   ThreadPool pool(threads);
-  const std::vector<int32_t> head_first = adapter ? adapter->draft_ids : std::vector<int32_t>();
+  const std::vector<int32_t> lm_head_first = adapter ? adapter->draft_ids : std::vector<int32_t>();
   auto opened_model = options.backend == BackendKind::kReference
-                          ? open_model(file, std::move(config), head_first)
-                          : load_model(file, std::move(config), pool, options.progress, head_first);
+                          ? open_model(file, std::move(config), lm_head_first)
+                          : load_model(file, std::move(config), pool, options.progress, lm_head_first);
   S3D_ASSIGN(Model model, std::move(opened_model));
   Loaded loaded;
   loaded.model = std::make_shared<const Model>(std::move(model));
@@ -111,18 +111,18 @@ class TextStream {
 }  // namespace
 
 Status EngineOptions::check() const {
-  constexpr int kMostThreads = 1024, kMostSequences = 1 << 16, kMostRows = 4096;
-  if (threads < 0 || threads > kMostThreads) {
-    return Error{fmt::format("threads must be from 1 to {} (0 = all cores), got {}", kMostThreads, threads)};
+  constexpr int kMaxThreads = 1024, kMaxSequences = 1 << 16, kMaxRows = 4096;
+  if (threads < 0 || threads > kMaxThreads) {
+    return Error{fmt::format("threads must be from 1 to {} (0 = all cores), got {}", kMaxThreads, threads)};
   }
   if (context < 0) {
     return Error{fmt::format("the context must be 1 or more positions (0 = the model's), got {}", context)};
   }
-  if (sequences < 1 || sequences > kMostSequences) {
-    return Error{fmt::format("sequences must be from 1 to {}, got {}", kMostSequences, sequences)};
+  if (sequences < 1 || sequences > kMaxSequences) {
+    return Error{fmt::format("sequences must be from 1 to {}, got {}", kMaxSequences, sequences)};
   }
-  if (max_rows < 1 || max_rows > kMostRows) {
-    return Error{fmt::format("rows of a pass must be from 1 to {}, got {}", kMostRows, max_rows)};
+  if (max_rows < 1 || max_rows > kMaxRows) {
+    return Error{fmt::format("rows of a pass must be from 1 to {}, got {}", kMaxRows, max_rows)};
   }
   return Ok();
 }

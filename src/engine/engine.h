@@ -14,14 +14,14 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/backend.h"
+#include "backend/kv_cache.h"
+#include "backend/packed_adapter.h"
 #include "base/result.h"
+#include "decode/generate.h"
+#include "decode/ngram_table.h"
 #include "file/gguf.h"
 #include "model/weights.h"
-#include "pass/kv_cache.h"
-#include "pass/packed_adapter.h"
-#include "pass/pass.h"
-#include "spec/generate.h"
-#include "spec/ngram_table.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -79,7 +79,7 @@ using OnText = std::function<void(std::string_view text, bool drafted)>;
 // The tokenizer of a model's file. Errors: those of Tokenizer::load(); more tokens than the model's embedding has rows.
 Result<Tokenizer> load_tokenizer(const GgufFile& file, const ModelConfig& config);
 
-struct Learned;  // spec/planner.h
+struct Experience;  // decode/planner.h
 
 // Thread rule: one call at a time, except for the const getters.
 class Engine {
@@ -99,7 +99,7 @@ class Engine {
   const std::string& adapter_path() const { return adapter_path_; }
   BackendKind backend_kind() const { return backend_kind_; }
   // What the planners of this engine's sequences learned, by the drafters they choose from; null until the first one.
-  std::shared_ptr<Learned>& learned(const std::string& arms) { return learned_[arms]; }
+  std::shared_ptr<Experience>& experience(const std::string& drafters) { return experience_[drafters]; }
   // The adapter's n-grams, or null.
   const std::shared_ptr<const NgramTable>& ngrams() const { return ngrams_; }
   Backend& backend() { return *backend_; }
@@ -117,7 +117,7 @@ class Engine {
   Result<std::vector<TokenId>> encode_chat(const ChatTemplate& chat_template,
                                            const std::vector<ChatMessage>& messages) const;
 
-  // generate() of spec/generate.h with this engine's parts. `options.is_end` defaults to the tokenizer's end tokens,
+  // generate() of decode/generate.h with this engine's parts. `options.is_end` defaults to the tokenizer's end tokens,
   // `options.context` to context(). Tokens of `seq` in the KV pool beyond the common beginning with `prompt` must have
   // been dropped by the caller (Conversation does).
   Result<Generation> generate(SeqId seq, std::span<const TokenId> prompt, GenerateOptions options,
@@ -137,7 +137,7 @@ class Engine {
   KvCache kv_;
   std::shared_ptr<const PackedAdapter> adapter_;
   std::shared_ptr<const NgramTable> ngrams_;
-  std::map<std::string, std::shared_ptr<Learned>> learned_;
+  std::map<std::string, std::shared_ptr<Experience>> experience_;
   std::string adapter_path_;
   int context_ = 0;
   int threads_ = 0;

@@ -74,7 +74,7 @@ TEST(EngineTest, TheReferenceBackendGivesTheSameTokens) {
           .value();
   EXPECT_EQ(cpu.backend_kind(), BackendKind::kCpu);
   EXPECT_EQ(reference.backend_kind(), BackendKind::kReference);
-  EXPECT_EQ(reference.backend().isa(), "reference");
+  EXPECT_EQ(reference.backend().name(), "reference");
   EXPECT_EQ(reference.memory().weights, 0U) << "nothing is packed";
   const std::vector<TokenId> prompt = cpu.encode("the quick brown fox, the lazy dog").value();
   const auto tokens = [&](Engine& engine, Speculator* speculator) {

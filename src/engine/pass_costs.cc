@@ -41,7 +41,7 @@ std::string processor_name() {
 std::string key_of(Engine& engine, const Drafter* drafter, std::string_view drafter_key) {
   return fmt::format("v{} {} {} threads={} isa={} kv={} cpu={} drafter={} {}", kVersion,
                      fingerprint_text(base_fingerprint(engine.file())), engine.config().n_layers, engine.threads(),
-                     engine.backend().isa(), static_cast<int>(engine.kv().type()), processor_name(), drafter_key,
+                     engine.backend().name(), static_cast<int>(engine.kv().type()), processor_name(), drafter_key,
                      drafter == nullptr ? 0 : drafter->extra_bytes());
 }
 
@@ -122,9 +122,9 @@ class Measure {
     std::array<std::vector<double>, kWidths.size()> full;
     std::vector<std::vector<double>> draft(drafter_ == nullptr ? 0 : static_cast<size_t>(drafter_->max_depth()));
     const Stopwatch watch;
-    constexpr int kLeast = 3, kMost = 9;
+    constexpr int kLeast = 3, kMax = 9;
     constexpr double kBudget = 0.5;  // seconds, after the fewest turns that tell anything
-    for (int turn = 0; turn < kMost && (turn <= kLeast || watch.seconds() < kBudget); ++turn) {
+    for (int turn = 0; turn < kMax && (turn <= kLeast || watch.seconds() < kBudget); ++turn) {
       for (size_t i = 0; i < kWidths.size(); ++i) S3D_TRY(timed_pass(kWidths[i], turn, full[i]));
       for (size_t d = 0; d < draft.size(); ++d) S3D_TRY(timed_draft(static_cast<int>(d) + 1, turn, draft[d]));
     }
@@ -138,8 +138,8 @@ class Measure {
     for (int i = 0; i < n; ++i) rows.push_back({tokens_[static_cast<size_t>(i)], length + i, i - 1, seq_});
     const std::vector<Want> want(rows.size(), wanted);
     const Stopwatch watch;
-    S3D_TRY(engine_.backend().run(
-        {.rows = rows, .layers = {.head = engine_.config().n_layers, .tail = 0}, .want = want}, engine_.kv()));
+    S3D_TRY(engine_.backend().run({.rows = rows, .layers = LayerSet::all(engine_.config().n_layers), .want = want},
+                                  engine_.kv()));
     if (seconds != nullptr) *seconds = watch.seconds();
     return Ok();
   }
@@ -193,7 +193,7 @@ Result<PassCosts> pass_costs(Engine& engine, Drafter* drafter, std::string_view 
   const std::string key = key_of(engine, drafter, drafter_key);
   const std::optional<KnownCosts> known = read_costs(key);
   if (known && known->runs >= kMeasuringRuns) return known->costs;
-  if (engine.context() < kContext + PassCosts::kMostRows || engine.backend().max_rows() < kContext) {
+  if (engine.context() < kContext + kMaxRoundRows || engine.backend().max_rows() < kContext) {
     // Too small to measure: a pass of any width costs the same, which lets drafts be tried and then learned from.
     PassCosts flat;
     flat.full.fill(1);

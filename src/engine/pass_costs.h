@@ -5,7 +5,8 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "spec/planner.h"
+#include "decode/cost_model.h"
+#include "decode/drafter.h"
 
 namespace s3d {
 

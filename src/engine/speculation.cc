@@ -5,11 +5,11 @@
 
 #include <algorithm>
 
+#include "decode/drafters.h"
+#include "decode/planner.h"
 #include "engine/engine.h"
 #include "engine/model_path.h"
 #include "engine/pass_costs.h"
-#include "spec/drafters.h"
-#include "spec/text_drafters.h"
 
 namespace s3d {
 namespace {
@@ -48,47 +48,47 @@ Result<std::unique_ptr<Drafter>> make_second_model(Engine& engine, const std::st
   return make_model_drafter(backend, kv, kSequentialDepth, memory.weights + memory.scratch);
 }
 
-LayerSet draft_layers(const Engine& engine, const SpecSettings& settings) {
-  return settings.layers.value_or(default_draft_layers(engine.config().n_layers));
+LayerSet draft_layers(const Engine& engine, const SpeculationOptions& options) {
+  return options.layers.value_or(default_draft_layers(engine.config().n_layers));
 }
 
 // Two drafters of one key cost the same.
-std::string cost_key(const Engine& engine, const SpecSettings& settings, const Drafter& drafter) {
-  if (settings.drafter == "model") return fmt::format("model {}", settings.draft_model);
-  if (settings.drafter != "layerskip" && settings.drafter != "s3d-untrained") return std::string(drafter.name());
-  const LayerSet layers = draft_layers(engine, settings);
-  return fmt::format("{} {}+{}", drafter.name(), layers.head, layers.tail);
+std::string cost_key(const Engine& engine, const SpeculationOptions& options, const Drafter& drafter) {
+  if (options.drafter == "model") return fmt::format("model {}", options.draft_model);
+  if (options.drafter != "layerskip" && options.drafter != "s3d-untrained") return std::string(drafter.name());
+  const LayerSet layers = draft_layers(engine, options);
+  return fmt::format("{} {}+{}", drafter.name(), layers.first, layers.last);
 }
 
-Result<std::unique_ptr<Drafter>> make_drafter(Engine& engine, const SpecSettings& settings) {
+Result<std::unique_ptr<Drafter>> make_drafter(Engine& engine, const SpeculationOptions& options) {
   const int n_layers = engine.config().n_layers;
-  const LayerSet layers = draft_layers(engine, settings);
-  if (layers.head + layers.tail > n_layers) {
-    return Error{fmt::format("--draft-layers {}+{}: the model has {} layers", layers.head, layers.tail, n_layers)};
+  const LayerSet layers = draft_layers(engine, options);
+  if (layers.count() > n_layers) {
+    return Error{fmt::format("--draft-layers {}+{}: the model has {} layers", layers.first, layers.last, n_layers)};
   }
-  if (settings.drafter == "s3d") {
+  if (options.drafter == "s3d") {
     if (engine.adapter()) return make_s3d_drafter(engine.backend(), engine.kv(), engine.adapter());
     return Error{
         fmt::format("--spec s3d: no adapter for {} was found; train one with s3d-train, name one with "
                     "--adapter, or use s3d-untrained or layerskip",
                     engine.file().path())};
   }
-  if (settings.drafter == "s3d-untrained") {
+  if (options.drafter == "s3d-untrained") {
     const int draft_vocab = engine.adapter() ? engine.adapter()->config().draft_vocab : 0;
     S3D_ASSIGN(auto floor, PackedAdapter::untrained(engine.model(), layers, kSequentialDepth - 1, draft_vocab));
     return make_s3d_drafter(engine.backend(), engine.kv(), std::move(floor), "s3d-untrained");
   }
-  if (settings.drafter == "layerskip") {
+  if (options.drafter == "layerskip") {
     return make_layer_skip_drafter(engine.backend(), engine.kv(), layers, kSequentialDepth);
   }
-  if (settings.drafter == "lookup") return make_lookup_drafter();
-  if (settings.drafter == "suffix") return make_suffix_drafter(engine.ngrams());
-  if (settings.drafter == "model") return make_second_model(engine, settings.draft_model);
-  return Error{fmt::format("no drafter '{}'", settings.drafter)};
+  if (options.drafter == "lookup") return make_lookup_drafter();
+  if (options.drafter == "suffix") return make_suffix_drafter(engine.ngrams());
+  if (options.drafter == "model") return make_second_model(engine, options.draft_model);
+  return Error{fmt::format("no drafter '{}'", options.drafter)};
 }
 
 // A planner over `drafter` (may be null) and, if `with_text`, the drafters that look into the text.
-Result<std::unique_ptr<Speculator>> make_planned(Engine& engine, const SpecSettings& settings,
+Result<std::unique_ptr<Speculator>> make_planned(Engine& engine, const SpeculationOptions& options,
                                                  std::unique_ptr<Drafter> drafter, bool with_text) {
   std::vector<std::unique_ptr<Drafter>> free;
   if (with_text) free.push_back(make_suffix_drafter(engine.ngrams()));
@@ -98,15 +98,16 @@ Result<std::unique_ptr<Speculator>> make_planned(Engine& engine, const SpecSetti
   } else if (drafter != nullptr) {
     free.push_back(std::move(drafter));
   }
-  const std::string key = pass ? cost_key(engine, settings, *pass) : "none";
-  const std::string arms = fmt::format("{} {}", free.size(), key);
-  std::shared_ptr<Learned>& learned = engine.learned(arms);
-  if (learned == nullptr) {
+  const std::string key = pass ? cost_key(engine, options, *pass) : "none";
+  const std::string drafters = fmt::format("{} {}", free.size(), key);
+  std::shared_ptr<Experience>& experience = engine.experience(drafters);
+  if (experience == nullptr) {
     S3D_ASSIGN(const PassCosts costs, pass_costs(engine, pass.get(), key));
-    learned = std::make_shared<Learned>();
-    learned->costs = costs;
+    experience = std::make_shared<Experience>();
+    experience->costs = costs;
   }
-  return make_auto_speculator(std::move(free), std::move(pass), learned, settings.draft_width);
+  return std::unique_ptr<Speculator>(
+      std::make_unique<Planner>(std::move(free), std::move(pass), experience, options.draft_width));
 }
 
 }  // namespace
@@ -115,7 +116,7 @@ std::vector<std::string_view> drafter_names() {
   return {"off", "auto", "s3d", "s3d-untrained", "layerskip", "lookup", "suffix", "model"};
 }
 
-Status SpecSettings::check() const {
+Status SpeculationOptions::check() const {
   const std::vector<std::string_view> names = drafter_names();
   if (std::find(names.begin(), names.end(), drafter) == names.end()) {
     return Error{fmt::format("--spec '{}' is not known; expected one of {}", drafter, fmt::join(names, ", "))};
@@ -130,11 +131,6 @@ Status SpecSettings::check() const {
   return Ok();
 }
 
-LayerSet default_draft_layers(int n_layers) {
-  const int head = std::max(1, n_layers / 10);
-  return {.head = head, .tail = std::min(std::max(1, 3 * n_layers / 10), n_layers - head)};
-}
-
 std::vector<OpenDrafter> open_drafters(const std::string& adapter_path) {
   std::vector<OpenDrafter> open;
   if (!adapter_path.empty()) open.push_back({"s3d", "adapter " + adapter_path});
@@ -145,24 +141,24 @@ std::vector<OpenDrafter> open_drafters(const std::string& adapter_path) {
   return open;
 }
 
-Result<std::unique_ptr<Speculator>> make_speculator(Engine& engine, const SpecSettings& settings) {
-  S3D_TRY(settings.check());
-  if (settings.drafter == "off") return std::unique_ptr<Speculator>();
+Result<std::unique_ptr<Speculator>> make_speculator(Engine& engine, const SpeculationOptions& options) {
+  S3D_TRY(options.check());
+  if (options.drafter == "off") return std::unique_ptr<Speculator>();
   // The reference's rows cost the same alone and together: nothing can be gained, so only drafts that were asked for.
-  if (settings.drafter == "auto" && engine.backend_kind() == BackendKind::kReference) {
+  if (options.drafter == "auto" && engine.backend_kind() == BackendKind::kReference) {
     return std::unique_ptr<Speculator>();
   }
-  SpecSettings named = settings;
-  if (settings.drafter == "auto") {
-    const bool fixed = settings.draft_rows > 0;
-    if (!engine.adapter() && !fixed) return make_planned(engine, settings, nullptr, /*with_text=*/true);
+  SpeculationOptions named = options;
+  if (options.drafter == "auto") {
+    const bool fixed = options.draft_rows > 0;
+    if (!engine.adapter() && !fixed) return make_planned(engine, options, nullptr, /*with_text=*/true);
     named.drafter = engine.adapter() ? "s3d" : "suffix";
   }
   S3D_ASSIGN(auto drafter, make_drafter(engine, named));
-  if (settings.draft_rows > 0) {
-    return make_fixed_speculator(std::move(drafter), settings.draft_rows, settings.draft_width);
+  if (options.draft_rows > 0) {
+    return make_fixed_speculator(std::move(drafter), options.draft_rows, options.draft_width);
   }
-  return make_planned(engine, named, std::move(drafter), settings.drafter == "auto");
+  return make_planned(engine, named, std::move(drafter), options.drafter == "auto");
 }
 
 }  // namespace s3d

@@ -7,17 +7,15 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/backend.h"
 #include "base/result.h"
-#include "pass/pass.h"
-#include "spec/speculator.h"
+#include "decode/speculator.h"
 
 namespace s3d {
 
 class Engine;
 
-struct SpecSettings {
-  static constexpr int kMaxDraft = 15;  // with the last token, 16 rows of a full pass
-
+struct SpeculationOptions {
   // "off"; "auto": the planner takes what pays, drafts or none; or a drafter: "s3d", "s3d-untrained", "layerskip",
   // "lookup", "suffix", "model".
   std::string drafter = "auto";
@@ -30,17 +28,13 @@ struct SpecSettings {
   Status check() const;
 };
 
-// Every value of SpecSettings::drafter, in the order in which help shows them.
+// Every value of SpeculationOptions::drafter, in the order in which help shows them.
 std::vector<std::string_view> drafter_names();
-
-// A tenth of the layers at the start and three tenths at the end, at least one each where there are two: late layers
-// matter more.
-LayerSet default_draft_layers(int n_layers);
 
 // For one sequence at a time; null for "off", and for "auto" where no drafter is open. The engine must outlive it and
 // stay where it is. Errors: a drafter that this model does not have here (says what to do), a draft model that does not
 // fit.
-Result<std::unique_ptr<Speculator>> make_speculator(Engine& engine, const SpecSettings& settings);
+Result<std::unique_ptr<Speculator>> make_speculator(Engine& engine, const SpeculationOptions& options);
 
 // The drafters of a model whose adapter is that file (empty: it has none), but for "model", which needs another file.
 struct OpenDrafter {

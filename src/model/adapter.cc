@@ -98,12 +98,12 @@ Status read_plan(const GgufFile& file, const Reader& reader, AdapterConfig& conf
   S3D_ASSIGN(config.base_fingerprint, read_fingerprint(file, reader));
   S3D_ASSIGN(const auto name, file.string("s3d.base.name"));
   config.base_name = name.value_or("");
-  S3D_ASSIGN(config.head, reader.integer("s3d.plan.head", 0, kMaxPlanLayers));
-  S3D_ASSIGN(config.tail, reader.integer("s3d.plan.tail", 0, kMaxPlanLayers));
+  S3D_ASSIGN(config.layers.first, reader.integer("s3d.plan.head", 0, kMaxPlanLayers));
+  S3D_ASSIGN(config.layers.last, reader.integer("s3d.plan.tail", 0, kMaxPlanLayers));
   S3D_ASSIGN(config.masks, reader.integer("s3d.plan.masks", 0, AdapterConfig::kMaxMasks));
   S3D_ASSIGN(const auto first_row, file.boolean("s3d.state.first_row"));
   config.state_on_first_row = first_row.value_or(false);
-  if (config.head + config.tail > 0) return Ok();
+  if (config.layers.count() > 0) return Ok();
   return reader.error("the plan keeps no layer (s3d.plan.head and s3d.plan.tail are 0)");
 }
 
@@ -177,16 +177,16 @@ Status read_heads(const GgufFile& file, const Reader& reader, AdapterConfig& con
 }
 
 Status read_ngrams(const GgufFile& file, const Reader& reader, AdapterConfig& config) {
-  constexpr int64_t kMost = 1 << 24;
+  constexpr int64_t kMax = 1 << 24;
   const Tensor* tokens = file.find_tensor(names::kNgramTokens);
   const Tensor* chance = file.find_tensor(names::kNgramChance);
   if (tokens == nullptr && chance == nullptr) return Ok();
   const int64_t n = tokens == nullptr ? 0 : tokens->rows();  // [3, 1] reads as [3], which has one row too
   const bool good = tokens != nullptr && chance != nullptr && tokens->type == GGML_TYPE_I32 && tokens->cols() == 3 &&
-                    chance->type == GGML_TYPE_F32 && chance->shape.size() == 1 && chance->cols() == n && n <= kMost;
+                    chance->type == GGML_TYPE_F32 && chance->shape.size() == 1 && chance->cols() == n && n <= kMax;
   if (!good) {
     return reader.error("tensors \"{}\" and \"{}\" must be there together, i32 [3, n] and f32 [n], n from 1 to {}",
-                        names::kNgramTokens, names::kNgramChance, kMost);
+                        names::kNgramTokens, names::kNgramChance, kMax);
   }
   config.ngrams = static_cast<int>(n);
   return Ok();
@@ -205,8 +205,8 @@ class Opener {
           config.base_name.empty() ? "" : fmt::format(", \"{:.80}\"", config.base_name),
           fingerprint_text(config.base_fingerprint), fingerprint_text(fingerprint));
     }
-    if (config.head + config.tail <= base_.n_layers) return Ok();
-    return reader_.error("the plan keeps {} + {} layers, the base has only {}", config.head, config.tail,
+    if (config.layers.count() <= base_.n_layers) return Ok();
+    return reader_.error("the plan keeps {} + {} layers, the base has only {}", config.layers.first, config.layers.last,
                          base_.n_layers);
   }
 
@@ -235,10 +235,10 @@ class Opener {
 
   Status lora(Adapter& out) const {
     const AdapterConfig& config = out.config;
-    out.lora.resize(static_cast<size_t>(config.head + config.tail));
+    out.lora.resize(static_cast<size_t>(config.layers.count()));
     std::set<std::string> read;
-    for (int i = 0; i < config.head + config.tail; ++i) {
-      const int layer = out.config.base_layer(i, base_.n_layers);
+    for (int i = 0; i < config.layers.count(); ++i) {
+      const int layer = out.config.layers.layer(i, base_.n_layers);
       for (int t = 0; t < kLoraTargets; ++t) {
         const auto target = static_cast<LoraTarget>(t);
         const std::string a = names::lora(layer, target, 'a'), b = names::lora(layer, target, 'b');
@@ -250,7 +250,7 @@ class Opener {
     for (const Tensor& tensor : file_.tensors()) {
       if (!lora_layer(tensor.name) || read.contains(tensor.name)) continue;
       return reader_.error("tensor \"{}\" is for a layer that the plan {} + {} of {} does not keep", tensor.name,
-                           config.head, config.tail, base_.n_layers);
+                           config.layers.first, config.layers.last, base_.n_layers);
     }
     return Ok();
   }

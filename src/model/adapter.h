@@ -13,19 +13,19 @@
 #include "base/result.h"
 #include "file/gguf.h"
 #include "model/config.h"
+#include "model/layer_set.h"
 
 namespace s3d {
 
-// The sizes and the plan of an adapter, as its metadata and the shapes of its tensors tell. A rank of 0 or a count
+// The sizes of an adapter, as its metadata and the shapes of its tensors tell. A rank of 0 or a count
 // of 0 means that the part is absent.
 struct AdapterConfig {
-  static constexpr int kMaxMasks = 15;   // with the last token, a draft pass has at most 16 rows
-  static constexpr int kMaxRank = 4096;  // of any low-rank part
+  static constexpr int kMaxMasks = kMaxRoundRows - 1;  // a draft pass has a row for the last token too
+  static constexpr int kMaxRank = 4096;                // of any low-rank part
 
   uint64_t base_fingerprint = 0;  // base_fingerprint() of the base's file
   std::string base_name;          // general.name of the base, for messages; may be empty
-  int head = 0;                   // the draft pass runs the layers [0, head) …
-  int tail = 0;                   // … and [n_layers - tail, n_layers)
+  LayerSet layers;                // that the draft pass runs
   int masks = 0;                  // γ: the draft pass has masks + 1 rows
   int lora_rank = 0;
   int bridge_rank = 0;
@@ -35,9 +35,6 @@ struct AdapterConfig {
   int draft_vocab = 0;              // rows of the reduced head; 0: the base's whole vocabulary
   bool confidence = false;
   int ngrams = 0;  // entries of the n-gram table
-
-  // Base layer that is the kept layer `kept`, counted in the order in which a draft pass runs them.
-  int base_layer(int kept, int n_layers) const { return kept < head ? kept : n_layers - head - tail + kept; }
 };
 
 // What the base often says after one or two tokens. All arrays have one length.
@@ -77,8 +74,8 @@ struct Adapter {
   std::shared_ptr<const GgufFile> file;
 
   const Tensor* masks = nullptr;                         // [masks, d_model] inputs of the first layer, or null
-  std::vector<std::array<LoraPair, kLoraTargets>> lora;  // [head + tail], see AdapterConfig::base_layer
-  LowRank bridge;                                        // between layer head - 1 and layer n_layers - tail
+  std::vector<std::array<LoraPair, kLoraTargets>> lora;  // [layers.count()], see LayerSet::layer()
+  LowRank bridge;                                        // before the first of layers.last
   LowRank state;                                         // a = down, b = up
   const Tensor* markov_p = nullptr;                      // [rank, d_model]
   const Tensor* markov_w2 = nullptr;                     // [draft vocabulary or whole vocabulary, rank]

@@ -64,8 +64,8 @@ Parts whole_adapter(int64_t lora_rank = 32, int64_t rank = 32, int masks = 3) {
   Parts parts;
   parts.config.base_fingerprint = kFingerprint;
   parts.config.base_name = "Test base";
-  parts.config.head = 1;
-  parts.config.tail = 2;
+  parts.config.layers.first = 1;
+  parts.config.layers.last = 2;
   parts.config.masks = masks;
   parts.config.state_on_first_row = true;
   parts.add(names::kMasks, {64, masks});
@@ -134,8 +134,8 @@ TEST(Adapter, PartsAreFound) {
   const AdapterConfig& config = adapter->config;
   EXPECT_EQ(config.base_fingerprint, kFingerprint);
   EXPECT_EQ(config.base_name, "Test base");
-  EXPECT_EQ(config.head, 1);
-  EXPECT_EQ(config.tail, 2);
+  EXPECT_EQ(config.layers.first, 1);
+  EXPECT_EQ(config.layers.last, 2);
   EXPECT_EQ(config.masks, 3);
   EXPECT_EQ(config.lora_rank, 32);
   EXPECT_EQ(config.bridge_rank, 32);
@@ -145,9 +145,9 @@ TEST(Adapter, PartsAreFound) {
   EXPECT_EQ(config.draft_vocab, 10);
   EXPECT_TRUE(config.confidence);
   ASSERT_EQ(adapter->lora.size(), 3U);
-  EXPECT_EQ(config.base_layer(0, 5), 0);
-  EXPECT_EQ(config.base_layer(1, 5), 3);
-  EXPECT_EQ(config.base_layer(2, 5), 4);
+  EXPECT_EQ(config.layers.layer(0, 5), 0);
+  EXPECT_EQ(config.layers.layer(1, 5), 3);
+  EXPECT_EQ(config.layers.layer(2, 5), 4);
   EXPECT_EQ(adapter->lora[1][0].a->name, "blk.3.attn_q.lora_a");
   EXPECT_EQ(adapter->lora[2][6].b->name, "blk.4.ffn_down.lora_b");
   EXPECT_EQ(adapter->masks->rows(), 3);
@@ -163,7 +163,7 @@ TEST(Adapter, PartsAreFound) {
 
 TEST(Adapter, EveryPartMayBeAbsent) {
   Parts parts;
-  parts.config = {.base_fingerprint = kFingerprint, .head = 2, .tail = 0, .masks = 0};
+  parts.config = {.base_fingerprint = kFingerprint, .layers = {2, 0}, .masks = 0};
   const auto adapter = open(parts);
   ASSERT_TRUE(adapter.ok()) << adapter.error().message;
   EXPECT_EQ(adapter->masks, nullptr);
@@ -215,9 +215,9 @@ TEST(Adapter, DamageIsRefusedWithItsName) {
   };
   const Damage damages[] = {
       {"other base", [](Parts& p) { p.config.base_fingerprint = 5; }, "made for another model, \"Test base\""},
-      {"too many layers", [](Parts& p) { p.config.tail = 5; }, "1 + 5 layers, the base has only 5"},
-      {"no layers", [](Parts& p) { p.config.head = p.config.tail = 0; }, "keeps no layer"},
-      {"layer not kept", [](Parts& p) { p.config.tail = 1; }, "blk.3.attn_q.lora_a"},
+      {"too many layers", [](Parts& p) { p.config.layers.last = 5; }, "1 + 5 layers, the base has only 5"},
+      {"no layers", [](Parts& p) { p.config.layers.first = p.config.layers.last = 0; }, "keeps no layer"},
+      {"layer not kept", [](Parts& p) { p.config.layers.last = 1; }, "blk.3.attn_q.lora_a"},
       {"masks do not agree", [](Parts& p) { p.config.masks = 2; }, "mask_embd\" has 3 rows"},
       {"too many masks", [](Parts& p) { p.config.masks = 16; }, "expected 0 to 15"},
       {"half a pair", [&](Parts& p) { drop(p, "blk.0.attn_k.lora_b"); }, "blk.0.attn_k.lora_b\" is missing"},

@@ -30,8 +30,8 @@ void set_metadata(gguf_context* file, const AdapterConfig& config) {
   gguf_set_val_u32(file, "s3d.version", names::kVersion);
   gguf_set_val_str(file, "s3d.base.fingerprint", fingerprint_text(config.base_fingerprint).c_str());
   if (!config.base_name.empty()) gguf_set_val_str(file, "s3d.base.name", config.base_name.c_str());
-  gguf_set_val_u32(file, "s3d.plan.head", static_cast<uint32_t>(config.head));
-  gguf_set_val_u32(file, "s3d.plan.tail", static_cast<uint32_t>(config.tail));
+  gguf_set_val_u32(file, "s3d.plan.head", static_cast<uint32_t>(config.layers.first));
+  gguf_set_val_u32(file, "s3d.plan.tail", static_cast<uint32_t>(config.layers.last));
   gguf_set_val_u32(file, "s3d.plan.masks", static_cast<uint32_t>(config.masks));
   if (config.state_on_first_row) gguf_set_val_bool(file, "s3d.state.first_row", true);
 }

@@ -143,7 +143,7 @@ std::vector<int32_t> head_order(std::span<const int32_t> first, int vocab_size) 
 }  // namespace
 
 size_t Model::packed_bytes() const {
-  size_t bytes = head.bytes();
+  size_t bytes = lm_head.bytes();
   for (const LayerWeights& layer : layers) {
     for (const PackedMatrix* matrix :
          {&layer.wq, &layer.wk, &layer.wv, &layer.wo, &layer.w_gate, &layer.w_up, &layer.w_down}) {
@@ -160,21 +160,21 @@ void Model::embed(int32_t token, float* out) const {
 }
 
 Result<Model> open_model(std::shared_ptr<const GgufFile> file, ModelConfig config,
-                         std::span<const int32_t> head_first) {
+                         std::span<const int32_t> lm_head_first) {
   const Family* family = find_family(config.family);
   S3D_CHECK(family != nullptr, "a config of an unknown family");
   S3D_TRY(check_tensors(*file, config, *family));
   Model model{};
   model.config = std::move(config);
   model.token_embedding = file->find_tensor("token_embd.weight");
-  model.head_ids = head_order(head_first, model.config.vocab_size);
+  model.lm_head_ids = head_order(lm_head_first, model.config.vocab_size);
   model.file = std::move(file);
   return model;
 }
 
 Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig config, ThreadPool& pool,
-                         const LoadProgress& progress, std::span<const int32_t> head_first) {
-  S3D_ASSIGN(Model model, open_model(std::move(file), std::move(config), head_first));
+                         const LoadProgress& progress, std::span<const int32_t> lm_head_first) {
+  S3D_ASSIGN(Model model, open_model(std::move(file), std::move(config), lm_head_first));
   const Family& family = *find_family(model.config.family);
   Loader loader(*model.file, pool, progress, bytes_to_read(*model.file, model.config, family));
   model.layers.resize(static_cast<size_t>(model.config.n_layers));
@@ -184,7 +184,8 @@ Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig confi
     S3D_TRY(load_feed_forward(loader, model.config, family.layout, layer, weights));
   }
   S3D_TRY(loader.read("output_norm.weight", model.output_norm));
-  S3D_TRY(loader.pack(model.config.tied_head ? "token_embd.weight" : "output.weight", model.head, model.head_ids));
+  S3D_TRY(
+      loader.pack(model.config.tied_head ? "token_embd.weight" : "output.weight", model.lm_head, model.lm_head_ids));
   return model;
 }
 

@@ -61,7 +61,7 @@ TEST(LoadModel, LlamaTensorsAreInTheirPlaces) {
     EXPECT_TRUE(layer.bq.empty() && layer.q_norm.empty() && layer.attn_post_norm.empty());
   }
   EXPECT_TRUE(holds(*model, model->output_norm, "output_norm.weight"));
-  EXPECT_TRUE(holds(*model, model->head, "output.weight", 0, 20));
+  EXPECT_TRUE(holds(*model, model->lm_head, "output.weight", 0, 20));
 }
 
 TEST(LoadModel, FamiliesHaveTheirOwnTensors) {
@@ -78,7 +78,7 @@ TEST(LoadModel, FamiliesHaveTheirOwnTensors) {
   ASSERT_TRUE(gemma3.ok()) << gemma3.error().message;
   EXPECT_TRUE(holds(*gemma3, gemma3->layers[1].attn_post_norm, "blk.1.post_attention_norm.weight"));
   EXPECT_TRUE(holds(*gemma3, gemma3->layers[1].ffn_post_norm, "blk.1.post_ffw_norm.weight"));
-  EXPECT_TRUE(holds(*gemma3, gemma3->head, "token_embd.weight", 0, 20));
+  EXPECT_TRUE(holds(*gemma3, gemma3->lm_head, "token_embd.weight", 0, 20));
 }
 
 TEST(LoadModel, FusedTensorsAreSplitByRows) {
@@ -113,7 +113,7 @@ TEST(LoadModel, ProgressEndsAtTheTotal) {
     });
     ASSERT_TRUE(model.ok());
     EXPECT_EQ(last, end) << family;
-    EXPECT_GT(model->packed_bytes(), model->head.bytes());
+    EXPECT_GT(model->packed_bytes(), model->lm_head.bytes());
   }
 }
 

@@ -1,0 +1,79 @@
+// The one interface above the kernels: run a list of layers over a block of rows, against a KV cache.
+//
+// A decode step, a prefill chunk, a draft pass, a tree verification, a layer-skip draft and a batch of many sequences
+// are all Blocks. Promise: a row's results depend only on its own token, position, ancestors and committed context;
+// not on the other rows, the number of threads, or the instruction set (docs/numerics.md).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "backend/kv_cache.h"
+#include "base/result.h"
+#include "model/layer_set.h"
+
+namespace s3d {
+
+class PackedAdapter;
+
+struct Row {
+  int32_t token;     // >= 0: token id; -1 - j: mask embedding j of the adapter
+  int32_t position;  // its position in the sequence
+  int32_t parent;    // row index in this block whose child it is, always smaller than its own; -1: committed context
+  SeqId seq;
+};
+
+enum class KvUse {
+  kPending,  // rows are written to the pending slots of their sequence, in block order; the caller commits
+  kScratch,  // the same, and dropped when the pass ends
+};
+
+enum class Want : uint8_t { kNothing, kLogits };
+
+struct Block {
+  std::span<const Row> rows;  // rows of one sequence need not be adjacent; their order is that of their slots
+  LayerSet layers;
+  // A draft pass: its mask embeddings, LoRA, bridge and draft vocabulary, on every row; `layers` must be its own.
+  const PackedAdapter* adapter = nullptr;
+  // [n rows] or empty: for the adapter's state injection, the hidden state [d_model], before the output norm, of the
+  // row whose logits chose the last decided token of the row's sequence; null where it is not known.
+  std::span<const float* const> state = {};
+  KvUse kv = KvUse::kPending;
+  std::span<const Want> want;  // [n rows]: which rows need logits; empty = the last row only
+  // Also return the last hidden state of the wanted rows: before the output norm; of a draft pass, after it.
+  bool want_hidden = false;
+};
+
+// Views into the backend's memory, valid until its next run().
+struct PassOutput {
+  // [n_wanted, vocab]; of a draft pass [n_wanted, draft_size()], without the Markov head's term.
+  std::span<const float> logits;
+  std::span<const float> hidden;  // [n_wanted, d_model] if asked, else empty
+};
+
+// Thread rule: one run() at a time per backend.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // Errors: position beyond the model's context, KV pool empty, token out of range, a block larger than max_rows().
+  // After an error no row is pending.
+  virtual Result<PassOutput> run(const Block& block, KvCache& kv) = 0;
+
+  // Adds the adapter's Markov term to the logits of a draft pass: logits [previous.size(), draft_size()] += W2 P
+  // rms(E). Nothing without a Markov head. `previous`: the token before each row's. `z`: empty, or [previous.size(),
+  // Markov rank], takes P rms(E): what the confidence head reads.
+  virtual void add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits,
+                          std::span<float> z) = 0;
+
+  virtual const ModelConfig& config() const = 0;
+  virtual int max_rows() const = 0;           // rows of one block; longer prompts are run in chunks
+  virtual std::string_view name() const = 0;  // what computes: "avx512", "avx2", "portable", "reference"
+  virtual size_t weight_bytes() const = 0;    // that one full pass with logits reads
+  virtual size_t scratch_bytes() const = 0;   // buffers of its own
+};
+
+}  // namespace s3d

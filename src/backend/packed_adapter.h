@@ -1,0 +1,75 @@
+// The weights of an adapter, packed for the kernels (docs/adapter.md has the formulas). Const after loading.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/result.h"
+#include "kernels/packed_matrix.h"
+#include "model/adapter.h"
+#include "model/weights.h"
+
+namespace s3d {
+
+// LoRA of matrices that read one input: y_i += b_i (a_i x). Their a's are stacked in one matrix, so that one small
+// product gives all low-rank inputs. Pairs that are absent have an empty b and no rows in `a`.
+struct PackedLora {
+  static constexpr size_t kMax = 3;
+  PackedMatrix a;                    // [present pairs * rank, in]; empty: no pairs
+  std::array<PackedMatrix, kMax> b;  // [out, rank] each
+  std::array<size_t, kMax> first{};  // first row of each pair in `a`
+};
+
+class PackedAdapter {
+ public:
+  struct Layer {
+    PackedLora qkv, output, gate_up, down;  // in the order of LoraTarget
+  };
+
+  // Packs the tensors of `adapter`, which must have been opened for `model`'s base (open_adapter), and whose draft
+  // vocabulary must be the one that the model was loaded with (load_model's lm_head_first). Error: out of memory.
+  static Result<std::shared_ptr<const PackedAdapter>> create(const Adapter& adapter, const Model& model,
+                                                             ThreadPool* pool);
+
+  // The floor: no trained part; every mask is the mean of a sample of the embedding table. Drafts over all of the head,
+  // or over the draft vocabulary that the model was loaded with, `draft_vocab` tokens. Error: a plan that is not one of
+  // the model's.
+  static Result<std::shared_ptr<const PackedAdapter>> untrained(const Model& model, LayerSet layers, int masks,
+                                                                int draft_vocab = 0);
+
+  const AdapterConfig& config() const { return source_.config; }
+  // What was packed; of untrained(), an adapter without tensors. For the reference.
+  const Adapter& source() const { return source_; }
+  size_t draft_size() const { return draft_size_; }  // logits of a draft row
+  int32_t draft_token(size_t i) const {
+    return source_.draft_ids.empty() ? static_cast<int32_t>(i) : source_.draft_ids[i];
+  }
+  size_t bytes() const;  // of memory held
+
+  // Estimate of the chance that the draft of a row is accepted when those before it were, by the confidence head;
+  // `hidden` [d_model] after the output norm, `z` [markov_rank]. Needs config().confidence.
+  float confidence(std::span<const float> hidden, std::span<const float> z) const;
+
+  const std::vector<Layer>& layers() const { return layers_; }  // [head + tail], in the order in which they run
+  const float* mask(int j) const { return &masks_[static_cast<size_t>(j) * d_model_]; }
+  const PackedMatrix& state_down() const { return state_down_; }
+  const PackedMatrix& state_up() const { return state_up_; }
+  const PackedMatrix& bridge_down() const { return bridge_down_; }
+  const PackedMatrix& bridge_up() const { return bridge_up_; }
+  const PackedMatrix& markov_p() const { return markov_p_; }
+  const PackedMatrix& markov_w2() const { return markov_w2_; }
+
+ private:
+  PackedAdapter() = default;
+  Status pack_layers(const Adapter& adapter, ThreadPool* pool);
+
+  Adapter source_;
+  size_t d_model_ = 0, draft_size_ = 0;
+  std::vector<float> masks_;
+  std::vector<Layer> layers_;
+  PackedMatrix state_down_, state_up_, bridge_down_, bridge_up_, markov_p_, markov_w2_;
+};
+
+}  // namespace s3d

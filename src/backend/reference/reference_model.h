@@ -1,0 +1,138 @@
+// The reference: a full pass in plain double precision on ggml's dequantized weights. Slow, short and obvious; what the
+// fast backends are compared with (docs/numerics.md). As a Backend over a KV cache: reference_backend.h.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "file/gguf.h"
+#include "model/adapter.h"
+#include "model/config.h"
+
+namespace s3d {
+
+// What a reference pass gives for the wanted rows, in the order in which they were asked for.
+struct ReferenceOutput {
+  std::vector<double> logits;  // [n_wanted, vocab]; of draft rows [n_wanted, draft size], without the Markov term
+  std::vector<double> hidden;  // [n_wanted, d_model], before the output norm; of draft rows after it
+};
+
+// Makes the last rows of a reference pass those of a draft pass (docs/adapter.md). Borrows what it points to.
+struct ReferenceDraft {
+  const Adapter* adapter;
+  int first;  // row of the pass; it and all rows after it are draft rows, whose tokens may be masks
+  // [n rows - first] or empty: the hidden state of which each row's injection is made, or an empty vector.
+  std::span<const std::vector<double>> state = {};
+  const float* masks = nullptr;  // [config.masks, d_model] inputs of the first layer; null: the adapter's own
+};
+
+// One key and its value that a row sees, and their position.
+struct SeenKey {
+  size_t index;
+  int32_t position;
+};
+
+// Keys and values that outlive a pass. In it every row runs the same layers.
+class ReferenceStore {
+ public:
+  virtual ~ReferenceStore() = default;
+  // Of every row of the pass: what it sees, from position 0 to its own.
+  virtual const std::vector<std::vector<SeenKey>>& seen() const = 0;
+  // Stores the keys and values of the pass's rows, [n rows, kv_dim], and replaces them by all that any row sees, as
+  // they are stored: SeenKey::index counts these.
+  virtual void exchange(int layer, std::vector<double>& k, std::vector<double>& v) = 0;
+};
+
+// What the fast backends round on purpose. A reference that rounds the same is apart from them by the order and
+// precision of their sums alone, which shows a wrong kernel that 8-bit noise would hide.
+struct ReferenceRounding {
+  bool activations = false;  // to int8 before a product with quantized weights (kernels: ActFormat)
+  KvType kv = KvType::kF32;  // keys and values, as the cache stores them; kF32: not rounded
+};
+
+// It keeps nothing from pass to pass: a pass is given all rows from the first token on, or a store with those before.
+// Activations, keys, values and sums are doubles, and nothing is rounded but what ReferenceRounding says.
+// Thread rule: const after load(); any number of run() calls at once, each with its own pool.
+class ReferenceModel {
+ public:
+  // Errors: a tensor that is missing, or has another shape than the config says, or a type ggml cannot dequantize.
+  static Result<ReferenceModel> load(std::shared_ptr<const GgufFile> file, ModelConfig config,
+                                     ReferenceRounding rounding = {});
+
+  // Runs `rows`, which hold whole sequences: a row with parent -1 begins one, and a row sees itself and its ancestors,
+  // whatever their number, each at its own position (chains, trees and several sequences alike; Row::seq is not used).
+  // `layers`: which layers each row runs, [n rows], or empty for all layers in all rows. In a layer that a row does
+  // not run its hidden state stays as it is, and no other row sees it there: as in a draft pass after full passes.
+  // `wanted`: the rows whose results are returned. `draft`: null, or the rows that are a draft pass, whose `layers`
+  // must be the adapter's plan; then only draft rows may be wanted. `store`: null, or who says whom a row sees, instead
+  // of Row::parent. Error: a token outside the vocabulary. Time: n rows * weights / (about 4e9 a second and core).
+  Result<ReferenceOutput> run(std::span<const Row> rows, std::span<const LayerSet> layers, std::span<const int> wanted,
+                              ThreadPool& pool, const ReferenceDraft* draft = nullptr,
+                              ReferenceStore* store = nullptr) const;
+
+  // P rms(E[token]) for each token, [tokens, Markov rank], and W2 times that, [tokens, draft size]: the Markov term,
+  // which the adapter must have.
+  std::vector<double> markov_state(const Adapter& adapter, std::span<const int32_t> previous, ThreadPool& pool) const;
+  std::vector<double> markov_term(const Adapter& adapter, std::span<const int32_t> previous, ThreadPool& pool) const;
+
+  const ModelConfig& config() const { return config_; }
+  size_t weight_bytes() const;  // in the file, of what a full pass with logits reads
+
+ private:
+  // Some consecutive rows of a tensor of the file.
+  struct Matrix {
+    const Tensor* tensor = nullptr;
+    int64_t first = 0;
+    int64_t rows = 0;
+  };
+  using Vector = std::vector<double>;  // empty: absent in this family
+  struct Layer {
+    Vector attn_norm, attn_post_norm, ffn_norm, ffn_post_norm;  // [d_model]
+    Vector q_norm, k_norm;                                      // [head_dim]
+    Vector bq, bk, bv;                                          // [q_dim], [kv_dim] x2
+    Matrix wq, wk, wv, wo;
+    Matrix w_gate, w_up, w_down;
+  };
+  struct Forest;
+  struct Lora;
+  class Loader;
+
+  ReferenceModel() = default;
+  Vector multiply(const Matrix& w, Vector x, ThreadPool& pool) const;
+  void round_stored(Vector& heads) const;
+  Vector multiply(const Matrix& w, const Lora& lora, LoraTarget target, const Vector& x, ThreadPool& pool) const;
+  Vector low_rank(const LowRank& pair, Vector x, ThreadPool& pool) const;
+  Vector embed(std::span<const Row> rows, const ReferenceDraft* draft) const;
+  void mask(const ReferenceDraft& draft, int32_t index, float* out) const;
+  Vector norm(const Vector& x, const Vector& weight) const;
+  Vector rms(const Vector& x) const;
+  void inject_states(std::span<const Row> rows, const ReferenceDraft& draft, Vector& x, ThreadPool& pool) const;
+  void apply_bridge(const ReferenceDraft& draft, Vector& x, ThreadPool& pool) const;
+  void rotate(Vector& heads, const std::vector<int32_t>& positions, int layer) const;
+  void attend_row(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer, size_t i,
+                  Vector& out) const;
+  Vector attend(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer,
+                ThreadPool& pool) const;
+  Vector self_attention(const Vector& x, const Forest& forest, const Lora& lora, int layer, ThreadPool& pool) const;
+  Vector feed_forward(const Vector& x, const Lora& lora, int layer, ThreadPool& pool) const;
+  Vector run_layer(Vector x, const Forest& forest, const Lora& lora, int layer, ThreadPool& pool) const;
+  ReferenceOutput output(Vector hidden, const Adapter* adapter, ThreadPool& pool) const;
+
+  std::shared_ptr<const GgufFile> file_;
+  ModelConfig config_;
+  ReferenceRounding rounding_;
+  Matrix embedding_, lm_head_;
+  Vector output_norm_;
+  std::vector<Layer> layers_;
+};
+
+// Rows of a chain of tokens at positions first_position, first_position + 1, …, appended to `rows`; the first one's
+// parent is `parent`. Returns the index of the last row.
+int append_chain(std::vector<Row>& rows, std::span<const int32_t> tokens, int parent = -1, int first_position = 0);
+
+}  // namespace s3d

@@ -1,0 +1,37 @@
+// --spec and its like: how a command drafts.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "cli/report.h"
+#include "engine/engine.h"
+#include "engine/speculation.h"
+
+namespace CLI {
+class App;
+}
+
+namespace s3d::cli {
+
+struct DraftingOptions {
+  SpeculationOptions settings;
+  std::string layers;  // "A+Z"
+  bool show = false;
+
+  void add_to(CLI::App& command);
+  void add_show_to(CLI::App& command);  // --show-spec
+  Status check();                       // also fills settings.layers
+};
+
+// "3+9": the first 3 and the last 9 layers. Error: anything else.
+Result<LayerSet> parse_layers(const std::string& text);
+
+// "drafted 88, accepted 61 (69 %): 2.42 tokens a round; depth 1: 74 %, 2: 55 %"; empty without drafts.
+std::string spec_line(const SpecStats& stats);
+
+// The statistics under vLLM's names.
+Json spec_json(const SpecStats& stats);
+
+}  // namespace s3d::cli

@@ -1,0 +1,83 @@
+#include "decode/draft_choice.h"
+
+#include <algorithm>
+
+namespace s3d {
+
+Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const PassCosts& costs,
+                       double extra_seconds, int nodes) {
+  // The chance of the whole path to each node. A child's is never above its parent's, so taking nodes by it, the
+  // earlier of equal ones first, always takes parents first.
+  std::vector<double> path(tree.size());
+  std::vector<size_t> order(tree.size());
+  for (size_t i = 0; i < tree.size(); ++i) {
+    path[i] = chances[i] * (tree[i].parent < 0 ? 1 : path[static_cast<size_t>(tree[i].parent)]);
+    order[i] = i;
+  }
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return path[a] > path[b]; });
+  const size_t most =
+      std::min({tree.size(), static_cast<size_t>(std::max(0, nodes)), static_cast<size_t>(kMaxRoundRows - 1)});
+  Selection best;
+  best.rate = 1 / (extra_seconds + costs.of(1));
+  size_t kept = 0;
+  double tokens = 1;
+  for (size_t n = 1; n <= most; ++n) {
+    tokens += path[order[n - 1]];
+    const double rate = tokens / (extra_seconds + costs.of(static_cast<int>(n) + 1));
+    if (rate <= best.rate) continue;
+    best.rate = rate;
+    best.tokens = tokens;
+    kept = n;
+  }
+  std::vector<size_t> chosen(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept));
+  std::sort(chosen.begin(), chosen.end());
+  std::vector<int> place(tree.size(), -1);
+  for (const size_t i : chosen) {
+    place[i] = static_cast<int>(best.tree.size());
+    DraftNode node = tree[i];
+    if (node.parent >= 0) node.parent = place[static_cast<size_t>(node.parent)];
+    best.tree.push_back(node);
+  }
+  return best;
+}
+
+DraftDepth best_depth(const Calibration& calibration, const PassCosts& costs, int most, int nodes) {
+  DraftDepth best;
+  DraftTree chain;
+  std::vector<double> chances;
+  for (int depth = 1; depth <= std::min(most, kMaxRoundRows); ++depth) {
+    chain.push_back({0, depth - 2, 1});
+    chances.push_back(calibration.chance_at(depth - 1));
+    const Selection s = select_nodes(chain, chances, costs, costs.draft[static_cast<size_t>(depth)], nodes);
+    if (!s.tree.empty() && s.rate > best.rate) best = {depth, s.rate};
+  }
+  return best;
+}
+
+bool DraftGate::open(double expected_rate, double other_rate, double plain_rate) {
+  // Estimates are noisy, and the larger of two noisy ones is too large: what costs a pass must promise a little more
+  // than what does not, and more still to open again.
+  constexpr double kStay = 1.02, kOpen = 1.06;
+  const bool worth = expected_rate > other_rate * (open_ ? kStay : kOpen);
+  if (worth) {
+    open_ = true;
+    pause_ = kFirstPause;
+    waited_ = 0;
+    return true;
+  }
+  if (open_) {
+    open_ = false;
+    waited_ = 0;
+  }
+  constexpr double kMuchBetter = 1.1;
+  if (other_rate > kMuchBetter * plain_rate || ++waited_ < pause_) return false;
+  waited_ = 0;
+  return true;  // a probe
+}
+
+// After a good probe the next one follows at once: a few of them in a row tell that the text has changed.
+void DraftGate::learn_probe(bool accepted) {
+  pause_ = accepted ? 1 : std::min(std::max(kFirstPause, 2 * pause_), kMaxPause);
+}
+
+}  // namespace s3d

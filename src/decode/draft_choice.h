@@ -1,0 +1,49 @@
+// The choices of a planner: how deep to draft, which nodes of a draft are worth a row, whether to ask a drafter at all.
+#pragma once
+
+#include <vector>
+
+#include "decode/cost_model.h"
+#include "decode/drafter.h"
+
+namespace s3d {
+
+// Of a tree with calibrated chances: the nodes worth a row, and what they are worth.
+struct Selection {
+  DraftTree tree;     // parents before children
+  double tokens = 1;  // expected of the round, the target's own included
+  double rate = 0;    // tokens a second
+};
+
+// Takes the most probable paths first, as many as make tokens / (extra_seconds + costs.full[rows]) largest, at most
+// `nodes`.
+// `chances`: [tree.size()] of each node given its parent.
+Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const PassCosts& costs,
+                       double extra_seconds, int nodes);
+
+// How deep a draft by a pass should go, by the usual chances, and what the round is then worth.
+struct DraftDepth {
+  int depth = 0;
+  double rate = 0;  // tokens a second
+};
+DraftDepth best_depth(const Calibration& calibration, const PassCosts& costs, int most, int nodes);
+
+// Whether a drafter that costs a pass is worth it, before it is asked. Keeps asking it now and then when it is not.
+class DraftGate {
+ public:
+  // `expected_rate`: tokens a second of a round with it; `other_rate`: of the best round without it; `plain_rate`: of a
+  // round without any draft. It is not tried while others do much better than plain decoding.
+  bool open(double expected_rate, double other_rate, double plain_rate);
+  // The draft that was let through is a probe: it is to be verified whatever is believed of it, and its outcome told.
+  bool probing() const { return !open_; }
+  void learn_probe(bool accepted);
+
+ private:
+  // Rounds. A probe costs a draft and a row more, together less than a pass: under a hundredth at the longest pause.
+  static constexpr int kFirstPause = 8, kMaxPause = 128;
+  bool open_ = true;
+  int pause_ = kFirstPause;  // rounds between probes
+  int waited_ = 0;
+};
+
+}  // namespace s3d

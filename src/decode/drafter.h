@@ -1,0 +1,56 @@
+// What may come next, and who proposes it. A drafter only decides how often a proposal is right, never what the text
+// is.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "backend/kv_cache.h"
+#include "base/result.h"
+#include "model/layer_set.h"
+
+namespace s3d {
+
+// One proposed token. Siblings are alternatives for the same position; they differ in their tokens.
+struct DraftNode {
+  int32_t token;
+  int parent;         // index of an earlier node of the tree; -1: it follows the last decided token
+  float probability;  // the drafter's own guess, in [0, 1], that the target chooses it when it chose the parent
+};
+using DraftTree = std::vector<DraftNode>;  // parents before children; a chain has parents -1, 0, 1, …
+
+// What a drafter sees of a sequence.
+struct DraftInput {
+  SeqId seq = 0;
+  std::span<const int32_t> tokens;  // all decided ones, the prompt's first; all but the last are committed in the cache
+  std::span<const float> state;     // [d_model] hidden state before the output norm of the row whose logits chose the
+                                    // last token; empty if that row was not run in this process
+};
+
+struct DraftLimits {
+  int nodes = 0;  // of the tree; 0 = nothing can be drafted
+  int depth = 0;  // longest path
+  int width = 1;  // alternatives for one position after the same tokens; 1 = a chain
+};
+
+// One object for each sequence that is generated: it may remember what it saw of `input.tokens`, which grow from call
+// to call (and may be shorter again after a roll-back; a drafter compares, it does not assume). Thread rule: one call
+// at a time.
+class Drafter {
+ public:
+  virtual ~Drafter() = default;
+  virtual std::string_view name() const = 0;  // "s3d", "lookup", …: as in --spec
+  virtual int max_depth() const = 0;          // longest path it can draft
+  virtual bool needs_pass() const = 0;        // a draft runs layers of a model: it has a cost that is worth planning
+  virtual bool needs_state() const { return false; }  // wants DraftInput::state
+  virtual size_t extra_bytes() const = 0;             // memory that it takes beyond plain decoding
+
+  // Replaces `tree` by a proposal within `limits`; may be empty. The KV cache is afterwards as it was. Error: a pass
+  // failed.
+  virtual Status draft(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) = 0;
+};
+
+}  // namespace s3d

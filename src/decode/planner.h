@@ -1,0 +1,67 @@
+// The planner: decides, round by round, which drafter drafts for one sequence and how many rows are verified, or that
+// nothing is drafted. It takes what promises most tokens a second.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "decode/cost_model.h"
+#include "decode/draft_choice.h"
+#include "decode/speculator.h"
+
+namespace s3d {
+
+// What planners learned about a model, its drafters and this machine.
+struct Experience {
+  PassCosts costs;
+  std::vector<Calibration> free;  // of the drafters that need no pass
+  Calibration pass;               // of the one that does
+  TrackRecord record;
+
+  // The same with less weight: what the planner of a new text begins with.
+  Experience faded() const;
+};
+
+// Every round it compares plain decoding, the free drafters (which need no pass) and the drafter that needs one, by
+// costs and by what it learned of each. Thread rule: that of Speculator; planners that share an Experience belong to
+// one thread.
+class Planner : public Speculator {
+ public:
+  // `pass` may be null. `shared` holds the measured costs at first; planners with the same drafters may share one: each
+  // begins with a faded copy of what the others learned, and adds to it. `width`: alternatives for each position that
+  // `pass` is asked for.
+  Planner(std::vector<std::unique_ptr<Drafter>> free, std::unique_ptr<Drafter> pass, std::shared_ptr<Experience> shared,
+          int width = 1);
+
+  bool needs_state() const override;
+  Status propose(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) override;
+  void learn(const DraftTree& tree, const RoundResult& result) override;
+  size_t extra_bytes() const override;
+
+ private:
+  static constexpr int kNobody = -1, kPass = -2;
+
+  // The round in progress.
+  struct Round {
+    int chosen = kNobody;   // whose tree is verified: an index in free_, kPass or kNobody
+    int drafted_depth = 0;  // of the pass drafter's draft; 0: it was not asked
+    double promised = 0;    // rate for which it was asked, before its track record was applied; 0: as a probe
+    DraftTree drafted;      // its draft
+  };
+
+  Result<bool> consider(Drafter& drafter, const Calibration& calibration, const DraftInput& input,
+                        const DraftLimits& limits, double extra_seconds, Selection& best);
+  Status consider_pass(const DraftInput& input, const DraftLimits& limits, Selection& best);
+  void learn_into(Experience& experience, const DraftTree& tree, const std::vector<int>& depths,
+                  const RoundResult& result) const;
+
+  std::vector<std::unique_ptr<Drafter>> free_;
+  std::unique_ptr<Drafter> pass_;  // or null
+  std::shared_ptr<Experience> shared_;
+  Experience mine_;  // of this sequence
+  int width_;
+  DraftGate gate_;
+  Round round_;
+};
+
+}  // namespace s3d

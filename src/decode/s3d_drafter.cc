@@ -1,0 +1,136 @@
+// S3D: the kept layers propose several tokens at once from mask tokens (docs/adapter.md has the formulas).
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "backend/packed_adapter.h"
+#include "base/check.h"
+#include "decode/drafters.h"
+#include "decode/softmax.h"
+
+namespace s3d {
+namespace {
+
+// A token that may be added to the tree.
+struct Candidate {
+  DraftNode node;
+  int depth;   // 0 for a child of the root
+  float path;  // product of the probabilities from the root on
+};
+
+// Less likely paths are further down the heap; of equal ones, those that came first win.
+bool less_likely(const Candidate& a, const Candidate& b) {
+  return a.path != b.path ? a.path < b.path : a.node.parent > b.node.parent;
+}
+
+class S3dDrafter : public Drafter {
+ public:
+  S3dDrafter(Backend& backend, KvCache& kv, std::shared_ptr<const PackedAdapter> adapter, std::string_view name)
+      : backend_(backend), kv_(kv), adapter_(std::move(adapter)), name_(name) {}
+
+  std::string_view name() const override { return name_; }
+  int max_depth() const override { return adapter_->config().masks + 1; }
+  bool needs_pass() const override { return true; }
+  bool needs_state() const override { return adapter_->config().state_rank > 0; }
+  size_t extra_bytes() const override { return adapter_->bytes(); }
+
+  Status draft(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) override {
+    tree.clear();
+    const int rows =
+        std::min({max_depth(), limits.depth, limits.nodes});  // a path is no longer than the tree has nodes
+    S3D_TRY(run_pass(input, rows));
+    heap_.clear();
+    add_children(input.tokens.back(), -1, 0, 1, limits.width);
+    while (!heap_.empty() && static_cast<int>(tree.size()) < limits.nodes) {
+      std::pop_heap(heap_.begin(), heap_.end(), less_likely);
+      const Candidate best = heap_.back();
+      heap_.pop_back();
+      tree.push_back(best.node);
+      const bool more = best.depth + 1 < rows && static_cast<int>(tree.size()) < limits.nodes;
+      if (more) {
+        add_children(best.node.token, static_cast<int>(tree.size()) - 1, best.depth + 1, best.path, limits.width);
+      }
+    }
+    return Ok();
+  }
+
+ private:
+  // The last token's row and `rows` - 1 masks; keeps the logits of all.
+  Status run_pass(const DraftInput& input, int rows) {
+    const int position = kv_.length(input.seq);
+    const float* state = needs_state() && !input.state.empty() ? input.state.data() : nullptr;
+    rows_.clear();
+    for (int j = 0; j < rows; ++j) {
+      rows_.push_back(
+          {.token = j == 0 ? input.tokens.back() : -j, .position = position + j, .parent = j - 1, .seq = input.seq});
+    }
+    const std::vector<Want> want(rows_.size(), Want::kLogits);
+    const std::vector<const float*> states(rows_.size(), state);
+    S3D_ASSIGN(const PassOutput out, backend_.run({.rows = rows_,
+                                                   .layers = adapter_->config().layers,
+                                                   .adapter = adapter_.get(),
+                                                   .state = states,
+                                                   .kv = KvUse::kScratch,
+                                                   .want = want,
+                                                   .want_hidden = adapter_->config().confidence},
+                                                  kv_));
+    logits_.assign(out.logits.begin(), out.logits.end());
+    hidden_.assign(out.hidden.begin(), out.hidden.end());
+    return Ok();
+  }
+
+  // The `width` most likely tokens after `previous`, which stands at `parent`, become candidates of that depth.
+  void add_children(int32_t previous, int parent, int depth, float path, int width) {
+    const size_t n = adapter_->draft_size();
+    const auto row = std::span(logits_).subspan(static_cast<size_t>(depth) * n, n);
+    scored_.assign(row.begin(), row.end());
+    z_.resize(adapter_->markov_p().rows());
+    backend_.add_markov(*adapter_, {&previous, 1}, scored_, z_);
+    const float largest = softmax::largest_of(scored_);
+    if (!std::isfinite(largest)) return;
+    const float sum = softmax::sum_of_exp(scored_, largest);
+    const Chances chances = chances_of(depth, 1 / sum);
+    for (int i = 0; i < width; ++i) {
+      const float top = i == 0 ? largest : softmax::largest_of(scored_);
+      if (!(top > softmax::kMinusInfinity)) return;
+      const auto at = std::find(scored_.begin(), scored_.end(), top) - scored_.begin();
+      scored_[static_cast<size_t>(at)] = softmax::kMinusInfinity;
+      const float probability = i == 0 ? chances.best : chances.others * softmax::exp_nonpositive(top - largest) / sum;
+      heap_.push_back(
+          {{adapter_->draft_token(static_cast<size_t>(at)), parent, probability}, depth, path * probability});
+      std::push_heap(heap_.begin(), heap_.end(), less_likely);
+    }
+  }
+
+  // What the best token's probability is taken to be, and the factor of those of the others.
+  struct Chances {
+    float best, others;
+  };
+  // The softmax's own, or, where the adapter has a confidence head, its estimate; the others share what it leaves.
+  Chances chances_of(int depth, float best) const {
+    if (!adapter_->config().confidence) return {best, 1};
+    const size_t d = static_cast<size_t>(backend_.config().d_model);
+    const float sure = adapter_->confidence(std::span(hidden_).subspan(static_cast<size_t>(depth) * d, d), z_);
+    return {sure, best < 1 ? (1 - sure) / (1 - best) : 0};
+  }
+
+  Backend& backend_;
+  KvCache& kv_;
+  std::shared_ptr<const PackedAdapter> adapter_;
+  std::string name_;
+  std::vector<Row> rows_;
+  std::vector<float> logits_;  // [rows, draft_size], without the Markov term
+  std::vector<float> hidden_;  // [rows, d_model] for the confidence head; empty without one
+  std::vector<float> z_;       // [Markov rank] of one node
+  std::vector<float> scored_;  // [draft_size] of one node
+  std::vector<Candidate> heap_;
+};
+
+}  // namespace
+
+std::unique_ptr<Drafter> make_s3d_drafter(Backend& backend, KvCache& kv, std::shared_ptr<const PackedAdapter> adapter,
+                                          std::string_view name) {
+  return std::make_unique<S3dDrafter>(backend, kv, std::move(adapter), name);
+}
+
+}  // namespace s3d

@@ -1,0 +1,193 @@
+// The S3D drafter against what docs/adapter.md says of Markov and confidence head, on a tiny model with an adapter of
+// random numbers.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <string>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/packed_adapter.h"
+#include "decode/drafters.h"
+
+namespace s3d {
+namespace {
+
+constexpr int kMasks = 3;
+constexpr int kMarkovRank = 32;
+constexpr uint64_t kFingerprint = 7;
+constexpr LayerSet kPlan = {1, 1};
+
+// Tells how many rows the last pass had.
+class CountingBackend : public Backend {
+ public:
+  explicit CountingBackend(std::unique_ptr<Backend> real) : real_(std::move(real)) {}
+  int rows_run() const { return rows_run_; }
+
+  Result<PassOutput> run(const Block& block, KvCache& kv) override {
+    rows_run_ = static_cast<int>(block.rows.size());
+    return real_->run(block, kv);
+  }
+  void add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits,
+                  std::span<float> z) override {
+    real_->add_markov(adapter, previous, logits, z);
+  }
+  const ModelConfig& config() const override { return real_->config(); }
+  int max_rows() const override { return real_->max_rows(); }
+  std::string_view name() const override { return real_->name(); }
+  size_t weight_bytes() const override { return real_->weight_bytes(); }
+  size_t scratch_bytes() const override { return real_->scratch_bytes(); }
+
+ private:
+  std::unique_ptr<Backend> real_;
+  int rows_run_ = 0;
+};
+
+class S3dDrafterTest : public testing::TestWithParam<bool> {
+ protected:
+  S3dDrafterTest()
+      : file_(std::make_shared<const GgufFile>(
+            std::move(GgufFile::open(std::string(S3D_SOURCE_DIR) + "/tests/data/models/llama-f32.gguf")).value())),
+        config_(read_model_config(*file_).value()),
+        kv_(KvCache::create(config_, KvType::kF32, 64).value()) {
+    const Adapter adapter = make_adapter(GetParam());
+    weights_ = adapter.confidence_w;
+    bias_ = adapter.confidence_b;
+    ThreadPool pool(1);
+    model_ = std::make_shared<const Model>(load_model(file_, config_, pool, {}, adapter.draft_ids).value());
+    adapter_ = PackedAdapter::create(adapter, *model_, &pool).value();
+    backend_ =
+        std::make_unique<CountingBackend>(std::move(CpuBackend::create(model_, 1, available_kernels().back())).value());
+    seq_ = kv_.add_sequence();
+    drafter_ = make_s3d_drafter(*backend_, kv_, adapter_);
+  }
+
+  Adapter make_adapter(bool confidence) const {
+    namespace names = adapter_names;
+    std::mt19937 random(5);
+    std::vector<AdapterTensor> tensors;
+    const auto add = [&](std::string_view name, std::vector<int64_t> shape, float deviation) {
+      std::normal_distribution<float> normal(0, deviation);
+      AdapterTensor tensor = {std::string(name), shape, {}};
+      tensor.values.resize(static_cast<size_t>(shape[0] * (shape.size() > 1 ? shape[1] : 1)));
+      for (float& value : tensor.values) value = normal(random);
+      tensors.push_back(std::move(tensor));
+    };
+    std::vector<int32_t> ids;
+    for (int i = 1; i <= 40; ++i) ids.push_back(config_.vocab_size - 2 * i);
+    add(names::kMasks, {config_.d_model, kMasks}, 1);
+    add(names::kMarkovP, {config_.d_model, kMarkovRank}, 0.2F);
+    add(names::kMarkovW2, {kMarkovRank, static_cast<int64_t>(ids.size())}, 0.3F);
+    if (confidence) {
+      add(names::kConfidenceW, {config_.d_model + kMarkovRank}, 0.1F);
+      add(names::kConfidenceB, {1}, 0.1F);
+    }
+    const AdapterConfig config = {.base_fingerprint = kFingerprint, .layers = kPlan, .masks = kMasks};
+    auto image = adapter_image(config, tensors, ids, GGML_TYPE_F32).value();
+    auto file = std::make_shared<const GgufFile>(std::move(GgufFile::from_bytes(std::move(image), "adapter")).value());
+    return open_adapter(file, config_, kFingerprint).value();
+  }
+
+  // Logits of row `depth` of a draft after `last` when `previous` was chosen for the row before, as probabilities; and
+  // what the confidence head makes of its hidden state and z.
+  struct Expected {
+    std::vector<double> probabilities;
+    double confidence = 0;
+  };
+  Expected expected(int32_t last, int depth, int32_t previous) {
+    std::vector<Row> rows;
+    for (int j = 0; j <= kMasks; ++j) rows.push_back({j == 0 ? last : -j, j, j - 1, seq_});
+    const std::vector<Want> want(rows.size(), Want::kLogits);
+    const auto out = backend_->run({.rows = rows,
+                                    .layers = kPlan,
+                                    .adapter = adapter_.get(),
+                                    .kv = KvUse::kScratch,
+                                    .want = want,
+                                    .want_hidden = true},
+                                   kv_);
+    const size_t n = adapter_->draft_size(), d = static_cast<size_t>(config_.d_model), at = static_cast<size_t>(depth);
+    std::vector<float> logits(out->logits.begin() + static_cast<std::ptrdiff_t>(at * n),
+                              out->logits.begin() + static_cast<std::ptrdiff_t>((at + 1) * n));
+    const std::vector<float> hidden(out->hidden.begin() + static_cast<std::ptrdiff_t>(at * d),
+                                    out->hidden.begin() + static_cast<std::ptrdiff_t>((at + 1) * d));
+    std::vector<float> z(kMarkovRank);
+    backend_->add_markov(*adapter_, {&previous, 1}, logits, z);
+    const double largest = *std::max_element(logits.begin(), logits.end());
+    Expected result;
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(logit - largest);
+    for (const float logit : logits) result.probabilities.push_back(std::exp(logit - largest) / sum);
+    double score = bias_;
+    for (size_t i = 0; i < hidden.size() && GetParam(); ++i) score += weights_[i] * hidden[i];
+    for (size_t i = 0; i < z.size() && GetParam(); ++i) score += weights_[d + i] * z[i];
+    result.confidence = 1 / (1 + std::exp(-score));
+    return result;
+  }
+  double probability_of(int32_t token, const Expected& of) const {
+    size_t i = 0;
+    while (adapter_->draft_token(i) != token) ++i;
+    return of.probabilities[i];
+  }
+
+  std::shared_ptr<const GgufFile> file_;
+  ModelConfig config_;
+  KvCache kv_;
+  std::vector<float> weights_;
+  float bias_ = 0;
+  std::shared_ptr<const Model> model_;
+  std::shared_ptr<const PackedAdapter> adapter_;
+  std::unique_ptr<CountingBackend> backend_;
+  SeqId seq_ = 0;
+  std::unique_ptr<Drafter> drafter_;
+};
+
+TEST_P(S3dDrafterTest, AChainFollowsTheMarkovHeadAndTellsHowSureItIs) {
+  const std::vector<int32_t> tokens = {3};
+  DraftTree tree;
+  ASSERT_TRUE(drafter_->draft({.seq = seq_, .tokens = tokens}, {.nodes = 4, .depth = 4}, tree).ok());
+  ASSERT_EQ(4U, tree.size());
+  int32_t previous = tokens.back();
+  for (int depth = 0; depth < 4; ++depth) {
+    const DraftNode& node = tree[static_cast<size_t>(depth)];
+    const Expected want = expected(tokens.back(), depth, previous);
+    const double best = *std::max_element(want.probabilities.begin(), want.probabilities.end());
+    EXPECT_EQ(best, probability_of(node.token, want));
+    EXPECT_EQ(depth - 1, node.parent);
+    EXPECT_NEAR(GetParam() ? want.confidence : best, node.probability, 1e-4);
+    previous = node.token;
+  }
+}
+
+TEST_P(S3dDrafterTest, AlternativesShareWhatTheBestLeaves) {
+  const std::vector<int32_t> tokens = {3};
+  DraftTree tree;
+  ASSERT_TRUE(drafter_->draft({.seq = seq_, .tokens = tokens}, {.nodes = 3, .depth = 1, .width = 3}, tree).ok());
+  ASSERT_EQ(3U, tree.size());
+  const Expected want = expected(tokens.back(), 0, tokens.back());
+  const double top = *std::max_element(want.probabilities.begin(), want.probabilities.end());
+  for (const DraftNode& node : tree) {
+    const double own = probability_of(node.token, want);
+    const double estimate = own == top ? want.confidence : own * (1 - want.confidence) / (1 - top);
+    EXPECT_NEAR(GetParam() ? estimate : own, node.probability, 1e-4);
+  }
+  for (size_t i = 1; i < tree.size(); ++i) EXPECT_GE(tree[i - 1].probability, tree[i].probability);
+  EXPECT_EQ(3, std::count_if(tree.begin(), tree.end(), [](const DraftNode& node) { return node.parent == -1; }));
+}
+
+TEST_P(S3dDrafterTest, AChainRunsNoMoreRowsThanItMayHaveNodes) {
+  const std::vector<int32_t> tokens = {3};
+  for (int nodes = 1; nodes <= 4; ++nodes) {
+    DraftTree tree;
+    ASSERT_TRUE(drafter_->draft({.seq = seq_, .tokens = tokens}, {.nodes = nodes, .depth = 4}, tree).ok());
+    EXPECT_EQ(static_cast<size_t>(nodes), tree.size());
+    EXPECT_EQ(nodes, backend_->rows_run());
+  }
+  EXPECT_EQ(0, kv_.length(seq_));
+}
+
+INSTANTIATE_TEST_SUITE_P(Confidence, S3dDrafterTest, testing::Bool(),
+                         [](const auto& info) { return info.param ? "with" : "without"; });
+
+}  // namespace
+}  // namespace s3d
