@@ -84,7 +84,8 @@ Status SequenceRun::prefill_chunk(size_t end) {
     finish(FinishReason::kLength);
   } else {
     keep_state(out.hidden, 0);
-    accept(choose(out.logits), /*drafted=*/false);
+    S3D_ASSIGN(const int32_t token, choose(out.logits));
+    accept(token, /*drafted=*/false);
   }
   return Ok();
 }
@@ -140,13 +141,13 @@ int SequenceRun::child_with(int node, int32_t token) const {
   return -1;
 }
 
-SequenceRun::Walk SequenceRun::decide_along_tree(std::span<const float> logits) {
+Result<SequenceRun::Walk> SequenceRun::decide_along_tree(std::span<const float> logits) {
   const size_t vocab = static_cast<size_t>(backend_.config().vocab_size);
   Walk walk;
   int node = -1;
   while (true) {
     const size_t row = static_cast<size_t>(node + 1);
-    const int32_t token = choose(logits.subspan(row * vocab, vocab));
+    S3D_ASSIGN(const int32_t token, choose(logits.subspan(row * vocab, vocab)));
     node = child_with(node, token);
     walk.rows.push_back(static_cast<int>(row));
     ++timings_.decoded_tokens;
@@ -156,10 +157,15 @@ SequenceRun::Walk SequenceRun::decide_along_tree(std::span<const float> logits) 
   }
 }
 
-void SequenceRun::absorb(std::span<const float> logits, std::span<const float> hidden, double verify_seconds,
-                         int verify_rows) {
+Status SequenceRun::absorb(std::span<const float> logits, std::span<const float> hidden, double verify_seconds,
+                           int verify_rows) {
   const Stopwatch watch;
-  const Walk walk = decide_along_tree(logits);
+  auto decided = decide_along_tree(logits);
+  if (!decided.ok()) {
+    kv_.truncate(seq_, kv_.length(seq_));
+    return decided.error();
+  }
+  const Walk& walk = *decided;
   const double sample_seconds = watch.seconds();
   keep_state(hidden, static_cast<size_t>(walk.rows.back()));
   kv_.commit_path(seq_, walk.rows);
@@ -177,6 +183,7 @@ void SequenceRun::absorb(std::span<const float> logits, std::span<const float> h
   stats_.verify_seconds += verify_seconds;
   stats_.sample_seconds += sample_seconds;
   stats_.other_seconds += seconds - sample_seconds - draft_seconds_ - verify_seconds;
+  return Ok();
 }
 
 void SequenceRun::keep_state(std::span<const float> hidden, size_t row) {
@@ -205,8 +212,14 @@ void SequenceRun::count_round(const Walk& walk) {
 // ---- Tokens --------------------------------------------------------------------------------------------------------
 
 // The token that follows all decided ones, given the logits of the last of them.
-int32_t SequenceRun::choose(std::span<const float> logits) {
-  return sampler_.sample(logits, tokens_, options_.stream, static_cast<int>(tokens_.size()), workspace_);
+Result<int32_t> SequenceRun::choose(std::span<const float> logits) {
+  const int32_t token = sampler_.sample(logits, tokens_, options_.stream, static_cast<int>(tokens_.size()), workspace_);
+  if (workspace_.finite) return token;
+  const std::string& name = options_.model_name.empty() ? backend_.config().name : options_.model_name;
+  return Error{
+      fmt::format("{}: the model's answer after {} tokens is no numbers (logits that are NaN or infinite): the file is "
+                  "damaged or was converted wrongly; get it again, or another quantization of the model",
+                  name, tokens_.size())};
 }
 
 // Makes `token` part of the answer, unless it ends it, and looks for every reason to stop after it.
@@ -257,14 +270,16 @@ Status round(Backend& backend, KvCache& kv, std::span<SequenceRun* const> sequen
   const size_t vocab = static_cast<size_t>(backend.config().vocab_size);
   const size_t d = static_cast<size_t>(backend.config().d_model);
   size_t first = 0;
+  Status status = Ok();
   for (SequenceRun* sequence : running) {
     const size_t n = static_cast<size_t>(sequence->rows());
-    sequence->absorb(out.logits.subspan(first * vocab, n * vocab),
-                     hidden ? out.hidden.subspan(first * d, n * d) : std::span<const float>{}, seconds,
-                     static_cast<int>(rows.size()));
+    Status absorbed = sequence->absorb(out.logits.subspan(first * vocab, n * vocab),
+                                       hidden ? out.hidden.subspan(first * d, n * d) : std::span<const float>{},
+                                       seconds, static_cast<int>(rows.size()));
+    if (status.ok()) status = std::move(absorbed);
     first += n;
   }
-  return Ok();
+  return status;
 }
 
 }  // namespace s3d

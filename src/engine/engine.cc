@@ -201,6 +201,7 @@ Result<Generation> Engine::generate(SeqId seq, std::span<const TokenId> prompt, 
                                     const OnToken& on_token) {
   if (!options.is_end) options.is_end = [this](TokenId token) { return tokenizer_.is_end(token); };
   if (options.context == 0) options.context = context_;
+  if (options.model_name.empty()) options.model_name = model_->file->path();
   return s3d::generate(*backend_, kv_, seq, prompt, options, on_token);
 }
 
