@@ -47,7 +47,7 @@ class SavedNumbers : public testing::TestWithParam<std::string> {};
 TEST_P(SavedNumbers, ReferenceAgrees) {
   const Saved saved = read_saved(GetParam());
   const auto file = open_file(kModels + saved.model);
-  ModelConfig config = config_of(*file, saved.context);
+  ModelConfig config = config_of(*file);
   // llama.cpp does not apply phi3's sliding window; the file "-window" is from transformers, which does.
   if (config.family == "phi3" && GetParam() != "phi3-f32-window") config.local_layer.clear();
   std::vector<Row> rows;

@@ -88,6 +88,7 @@ Status run_rows(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_
 }
 
 Status run_window(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> window, Tally& tally) {
+  kv.use_rope_set(seq, backend.config().rope_set(static_cast<int64_t>(window.size())));
   const size_t first = window.size() / 2, last = window.size() - 1;  // the rows that score: [first, last)
   const auto most = static_cast<size_t>(backend.max_rows());
   for (size_t begin = 0; begin < first; begin += most) {

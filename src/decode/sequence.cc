@@ -28,7 +28,6 @@ SequenceRun::SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<con
       tokens_(prompt.begin(), prompt.end()),
       n_prompt_(prompt.size()) {
   timings_.prompt_tokens = static_cast<int>(prompt.size());
-  timings_.cached_tokens = kv.length(seq);
 }
 
 int SequenceRun::context_limit() const {
@@ -56,6 +55,8 @@ Status SequenceRun::check() const {
 
 Status SequenceRun::prefill() {
   const Stopwatch watch;
+  kv_.use_rope_set(seq_, backend_.config().rope_set(static_cast<int64_t>(n_prompt_)));
+  timings_.cached_tokens = kv_.length(seq_);
   while (!finished_ && kv_.length(seq_) < static_cast<int>(n_prompt_)) {
     const size_t begin = static_cast<size_t>(kv_.length(seq_));
     S3D_TRY(prefill_chunk(std::min(n_prompt_, begin + static_cast<size_t>(backend_.max_rows()))));
@@ -64,16 +65,22 @@ Status SequenceRun::prefill() {
   return Ok();
 }
 
-Status SequenceRun::prefill_chunk(size_t end) {
-  if (cancelled()) {
-    finish(FinishReason::kCancelled);
-    return Ok();
-  }
+// Rows of decided tokens from the first that is not committed up to `end`: one chunk of a text.
+std::vector<Row> SequenceRun::chunk(size_t end) const {
   const int begin = kv_.length(seq_);
   std::vector<Row> rows;
   for (int i = begin; i < static_cast<int>(end); ++i) {
     rows.push_back({.token = tokens_[static_cast<size_t>(i)], .position = i, .parent = i - begin - 1, .seq = seq_});
   }
+  return rows;
+}
+
+Status SequenceRun::prefill_chunk(size_t end) {
+  if (cancelled()) {
+    finish(FinishReason::kCancelled);
+    return Ok();
+  }
+  const std::vector<Row> rows = chunk(end);
   std::vector<Want> want(rows.size(), Want::kNothing);
   const bool last_chunk = end == n_prompt_;
   if (last_chunk) want.back() = Want::kLogits;
@@ -90,6 +97,20 @@ Status SequenceRun::prefill_chunk(size_t end) {
   return Ok();
 }
 
+// When the text has outgrown the short set of rotations, its keys are computed again with the long one.
+Status SequenceRun::follow_rope_set() {
+  const size_t n_context = tokens_.size() - 1;
+  kv_.use_rope_set(seq_, backend_.config().rope_set(static_cast<int64_t>(tokens_.size())));
+  while (kv_.length(seq_) < static_cast<int>(n_context)) {
+    const size_t begin = static_cast<size_t>(kv_.length(seq_));
+    const std::vector<Row> rows = chunk(std::min(n_context, begin + static_cast<size_t>(backend_.max_rows())));
+    const std::vector<Want> want(rows.size(), Want::kNothing);
+    S3D_TRY(backend_.run(full_pass(backend_, rows, want, /*hidden=*/false), kv_));
+    kv_.commit(seq_, static_cast<int>(rows.size()));
+  }
+  return Ok();
+}
+
 // ---- A round -------------------------------------------------------------------------------------------------------
 
 bool SequenceRun::needs_state() const {
@@ -102,6 +123,10 @@ DraftLimits SequenceRun::draft_limits(int sequences) const {
   if (options_.max_tokens >= 0) {
     depth = std::min(depth, options_.max_tokens - static_cast<int64_t>(tokens_.size() - n_prompt_) - 1);
   }
+  const int64_t short_context = backend_.config().short_context;
+  const auto n_tokens = static_cast<int64_t>(tokens_.size());
+  // All rows of a pass have one set of rotations: none is looked at beyond the length where it changes.
+  if (n_tokens <= short_context) depth = std::min(depth, short_context - n_tokens);
   const int64_t most_rows = std::min<int64_t>(kv_.available(seq_, sequences), backend_.max_rows() / sequences);
   return {.nodes = static_cast<int>(std::max<int64_t>(0, most_rows - 1)),
           .depth = static_cast<int>(std::max<int64_t>(0, depth))};
@@ -112,7 +137,9 @@ Status SequenceRun::draft(int sequences) {
   draft_seconds_ = 0;
   tree_.clear();
   if (cancelled()) finish(FinishReason::kCancelled);
-  if (finished_ || options_.speculator == nullptr) return Ok();
+  if (finished_) return Ok();
+  S3D_TRY(follow_rope_set());
+  if (options_.speculator == nullptr) return Ok();
   const DraftLimits limits = draft_limits(sequences);
   const Stopwatch watch;
   S3D_TRY(options_.speculator->propose({.seq = seq_, .tokens = tokens_, .state = state_}, limits, tree_));

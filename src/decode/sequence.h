@@ -39,7 +39,9 @@ class SequenceRun {
 
  private:
   int context_limit() const;
+  std::vector<Row> chunk(size_t end) const;
   Status prefill_chunk(size_t end);
+  Status follow_rope_set();
   DraftLimits draft_limits(int sequences) const;
   // What the target chose: the rows whose logits decided a token, and the nodes that were it. There is one row more
   // than nodes, but for a sequence that finished with an accepted node: its row is not looked at, nor committed.

@@ -46,7 +46,7 @@ struct Loaded {
 Result<Loaded> load_weights(const std::string& path, const EngineOptions& options, int threads) {
   S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
   const auto file = std::make_shared<const GgufFile>(std::move(opened));
-  S3D_ASSIGN(ModelConfig config, read_model_config(*file, options.context));
+  S3D_ASSIGN(ModelConfig config, read_model_config(*file));
   S3D_TRY(choose_context(options, config));  // before the slow part
   S3D_ASSIGN(const std::optional<Adapter> adapter, load_adapter(options, *file, config));
   ThreadPool pool(threads);

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "decode/drafters.h"
 #include "decode/planner.h"
@@ -15,6 +16,29 @@ namespace s3d {
 namespace {
 
 constexpr int kSequentialDepth = 4;  // tokens that layerskip and a draft model make at most, a pass each
+
+// Embeddings of one family are padded to different multiples: as llama.cpp, 128 rows of difference are let pass where
+// all tokens that both tokenizers have are the same.
+constexpr int kMostPadding = 128;
+
+Status check_same_vocabulary(const Engine& draft, const Engine& target, const std::string& name) {
+  const int difference = std::abs(draft.config().vocab_size - target.config().vocab_size);
+  if (difference > kMostPadding) {
+    return Error{
+        fmt::format("the draft model {} has {} tokens in its vocabulary, the target {}; a draft model must "
+                    "have the same vocabulary (but for up to {} rows of padding)",
+                    name, draft.config().vocab_size, target.config().vocab_size, kMostPadding)};
+  }
+  const int common = std::min(draft.tokenizer().vocab_size(), target.tokenizer().vocab_size());
+  for (TokenId token = 0; token < common; ++token) {
+    if (draft.tokenizer().piece(token, true) == target.tokenizer().piece(token, true)) continue;
+    return Error{
+        fmt::format("token {} is not the same in the draft model {} and the target; a draft model must have "
+                    "the same vocabulary",
+                    token, name)};
+  }
+  return Ok();
+}
 
 // The draft model on an engine of its own, with a KV cache for one sequence of the target's context, or its own if that
 // is shorter.
@@ -28,24 +52,11 @@ Result<std::unique_ptr<Drafter>> make_second_model(Engine& engine, const std::st
                                           .max_rows = 64,
                                           .adapter = "none"}));
   auto second = std::make_shared<Engine>(std::move(loaded));
-  if (second->config().vocab_size != engine.config().vocab_size) {
-    return Error{
-        fmt::format("the draft model {} has {} tokens in its vocabulary, the target {}; a draft model must "
-                    "have the same vocabulary",
-                    name, second->config().vocab_size, engine.config().vocab_size)};
-  }
-  for (const TokenId token : {0, engine.config().vocab_size / 2, engine.config().vocab_size - 1}) {
-    if (second->tokenizer().piece(token) != engine.tokenizer().piece(token)) {
-      return Error{
-          fmt::format("token {} is not the same in the draft model {} and the target; a draft model must have "
-                      "the same vocabulary",
-                      token, name)};
-    }
-  }
+  S3D_TRY(check_same_vocabulary(*second, engine, name));
   const MemoryUse memory = second->memory();
   const std::shared_ptr<Backend> backend(second, &second->backend());
   const std::shared_ptr<KvCache> kv(second, &second->kv());
-  return make_model_drafter(backend, kv, kSequentialDepth, memory.weights + memory.scratch);
+  return make_model_drafter(backend, kv, kSequentialDepth, engine.config().vocab_size, memory.weights + memory.scratch);
 }
 
 LayerSet draft_layers(const Engine& engine, const SpeculationOptions& options) {
