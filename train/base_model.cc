@@ -160,6 +160,9 @@ Result<BaseModel> load_base(const std::string& path, torch::ScalarType dtype, to
   BaseModel base;
   base.file = std::make_shared<GgufFile>(std::move(opened));
   S3D_ASSIGN(base.config, read_model_config(*base.file));
+  if (base.config.attention_softcap != 0) {
+    return Error{base.file->path() + ": training on models with a soft cap on attention scores is not supported"};
+  }
   const ModelConfig& config = base.config;
   S3D_TRY(check_family(*base.file, config));
   if (context > config.context_length) {
@@ -179,6 +182,7 @@ Result<BaseModel> load_base(const std::string& path, torch::ScalarType dtype, to
     S3D_ASSIGN(base.lm_head, loader.matrix("output.weight", config.vocab_size, config.d_model));
   }
   S3D_ASSIGN(base.output_norm, loader.vector("output_norm.weight", config.d_model));
+  if (config.logit_scale != 1) base.output_norm = base.output_norm * config.logit_scale;
   make_rotation(base, context);
   return base;
 }

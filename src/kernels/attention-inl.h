@@ -357,6 +357,7 @@ class SegmentAttention {
     const int first = begin / 16 * 16, last = (end + 15) / 16 * 16;
     fill(s, first, begin, s[begin]);  // unseen lanes repeat a seen score: they leave the largest as it is
     fill(s, end, last, s[begin]);
+    if (task_.softcap != 0) softcap(task_.softcap, static_cast<size_t>(last - first), s + first);
     F32x16 largest = load(s + first);
     for (int i = first + 16; i < last; i += 16) largest = max(largest, load(s + i));
     partial[0] = reduce_max(largest);

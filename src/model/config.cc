@@ -225,6 +225,15 @@ Result<std::vector<float>> ConfigReader::factors(std::string_view tensor_name, i
   return values;
 }
 
+Status add_rope_freqs(const ConfigReader& reader, ModelConfig& config) {
+  RopeConfig& rope = config.rope;
+  S3D_ASSIGN(std::vector<float> factors, reader.factors("rope_freqs.weight", rope.dims / 2));
+  if (factors.empty()) return Ok();
+  for (size_t i = 0; i < factors.size() && !rope.factors.empty(); ++i) factors[i] *= rope.factors[i];  // YaRN's
+  rope.factors = std::move(factors);
+  return Ok();
+}
+
 Result<ModelConfig> read_model_config(const GgufFile& file) {
   S3D_ASSIGN(const Family* family, read_family(file));
   ModelConfig config{};

@@ -32,7 +32,7 @@ struct RopeConfig {
 };
 
 struct ModelConfig {
-  std::string family;  // general.architecture: llama, qwen2, qwen3, phi3, gemma3
+  std::string family;  // general.architecture: one of known_families()
   std::string name;    // general.name, may be empty
   int n_layers;
   int d_model;
@@ -50,6 +50,8 @@ struct ModelConfig {
   Activation activation;
   float embedding_scale = 1;      // gemma: sqrt(d_model)
   float attention_scale;          // usually 1/sqrt(head_dim)
+  float attention_softcap = 0;    // gemma2: of attention scores; 0 = off
+  float logit_scale = 1;          // granite: multiplies the logits; part of the loaded output norm
   float logit_softcap = 0;        // 0 = off
   int sliding_window = 0;         // 0 = none; else a row sees positions p with row_position - p < sliding_window
   std::vector<bool> local_layer;  // [n_layers] true = sliding-window layer; empty = none

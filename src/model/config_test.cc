@@ -243,8 +243,70 @@ TEST(ModelConfig, Gemma3Of27BHasItsOwnAttentionScale) {
   EXPECT_FLOAT_EQ(config.attention_scale, 1 / std::sqrt(24.0f / 4));
 }
 
+TEST(ModelConfig, Gemma2) {
+  TestModelFile file("gemma2", {.layers = 4});
+  file.with([](GgufTestWriter& w) { w.key_f32("gemma2.attn_logit_softcapping", 40); });
+  const ModelConfig config = config_of(file);
+  EXPECT_EQ(config.activation, Activation::kGeluTanh);
+  EXPECT_TRUE(config.post_norms);
+  EXPECT_FLOAT_EQ(config.embedding_scale, std::sqrt(24.0f));
+  EXPECT_EQ(config.attention_softcap, 40);
+  EXPECT_EQ(config.logit_softcap, 30);
+  EXPECT_EQ(config.sliding_window, 4096);
+  EXPECT_EQ(config.local_layer, (std::vector<bool>{true, false, true, false}));
+  const ModelConfig large = config_of(TestModelFile("gemma2", {.layers = 46, .vocab = 4}));
+  EXPECT_FLOAT_EQ(large.attention_scale, 1 / std::sqrt(24.0f / 4));
+}
+
+TEST(ModelConfig, Granite) {
+  TestModelFile file("granite");
+  file.with([](GgufTestWriter& w) {
+    w.key_f32("granite.logit_scale", 8);
+    w.key_f32("granite.embedding_scale", 12);
+    w.key_f32("granite.residual_scale", 0.25f);
+    w.key_f32("granite.attention.scale", 0.015625f);
+  });
+  const ModelConfig config = config_of(file);
+  EXPECT_EQ(config.rope_style, RopeStyle::kInterleaved);
+  EXPECT_FLOAT_EQ(config.embedding_scale, 48);  // 12 / 0.25
+  EXPECT_FLOAT_EQ(config.norm_eps, 16e-5f);     // 1e-5 / 0.25²
+  EXPECT_FLOAT_EQ(config.logit_scale, 0.125f);
+  EXPECT_FLOAT_EQ(config.attention_scale, 0.015625f);
+  EXPECT_EQ(config.rope.dims, 8);
+  file.with([](GgufTestWriter& w) { w.key_bool("granite.rope.scaling.finetuned", false); });
+  EXPECT_EQ(config_of(file).rope.dims, 0);
+  expect_error(TestModelFile("granite"), "\"granite.logit_scale\" is missing");
+}
+
+// Beyond the original context this model's attention gets sharper with the position, which is not computed.
+TEST(ModelConfig, Mistral3EndsWhereItsAttentionChanges) {
+  EXPECT_EQ(config_of(TestModelFile("mistral3")).context_length, 128);
+  TestModelFile file("mistral3");
+  file.with([](GgufTestWriter& w) { w.key_f32("mistral3.attention.temperature_scale", 0.1f); });
+  expect_error(file, "original_context_length\" is missing");
+  file.with([](GgufTestWriter& w) { w.key_u32("mistral3.rope.scaling.original_context_length", 64); });
+  EXPECT_EQ(config_of(file).context_length, 64);
+}
+
+// Phi-4-mini: three quarters of a head are rotated.
+TEST(ModelConfig, Phi3WithAPartOfTheHeadRotated) {
+  TestModelFile file("phi3");
+  file.with([](GgufTestWriter& w) {
+    w.key_u32("phi3.rope.dimension_count", 6);
+    w.key_u32("phi3.attention.sliding_window", 0);
+    w.tensor_f32("rope_factors_long.weight", {3}, {5, 6, 7});
+    w.tensor_f32("rope_factors_short.weight", {3}, {1, 2, 3});
+  });
+  const ModelConfig config = config_of(file);
+  EXPECT_EQ(config.rope.dims, 6);
+  EXPECT_EQ(config.rope.long_factors.size(), 3u);
+  EXPECT_FALSE(config.is_local(0));
+}
+
 TEST(ModelConfig, UnknownFamilyListsTheKnownOnes) {
-  expect_error(TestModelFile("mamba"), "\"mamba\" is not supported; known families: llama, qwen2, qwen3, phi3, gemma3");
+  expect_error(TestModelFile("mamba"),
+               "\"mamba\" is not supported; known families: llama, qwen2, qwen3, phi3, gemma3, "
+               "gemma2, granite, mistral3");
   GgufTestWriter writer;
   const auto config = read_model_config(*GgufFile::from_bytes(writer.image(), "x.gguf"));
   ASSERT_FALSE(config.ok());

@@ -57,6 +57,9 @@ class ConfigReader {
   const std::string& architecture_;
 };
 
+// Reads rope_freqs.weight if it is there: the frequency divisors of Llama 3.1's scaling, worked out by the converter.
+Status add_rope_freqs(const ConfigReader& reader, ModelConfig& config);
+
 // Which tensors a layer has besides the common ones.
 enum class QkvBias { kNone, kOptional };
 struct LayerLayout {
@@ -81,6 +84,9 @@ extern const Family kFamilyQwen2;
 extern const Family kFamilyQwen3;
 extern const Family kFamilyPhi3;
 extern const Family kFamilyGemma3;
+extern const Family kFamilyGemma2;
+extern const Family kFamilyGranite;
+extern const Family kFamilyMistral3;
 
 // All of them.
 std::span<const Family* const> families();

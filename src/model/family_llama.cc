@@ -1,7 +1,4 @@
 // Llama 2 and 3, SmolLM2, Mistral and everything else that is stored as "llama".
-#include <utility>
-#include <vector>
-
 #include "model/family.h"
 
 namespace s3d {
@@ -11,11 +8,7 @@ constexpr std::string_view kLlamaExtra[] = {"rope_freqs.weight"};
 
 Status configure_llama(const ConfigReader& reader, ModelConfig& config) {
   config.rope_style = RopeStyle::kInterleaved;  // converters permute Q and K rows for it
-  // Llama 3.1 and later: the frequency divisors of its long-context scaling, worked out by the converter.
-  S3D_ASSIGN(std::vector<float> factors, reader.factors("rope_freqs.weight", config.rope.dims / 2));
-  for (size_t i = 0; i < factors.size() && !config.rope.factors.empty(); ++i) factors[i] *= config.rope.factors[i];
-  if (!factors.empty()) config.rope.factors = std::move(factors);
-  return Ok();
+  return add_rope_freqs(reader, config);
 }
 
 }  // namespace

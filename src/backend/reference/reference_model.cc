@@ -236,6 +236,7 @@ Result<ReferenceModel> ReferenceModel::load(std::shared_ptr<const GgufFile> file
   S3D_TRY(loader.matrix("token_embd.weight", config.d_model, config.vocab_size, model.embedding_));
   S3D_TRY(loader.matrix(head, config.d_model, config.vocab_size, model.lm_head_));
   S3D_TRY(loader.vector("output_norm.weight", config.d_model, model.output_norm_));
+  for (double& weight : model.output_norm_) weight *= config.logit_scale;
   model.layers_.resize(static_cast<size_t>(config.n_layers));
   for (size_t i = 0; i < model.layers_.size(); ++i) {
     const std::string blk = fmt::format("blk.{}.", i);
@@ -393,7 +394,9 @@ void ReferenceModel::attend_row(const Vector& q, const Vector& k, const Vector& 
     const size_t at = head * head_dim, kv_at = head / queries_per_kv * head_dim;
     Vector weights;
     for (const SeenKey& key : visible) {
-      weights.push_back(dot(&q[i * q_dim + at], &k[key.index * kv_dim + kv_at], head_dim) * config_.attention_scale);
+      const double score = dot(&q[i * q_dim + at], &k[key.index * kv_dim + kv_at], head_dim) * config_.attention_scale;
+      const double cap = config_.attention_softcap;
+      weights.push_back(cap == 0 ? score : cap * std::tanh(score / cap));
     }
     softmax(weights);
     for (size_t s = 0; s < visible.size(); ++s) {
