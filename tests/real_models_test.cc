@@ -75,7 +75,7 @@ TEST_P(RealModels, LogitsAndGreedyTextAgreeWithTheReference) {
   std::vector<int> wanted;  // the rows that decided the answer
   for (size_t i = prompt->size() - 1; i + 1 < tokens.size(); ++i) wanted.push_back(static_cast<int>(i));
   const auto file = open_file(path_);
-  const ModelConfig config = config_of(*file, 256);
+  const ModelConfig config = config_of(*file);
   const std::vector<double> reference = reference_logits(file, config, rows, {}, wanted);
   const TestEngine parts = open_engine(path_);
   const auto n_context = static_cast<int>(prompt->size()) - 1;

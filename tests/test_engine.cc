@@ -21,8 +21,8 @@ std::shared_ptr<const GgufFile> open_file(const std::string& path) {
   return std::make_shared<const GgufFile>(need(GgufFile::open(path)));
 }
 
-ModelConfig config_of(const GgufFile& file, int context) {
-  return need(read_model_config(file, context));
+ModelConfig config_of(const GgufFile& file) {
+  return need(read_model_config(file));
 }
 
 TestEngine open_engine(const std::string& path) {

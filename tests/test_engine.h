@@ -13,7 +13,7 @@
 namespace s3d {
 
 std::shared_ptr<const GgufFile> open_file(const std::string& path);
-ModelConfig config_of(const GgufFile& file, int context = 0);
+ModelConfig config_of(const GgufFile& file);
 
 // A model on two threads and the kernels of this CPU (or of S3D_CPU).
 struct TestEngine {

@@ -96,6 +96,7 @@ std::string_view kv_type_name(KvType type) {
 struct KvCache::Impl {
   struct Sequence {
     int length = 0;
+    RopeSet rope_set = RopeSet::kShort;
     int pending = 0;         // slots after `length` that may be written and committed
     std::vector<int> pages;  // in slot order; may reach beyond `length` while rows are pending
   };
@@ -228,6 +229,17 @@ bool KvCache::has_sequence(SeqId seq) const {
 
 int KvCache::length(SeqId seq) const {
   return impl_->at(seq).length;
+}
+
+RopeSet KvCache::rope_set(SeqId seq) const {
+  return impl_->at(seq).rope_set;
+}
+
+void KvCache::use_rope_set(SeqId seq, RopeSet set) {
+  Impl::Sequence& sequence = impl_->at(seq);
+  if (sequence.rope_set == set) return;
+  truncate(seq, 0);
+  sequence.rope_set = set;
 }
 
 void KvCache::truncate(SeqId seq, int length) {

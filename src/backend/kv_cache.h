@@ -42,6 +42,11 @@ class KvCache {
   int length(SeqId seq) const;           // committed positions
   void truncate(SeqId seq, int length);  // roll back; drops pending rows too
 
+  // The set of rotations that the keys of a sequence have and that passes give to its rows. Another one than before
+  // drops all that the sequence holds, because keys of two sets do not fit together.
+  RopeSet rope_set(SeqId seq) const;
+  void use_rope_set(SeqId seq, RopeSet set);
+
   // Rows that reserve() is sure to grant this sequence while `sequences` of them take their share of the free pages.
   int64_t available(SeqId seq, int sequences) const;
   // Makes slots [length, length + rows) writable. Error: the pool has no page left (says size and what to raise).

@@ -199,6 +199,21 @@ TEST_P(KvCacheTest, AHandleMovesAndMayOutliveItsCache) {
   kept = {};  // must not touch what is gone
 }
 
+TEST_P(KvCacheTest, KeysOfAnotherRopeSetAreDropped) {
+  const SeqId a = kv_.add_sequence();
+  EXPECT_EQ(kv_.rope_set(a), RopeSet::kShort);
+  ASSERT_TRUE(kv_.reserve(a, 3).ok());
+  kv_.commit(a, 3);
+  kv_.use_rope_set(a, RopeSet::kShort);
+  EXPECT_EQ(kv_.length(a), 3);
+  const SeqId b = kv_.copy_sequence(a);
+  kv_.use_rope_set(a, RopeSet::kLong);
+  EXPECT_EQ(kv_.length(a), 0);
+  EXPECT_EQ(kv_.rope_set(kv_.copy_sequence(a)), RopeSet::kLong);
+  EXPECT_EQ(kv_.length(b), 3);
+  EXPECT_EQ(kv_.rope_set(b), RopeSet::kShort);
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, KvCacheTest, testing::Values(KvType::kF16, KvType::kF32, KvType::kQ8_0),
                          [](const auto& info) { return std::string(kv_type_name(info.param)); });
 

@@ -49,7 +49,10 @@ Status ModelOptions::check() {
 Result<std::unique_ptr<Runtime>> ModelOptions::load(const Console& console) const {
   RuntimeOptions options = runtime;
   options.progress = console.progress_bar();
-  return Runtime::load(options);
+  auto loaded = Runtime::load(options);
+  if (!loaded.ok()) return loaded;
+  for (const std::string& warning : (*loaded)->tokenizer().warnings()) console.warning(warning);
+  return loaded;
 }
 
 }  // namespace s3d::cli

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct DecodeOptions {
   std::function<bool(int32_t)> is_end = {};  // tokens that end generation (not part of the answer)
   std::function<bool()> cancelled = {};      // asked before every pass, so that a long prompt can be interrupted too
   uint64_t stream = 0;                       // sequence number for the sampler's draws
+  std::string model_name = "";               // for messages; empty = the model's general.name
   // Drafts for this sequence, or null: plain decoding. It changes no token, only the speed. Not owned.
   Speculator* speculator = nullptr;
 };
@@ -39,7 +41,8 @@ using OnToken = std::function<Next(NewToken token)>;
 
 // Runs `prompt` (whose first kv.length(seq) tokens are already committed; the last token must not be) in chunks and
 // generates. Afterwards all tokens but the last decided one are committed in `kv`. Errors: empty prompt, prompt longer
-// than the context (says both), settings out of range, KV pool exhausted; what was committed before stays valid.
+// than the context (says both), settings out of range, KV pool exhausted, logits that are no numbers; what was
+// committed before stays valid.
 Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt,
                             const DecodeOptions& options, const OnToken& on_token = {});
 

@@ -27,6 +27,7 @@ class Sampler {
     std::vector<Candidate> candidates;  // what the filters left
     std::vector<Candidate> scratch;
     std::vector<int32_t> counts;  // [vocab] all zero between calls
+    bool finite = true;           // whether all logits of the last call were finite numbers, before any bias
   };
 
   explicit Sampler(SamplerOptions settings) : settings_(std::move(settings)) {}

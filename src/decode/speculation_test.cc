@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 
+#include "decode/drafters.h"
 #include "decode/generate.h"
 #include "decode/scripted_backend.h"
 #include "decode/scripted_speculator.h"
@@ -173,6 +174,23 @@ TEST_F(SpeculationTest, ABatchOfMoreSequencesThanAPassHasRowsIsRefused) {
   ASSERT_FALSE(all.ok());
   EXPECT_NE(all.error().message.find("3 sequences"), std::string::npos);
   EXPECT_EQ(kv_.length(items[0].seq), 0) << "refused before anything ran";
+}
+
+// The draft model's vocabulary has padding that the target's lacks, or the other way round.
+TEST(ModelDrafter, OnlyCommonTokensAreDrafted) {
+  auto backend = std::make_shared<ScriptedBackend>();
+  auto kv = std::make_shared<KvCache>(KvCache::create(scripted_config(), KvType::kF32, 256).value());
+  const DraftLimits limits{.nodes = 8, .depth = 8};
+  for (const int target_vocab : {40, kScriptedVocab, kScriptedVocab + 14}) {
+    const auto drafter = make_model_drafter(backend, kv, /*depth=*/6, target_vocab, /*bytes=*/0);
+    DraftTree tree;
+    ASSERT_TRUE(drafter->draft({.tokens = std::vector<int32_t>{3, 7, 29}}, limits, tree).ok());
+    ASSERT_EQ(tree.size(), 6U);
+    for (const DraftNode& node : tree) EXPECT_LT(node.token, std::min(target_vocab, kScriptedVocab));
+    const std::vector<int32_t> padded = {3, target_vocab == 40 ? 45 : kScriptedVocab + 5, 29};
+    ASSERT_TRUE(drafter->draft({.tokens = padded}, limits, tree).ok());
+    EXPECT_TRUE(tree.empty());
+  }
 }
 
 }  // namespace

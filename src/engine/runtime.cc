@@ -140,7 +140,7 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
   const int threads = options.threads > 0 ? options.threads : usable_cores();
   S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
   const auto file = std::make_shared<const GgufFile>(std::move(opened));
-  S3D_ASSIGN(ModelConfig config, read_model_config(*file, options.context));
+  S3D_ASSIGN(ModelConfig config, read_model_config(*file));
   S3D_ASSIGN(const int context, choose_context(options, config));
   S3D_ASSIGN(const std::optional<Adapter> adapter, load_adapter(options, *file, config));
   S3D_ASSIGN(Tokenizer tokenizer, load_tokenizer(*file, config));
@@ -196,6 +196,7 @@ Result<Generation> Runtime::generate(const KvSequence& seq, std::span<const Toke
                                      const OnToken& on_token) {
   if (!options.is_end) options.is_end = [this](TokenId token) { return tokenizer().is_end(token); };
   if (options.context == 0) options.context = context();
+  if (options.model_name.empty()) options.model_name = file().path();
   return s3d::generate(backend(), kv(), seq, prompt, options, on_token);
 }
 

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "decode/drafters.h"
 #include "decode/planner.h"
@@ -15,6 +16,29 @@ namespace s3d {
 namespace {
 
 constexpr int kSequentialDepth = 4;  // tokens that layerskip and a draft model make at most, a pass each
+
+// Embeddings of one family are padded to different multiples: as llama.cpp, 128 rows of difference are let pass where
+// all tokens that both tokenizers have are the same.
+constexpr int kMaxPadding = 128;
+
+Status check_same_vocabulary(const Runtime& draft, const Runtime& target, const std::string& name) {
+  const int difference = std::abs(draft.config().vocab_size - target.config().vocab_size);
+  if (difference > kMaxPadding) {
+    return Error{
+        fmt::format("the draft model {} has {} tokens in its vocabulary, the target {}; a draft model must "
+                    "have the same vocabulary (but for up to {} rows of padding)",
+                    name, draft.config().vocab_size, target.config().vocab_size, kMaxPadding)};
+  }
+  const int common = std::min(draft.tokenizer().vocab_size(), target.tokenizer().vocab_size());
+  for (TokenId token = 0; token < common; ++token) {
+    if (draft.tokenizer().piece(token, true) == target.tokenizer().piece(token, true)) continue;
+    return Error{
+        fmt::format("token {} is not the same in the draft model {} and the target; a draft model must have "
+                    "the same vocabulary",
+                    token, name)};
+  }
+  return Ok();
+}
 
 // The draft model on an engine of its own, with a KV cache for one sequence of the target's context, or its own if that
 // is shorter.
@@ -28,24 +52,12 @@ Result<std::unique_ptr<Drafter>> make_second_model(Runtime& runtime, const std::
                                                              .max_rows = 64,
                                                              .adapter = "none"}));
   const std::shared_ptr<Runtime> second = std::move(loaded);
-  if (second->config().vocab_size != runtime.config().vocab_size) {
-    return Error{
-        fmt::format("the draft model {} has {} tokens in its vocabulary, the target {}; a draft model must "
-                    "have the same vocabulary",
-                    name, second->config().vocab_size, runtime.config().vocab_size)};
-  }
-  for (const TokenId token : {0, runtime.config().vocab_size / 2, runtime.config().vocab_size - 1}) {
-    if (second->tokenizer().piece(token) != runtime.tokenizer().piece(token)) {
-      return Error{
-          fmt::format("token {} is not the same in the draft model {} and the target; a draft model must have "
-                      "the same vocabulary",
-                      token, name)};
-    }
-  }
+  S3D_TRY(check_same_vocabulary(*second, runtime, name));
   const MemoryUse memory = second->memory();
   const std::shared_ptr<Backend> backend(second, &second->backend());
   const std::shared_ptr<KvCache> kv(second, &second->kv());
-  return make_model_drafter(backend, kv, kSequentialDepth, memory.weights + memory.scratch);
+  return make_model_drafter(backend, kv, kSequentialDepth, runtime.config().vocab_size,
+                            memory.weights + memory.scratch);
 }
 
 LayerSet draft_layers(const Runtime& runtime, const SpeculationOptions& options) {
