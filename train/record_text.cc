@@ -29,7 +29,7 @@ Result<BaseRecord> read_through(Engine& engine, const Sequence& sequence, const 
   const auto vocab = static_cast<size_t>(engine.config().vocab_size), d = static_cast<size_t>(format.d_model);
   const int length = sequence.length(), first = sequence.prompt_length - 1;
   KvCache& kv = engine.kv();
-  RecordRows kept;
+  RecordRows answer;
   const SeqId seq = kv.add_sequence();
   const auto pass = [&](int begin, int end) -> Status {
     std::vector<Row> rows;
@@ -46,8 +46,8 @@ Result<BaseRecord> read_through(Engine& engine, const Sequence& sequence, const 
     kv.commit(seq, end - begin);
     const std::vector<float> sums = log_sums(out.logits, engine.config().vocab_size);
     for (size_t i = 0; i < sums.size(); ++i) {
-      kept.add(format, out.logits.subspan(i * vocab, vocab), sums[i],
-               format.states ? out.hidden.subspan(i * d, d) : std::span<const float>(), engine.config().norm_eps);
+      answer.add(format, out.logits.subspan(i * vocab, vocab), sums[i],
+                 format.states ? out.hidden.subspan(i * d, d) : std::span<const float>(), engine.config().norm_eps);
     }
     return Ok();
   };
@@ -57,7 +57,7 @@ Result<BaseRecord> read_through(Engine& engine, const Sequence& sequence, const 
     done = pass(begin, std::min(length - 1, begin + step));
   }
   Result<BaseRecord> record =
-      done.ok() ? Result<BaseRecord>(kept.record(kv, seq, format, first, length)) : Result<BaseRecord>(done.error());
+      done.ok() ? Result<BaseRecord>(answer.record(kv, seq, format, first, length)) : Result<BaseRecord>(done.error());
   kv.remove_sequence(seq);
   return record;
 }
@@ -72,9 +72,9 @@ Result<RecordTextSummary> record_text(const RecordTextOptions& run) {
   S3D_ASSIGN(const RecordFormat format, format_of(run, engine));
   S3D_ASSIGN(const Dataset data, read_dataset({run.data}, engine.config().vocab_size, run.max_length));
   TextOutput output;
-  RecordWriter context;
+  RecordWriter records;
   S3D_TRY(output.open(run.out));
-  S3D_TRY(context.open(record_path(run.out), format));
+  S3D_TRY(records.open(record_path(run.out), format));
   RecordTextSummary summary = {.there = static_cast<int64_t>(output.ids.size())};
   Progress clock;
   for (size_t i = 0; i < data.sequences.size(); ++i) {
@@ -85,7 +85,7 @@ Result<RecordTextSummary> record_text(const RecordTextOptions& run) {
     }
     const Sequence& sequence = data.sequences[i];
     S3D_ASSIGN(const BaseRecord record, read_through(engine, sequence, format));
-    S3D_ASSIGN(const int64_t at, context.append(record));
+    S3D_ASSIGN(const int64_t at, records.append(record));
     const auto middle = sequence.tokens.begin() + sequence.prompt_length;
     const std::vector<int32_t> answer(middle, sequence.tokens.end());
     S3D_TRY(output.append(static_cast<int64_t>(i), {sequence.tokens.begin(), middle}, answer,

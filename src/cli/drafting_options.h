@@ -25,9 +25,6 @@ struct DraftingOptions {
   Status check();                       // also fills settings.layers
 };
 
-// "3+9": the first 3 and the last 9 layers. Error: anything else.
-Result<LayerSet> parse_layers(const std::string& text);
-
 // "drafted 88, accepted 61 (69 %): 2.42 tokens a round; depth 1: 74 %, 2: 55 %"; empty without drafts.
 std::string spec_line(const SpecStats& stats);
 

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <string_view>
+
+#include "base/result.h"
 
 namespace s3d {
 
@@ -22,6 +25,9 @@ struct LayerSet {
   bool has(int layer, int n_layers) const { return layer < first || layer >= n_layers - last; }
   friend bool operator==(const LayerSet&, const LayerSet&) = default;
 };
+
+// "3+9": the first 3 and the last 9 layers. Error: anything else, or no layer at all; quotes the text.
+Result<LayerSet> parse_layers(std::string_view text);
 
 // What a draft pass runs when nobody says otherwise: a tenth of the layers at the start and three tenths at the end,
 // each rounded to the nearest number and at least one, where the model has two layers. Late layers matter more: 3 + 9
