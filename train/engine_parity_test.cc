@@ -55,10 +55,10 @@ class TestEngine {
       state.assign(out.hidden.end() - model_->config.d_model, out.hidden.end());
       done += count;
     }
-    const AdapterConfig& plan = packed_->config();
+    const AdapterConfig& config = packed_->config();
     std::vector<Row> rows;
     std::vector<int32_t> previous;
-    for (int j = 0; j <= plan.masks; ++j) {
+    for (int j = 0; j <= config.masks; ++j) {
       rows.push_back({j == 0 ? tokens[static_cast<size_t>(t)] : -j, t + j, j - 1, seq});
       previous.push_back(tokens[static_cast<size_t>(t + j)]);
     }
@@ -66,7 +66,7 @@ class TestEngine {
     const std::vector<Want> want(rows.size(), Want::kLogits);
     const PassOutput out = backend_
                                ->run({.rows = rows,
-                                      .layers = plan.layers,
+                                      .layers = config.layers,
                                       .adapter = packed_.get(),
                                       .state = states,
                                       .kv = KvUse::kScratch,
@@ -75,7 +75,7 @@ class TestEngine {
                                .value();
     std::vector<float> logits(out.logits.begin(), out.logits.end());
     backend_->add_markov(*packed_, previous, logits, {});
-    return torch::tensor(logits).view({plan.masks + 1, -1});
+    return torch::tensor(logits).view({config.masks + 1, -1});
   }
 
  private:
@@ -110,11 +110,11 @@ double parity(const std::string& model_path, const BaseModel& base, const std::s
               const Dataset& data, const std::vector<AnchorGroup>& groups) {
   const auto params = read_params(base, adapter_path);
   EXPECT_TRUE(params.ok()) << params.error().message;
-  const AdapterConfig& plan = params->config;
-  const auto store = RecordStore::build(base, data, {.layers = plan.layers, .state = true});
+  const AdapterConfig& config = params->config;
+  const auto store = RecordStore::build(base, data, {.layers = config.layers, .state = true});
   EXPECT_TRUE(store.ok());
   const auto per_group = static_cast<int>(groups[0].positions.size());
-  const TrainingBatch batch = make_batch(data, *store, plan, groups, per_group, torch::kCPU);
+  const TrainingBatch batch = make_batch(data, *store, config, groups, per_group, torch::kCPU);
   const DraftBlock block(base, params->draft_ids);
   const torch::NoGradGuard no_grad;
   const Tensor logits = block.logits(*params, block.hidden(*params, batch.draft), batch.previous);
@@ -143,7 +143,7 @@ TEST_P(EngineParity, DraftLogitsOfATinyModel) {
   const std::string path = testing::TempDir() + "s3d-parity.gguf";
   write_adapter(params, GGML_TYPE_F32, path);
   const Dataset data = random_dataset(2, 6, 12, base.config.vocab_size);
-  // F32 weights: what is left is the half floats of the context on both sides.
+  // F32 weights: what is left is the half floats of the keys and values on both sides.
   EXPECT_LT(parity(model, base, path, data, {{0, {6, 9}}, {1, {7, 13}}}), 2e-3);
   std::filesystem::remove(path);
 }

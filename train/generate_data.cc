@@ -7,8 +7,8 @@
 #include <set>
 #include <vector>
 
-#include "engine/prompt_file.h"
 #include "engine/runtime.h"
+#include "engine/prompt_file.h"
 #include "model/fingerprint.h"
 #include "train/base_record.h"
 #include "train/keyed_random.h"
@@ -33,21 +33,21 @@ struct Slot {
   std::vector<TokenId> tokens;  // all decided ones
   size_t given;                 // of them, not made in this phase
   KvSequence seq;
-  RecordRows kept;  // of the rows that chose the answer's tokens
+  RecordRows record;  // of the rows that chose the answer's tokens
 };
 
-class Maker {
+class TextMaker {
  public:
-  Maker(const DataOptions& options, Runtime& runtime, TextOutput& output)
+  TextMaker(const DataOptions& options, Runtime& runtime, TextOutput& output)
       : options_(options),
         runtime_(runtime),
         output_(output),
-        answers_(settings(options.temperature, 0)),
-        questions_(settings(1, 1)) {}
+        answers_(sampler(options.temperature, 0)),
+        questions_(sampler(1, 1)) {}
 
   Status prepare() {
     S3D_ASSIGN(prompts_, read_prompts(options_.prompts));
-    S3D_TRY(prepare_context());
+    S3D_TRY(open_records());
     if (options_.raw) {
       if (options_.invent > 0) return Error{"--invent needs a chat template; it does not go with --raw"};
       return Ok();
@@ -80,13 +80,13 @@ class Maker {
   }
 
  private:
-  Sampler settings(float temperature, uint64_t purpose) const {
+  Sampler sampler(float temperature, uint64_t purpose) const {
     return Sampler(SamplerOptions{.temperature = temperature, .seed = keyed(options_.seed, purpose)});
   }
   int64_t total() const { return static_cast<int64_t>(prompts_.size()) + options_.invent; }
-  bool keeps() const { return format_.layers.count() > 0; }
+  bool records() const { return format_.layers.count() > 0; }
 
-  Status prepare_context() {
+  Status open_records() {
     if (options_.record.layers.count() == 0) return Ok();
     const int n_layers = runtime_.config().n_layers;
     format_ = record_format(runtime_.config(), base_fingerprint(runtime_.file()), options_.record);
@@ -94,7 +94,7 @@ class Maker {
       return Error{fmt::format("--record-layers {}+{}: the model has {} layers", format_.layers.first,
                                format_.layers.last, n_layers)};
     }
-    return context_.open(record_path(options_.out), format_);
+    return records_.open(record_path(options_.out), format_);
   }
 
   Result<std::vector<TokenId>> encode(const std::string& prompt) const {
@@ -177,10 +177,10 @@ class Maker {
       const TokenId token = sampler.sample(out.logits.subspan(w * vocab, vocab), slot.tokens,
                                            static_cast<uint64_t>(slot.id), static_cast<int>(slot.tokens.size()), work_);
       ++summary_.tokens;
-      if (keeps() && !slot.inventing) {
-        slot.kept.add(format_, out.logits.subspan(w * vocab, vocab), sums[w],
-                      format_.states ? out.hidden.subspan(w * d, d) : std::span<const float>(),
-                      runtime_.config().norm_eps);
+      if (records() && !slot.inventing) {
+        slot.record.add(format_, out.logits.subspan(w * vocab, vocab), sums[w],
+                        format_.states ? out.hidden.subspan(w * d, d) : std::span<const float>(),
+                        runtime_.config().norm_eps);
       }
       S3D_ASSIGN(const bool done, push(slot, token));
       if (done) ended.insert(order[w]);
@@ -193,15 +193,15 @@ class Maker {
 
   // log(sum(exp(logits))) of each row, if it is needed.
   std::vector<float> sums_of(const PassOutput& out) const {
-    return keeps() ? log_sums(out.logits, runtime_.config().vocab_size) : std::vector<float>();
+    return records() ? log_sums(out.logits, runtime_.config().vocab_size) : std::vector<float>();
   }
 
   // The record of a finished slot; -1 if none is wanted.
-  Result<int64_t> append_context(const Slot& slot) {
-    if (!keeps()) return int64_t{-1};
+  Result<int64_t> append_record(const Slot& slot) {
+    if (!records()) return int64_t{-1};
     // The row of position p says what comes at p + 1: the first answer token was chosen in row given - 1.
-    return context_.append(slot.kept.record(runtime_.kv(), slot.seq, format_, static_cast<int>(slot.given) - 1,
-                                            static_cast<int>(slot.tokens.size())));
+    return records_.append(slot.record.record(runtime_.kv(), slot.seq, format_, static_cast<int>(slot.given) - 1,
+                                              static_cast<int>(slot.tokens.size())));
   }
 
   // Adds a token; true if the slot has nothing more to do.
@@ -213,7 +213,7 @@ class Maker {
     if (!end && made < most) return false;
     if (slot.inventing) return end ? begin_answer(slot) : abandon();
     const auto middle = slot.tokens.begin() + static_cast<std::ptrdiff_t>(slot.given);
-    S3D_ASSIGN(const int64_t record_at, append_context(slot));
+    S3D_ASSIGN(const int64_t record_at, append_record(slot));
     const std::vector<TokenId> prompt(slot.tokens.begin(), middle), answer(middle, slot.tokens.end());
     const std::string text = runtime_.tokenizer().decode({middle, slot.tokens.end() - (end ? 1 : 0)});
     S3D_TRY(output_.append(slot.id, prompt, answer, text, record_at));
@@ -236,8 +236,8 @@ class Maker {
     if (!takes(prompt)) return true;
     // Keys and values of the beginning that both have in common stay.
     const auto same = std::mismatch(prompt.begin(), prompt.end() - 1, slot.tokens.begin(), slot.tokens.end()).first;
-    const int kept = std::min(runtime_.kv().length(slot.seq), static_cast<int>(same - prompt.begin()));
-    runtime_.kv().truncate(slot.seq, kept);
+    const int common = std::min(runtime_.kv().length(slot.seq), static_cast<int>(same - prompt.begin()));
+    runtime_.kv().truncate(slot.seq, common);
     slot.inventing = false;
     slot.given = prompt.size();
     slot.tokens = std::move(prompt);
@@ -263,7 +263,7 @@ class Maker {
   std::optional<ChatTemplate> template_;
   std::vector<TokenId> before_user_;
   RecordFormat format_;
-  RecordWriter context_;
+  RecordWriter records_;
   std::vector<Slot> slots_;
   int64_t next_ = 0;
   DataSummary summary_;
@@ -290,12 +290,12 @@ Result<DataSummary> generate_data(const DataOptions& options) {
   // An invented question may be max_prompt tokens after the words that stand before it.
   const int context = options.max_prompt + std::max(options.max_answer, options.max_prompt) + 64;
   S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, Runtime::load({.model = options.model,
-                                                                   .threads = options.threads,
-                                                                   .context = context,
-                                                                   .sequences = options.sequences,
-                                                                   .max_rows = 256}));
+                                          .threads = options.threads,
+                                          .context = context,
+                                          .sequences = options.sequences,
+                                          .max_rows = 256}));
   Runtime& runtime = *loaded;
-  Maker maker(options, runtime, output);
+  TextMaker maker(options, runtime, output);
   S3D_TRY(maker.prepare());
   return maker.run();
 }

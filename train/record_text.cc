@@ -29,7 +29,7 @@ Result<BaseRecord> read_through(Runtime& runtime, const Sequence& sequence, cons
   const auto vocab = static_cast<size_t>(runtime.config().vocab_size), d = static_cast<size_t>(format.d_model);
   const int length = sequence.length(), first = sequence.prompt_length - 1;
   KvCache& kv = runtime.kv();
-  RecordRows kept;
+  RecordRows answer;
   const KvSequence seq = kv.add_sequence();
   const auto pass = [&](int begin, int end) -> Status {
     std::vector<Row> rows;
@@ -39,15 +39,15 @@ Result<BaseRecord> read_through(Runtime& runtime, const Sequence& sequence, cons
       want.push_back(i >= first ? Want::kLogits : Want::kNothing);
     }
     S3D_ASSIGN(const PassOutput out, runtime.backend().run({.rows = rows,
-                                                            .layers = LayerSet::all(runtime.config().n_layers),
-                                                            .want = want,
-                                                            .want_hidden = format.states},
-                                                           kv));
+                                                           .layers = LayerSet::all(runtime.config().n_layers),
+                                                           .want = want,
+                                                           .want_hidden = format.states},
+                                                          kv));
     kv.commit(seq, end - begin);
     const std::vector<float> sums = log_sums(out.logits, runtime.config().vocab_size);
     for (size_t i = 0; i < sums.size(); ++i) {
-      kept.add(format, out.logits.subspan(i * vocab, vocab), sums[i],
-               format.states ? out.hidden.subspan(i * d, d) : std::span<const float>(), runtime.config().norm_eps);
+      answer.add(format, out.logits.subspan(i * vocab, vocab), sums[i],
+                 format.states ? out.hidden.subspan(i * d, d) : std::span<const float>(), runtime.config().norm_eps);
     }
     return Ok();
   };
@@ -57,24 +57,22 @@ Result<BaseRecord> read_through(Runtime& runtime, const Sequence& sequence, cons
     done = pass(begin, std::min(length - 1, begin + step));
   }
   Result<BaseRecord> record =
-      done.ok() ? Result<BaseRecord>(kept.record(kv, seq, format, first, length)) : Result<BaseRecord>(done.error());
+      done.ok() ? Result<BaseRecord>(answer.record(kv, seq, format, first, length)) : Result<BaseRecord>(done.error());
   return record;
 }
 
 }  // namespace
 
 Result<RecordTextSummary> record_text(const RecordTextOptions& run) {
-  S3D_ASSIGN(
-      const std::unique_ptr<Runtime> loaded,
-      Runtime::load(
+  S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, Runtime::load(
           {.model = run.model, .threads = run.threads, .context = run.max_length, .max_rows = 64, .adapter = "none"}));
   Runtime& runtime = *loaded;
   S3D_ASSIGN(const RecordFormat format, format_of(run, runtime));
   S3D_ASSIGN(const Dataset data, read_dataset({run.data}, runtime.config().vocab_size, run.max_length));
   TextOutput output;
-  RecordWriter context;
+  RecordWriter records;
   S3D_TRY(output.open(run.out));
-  S3D_TRY(context.open(record_path(run.out), format));
+  S3D_TRY(records.open(record_path(run.out), format));
   RecordTextSummary summary = {.there = static_cast<int64_t>(output.ids.size())};
   Progress clock;
   for (size_t i = 0; i < data.sequences.size(); ++i) {
@@ -85,7 +83,7 @@ Result<RecordTextSummary> record_text(const RecordTextOptions& run) {
     }
     const Sequence& sequence = data.sequences[i];
     S3D_ASSIGN(const BaseRecord record, read_through(runtime, sequence, format));
-    S3D_ASSIGN(const int64_t at, context.append(record));
+    S3D_ASSIGN(const int64_t at, records.append(record));
     const auto middle = sequence.tokens.begin() + sequence.prompt_length;
     const std::vector<int32_t> answer(middle, sequence.tokens.end());
     S3D_TRY(output.append(static_cast<int64_t>(i), {sequence.tokens.begin(), middle}, answer,

@@ -19,53 +19,35 @@ int pages_for(int64_t slots) {
   return static_cast<int>((slots + kPage - 1) / kPage);
 }
 
-// Moves one slot to an earlier one, within one layer: all heads' keys (strided, see KvLayout) and values.
+// Moves one slot to an earlier one, within one layer: the keys and values of all heads.
 class SlotMover {
  public:
   SlotMover(const KvLayout& layout, int layer) : layout_(layout), layer_(layer) {}
 
   void move(const std::byte* from_page, int from, std::byte* to_page, int to) const {
     for (int head = 0; head < layout_.n_kv_heads; ++head) {
-      const size_t key = layout_.key_head_offset(layer_, head);
-      move_key(from_page + key, from, to_page + key, to);
-      const size_t value = layout_.value_head_offset(layer_, head);
-      move_value(from_page + value, from, to_page + value, to);
+      move(from_page, layout_.key(layer_, head, from), to_page, layout_.key(layer_, head, to), layout_.head_dim);
+      move(from_page, layout_.value(layer_, head, from), to_page, layout_.value(layer_, head, to),
+           layout_.padded_head_dim());
     }
   }
 
  private:
-  // Copies `n` elements of `width` bytes, one from each row of sixteen lanes.
-  static void copy_lane(const std::byte* from, size_t from_lane, std::byte* to, size_t to_lane, size_t n,
-                        size_t width) {
-    from += from_lane * width;
-    to += to_lane * width;
-    for (size_t i = 0; i < n; ++i) {
-      std::memcpy(to, from, width);
-      from += KvLayout::kGroup * width;
-      to += KvLayout::kGroup * width;
+  // Copies `n` elements of `width` bytes that lie `step` bytes apart.
+  static void copy(const std::byte* from, std::byte* to, size_t n, size_t width, size_t step) {
+    if (step == width) {
+      std::memcpy(to, from, n * width);
+      return;
     }
+    for (size_t i = 0; i < n; ++i) std::memcpy(to + i * step, from + i * step, width);
   }
 
-  void move_key(const std::byte* from_head, int from, std::byte* to_head, int to) const {
-    const auto group = [&](int slot) {
-      return static_cast<size_t>(slot / KvLayout::kGroup) * layout_.key_group_bytes();
-    };
-    const size_t from_lane = static_cast<size_t>(from % KvLayout::kGroup);
-    const size_t to_lane = static_cast<size_t>(to % KvLayout::kGroup);
-    const std::byte* source = from_head + group(from);
-    std::byte* target = to_head + group(to);
-    copy_lane(source, from_lane, target, to_lane, static_cast<size_t>(layout_.head_dim), layout_.element_bytes());
-    const size_t scales = layout_.key_scales_offset();
-    copy_lane(source + scales, from_lane, target + scales, to_lane, static_cast<size_t>(layout_.scale_blocks()), 2);
-  }
-
-  void move_value(const std::byte* from_head, int from, std::byte* to_head, int to) const {
-    const auto copy = [&](size_t base, size_t width) {
-      std::memcpy(to_head + base + static_cast<size_t>(to) * width,
-                  from_head + base + static_cast<size_t>(from) * width, width);
-    };
-    copy(0, layout_.value_row_bytes());
-    if (layout_.scale_blocks() > 0) copy(layout_.value_scales_offset(), layout_.value_scale_row_bytes());
+  void move(const std::byte* from_page, const KvLayout::Place& from, std::byte* to_page, const KvLayout::Place& to,
+            int numbers) const {
+    copy(from_page + from.numbers, to_page + to.numbers, static_cast<size_t>(numbers), layout_.element_bytes(),
+         from.step);
+    const auto blocks = static_cast<size_t>(layout_.scale_blocks());
+    if (blocks > 0) copy(from_page + from.scales, to_page + to.scales, blocks, 2, from.scale_step);
   }
 
   const KvLayout& layout_;
