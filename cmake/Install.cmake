@@ -15,18 +15,16 @@ add_library(libs3d ${s3d_objects})
 set_target_properties(libs3d PROPERTIES OUTPUT_NAME s3d EXPORT_NAME s3d LINKER_LANGUAGE CXX
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 target_compile_features(libs3d PUBLIC cxx_std_20)
-target_include_directories(libs3d PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
-  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/s3d>)
+target_include_directories(libs3d PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 if(NOT S3D_SANITIZE)
   target_link_options(libs3d PRIVATE $<$<PLATFORM_ID:Linux>:-Wl,--no-undefined>)
 endif()
-target_link_libraries(libs3d PUBLIC ggml::ggml-base PRIVATE fmt::fmt Threads::Threads PkgConfig::PCRE2 PkgConfig::UTF8PROC)
+target_link_libraries(libs3d PRIVATE ggml::ggml-base fmt::fmt Threads::Threads PkgConfig::PCRE2 PkgConfig::UTF8PROC)
 
-# The headers that a program on libs3d includes.
-foreach(part ${s3d_parts})
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/src/${part} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/s3d COMPONENT dev
-    FILES_MATCHING PATTERN "*.h" PATTERN "*-inl.h" EXCLUDE PATTERN "*test*" EXCLUDE PATTERN "simde" EXCLUDE)
-endforeach()
+# The public headers need nothing but the standard library; all others stay private.
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/s3d DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT dev
+  FILES_MATCHING PATTERN "*.h")
 
 install(TARGETS libs3d EXPORT s3dTargets
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT runtime NAMELINK_COMPONENT dev

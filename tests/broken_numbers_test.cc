@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/index.h"
 #include "engine/runtime.h"
 #include "file/gguf.h"
 
@@ -26,7 +27,7 @@ struct Spot {
   size_t bytes;
 };
 Spot first_scale(const Tensor& tensor, int64_t row) {
-  const size_t begin = static_cast<size_t>(row) * ggml_row_size(tensor.type, tensor.cols());
+  const size_t begin = usize(row) * ggml_row_size(tensor.type, tensor.cols());
   if (tensor.type == GGML_TYPE_F32) return {begin, 4};
   if (tensor.type == GGML_TYPE_Q6_K) return {begin + ggml_type_size(tensor.type) - 2, 2};
   return {begin, 2};
@@ -63,7 +64,7 @@ TEST_P(BrokenNumbers, EndInAnErrorThatNamesTheModel) {
       std::string image(reinterpret_cast<const char*>(file.image().data()), file.image().size());
       const std::string bits = bits_of(tensor.type, nan);
       ASSERT_EQ(bits.size(), spot.bytes);
-      const auto at = static_cast<size_t>(tensor.data - file.image().data()) + spot.offset;
+      const auto at = usize(tensor.data - file.image().data()) + spot.offset;
       image.replace(at, bits.size(), bits);
       std::ofstream(copy, std::ios::binary) << image;
       for (const KvType kv_type : {KvType::kF16, KvType::kQ8_0}) {

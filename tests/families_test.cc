@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "base/index.h"
 #include "norm_error.h"
 #include "test_engine.h"
 
@@ -20,7 +21,7 @@ const std::string kModels = std::string(S3D_SOURCE_DIR) + "/tests/data/models/";
 struct Saved {
   std::string model;
   int context;
-  std::vector<int32_t> tokens;
+  std::vector<TokenId> tokens;
   std::vector<int> positions;
   std::vector<std::vector<double>> logprobs;  // [positions, vocab]
 };
@@ -53,7 +54,7 @@ TEST_P(SavedNumbers, ReferenceAgrees) {
   std::vector<Row> rows;
   append_chain(rows, saved.tokens);
   const std::vector<double> logits = reference_logits(file, config, rows, {}, saved.positions);
-  const auto vocab = static_cast<size_t>(config.vocab_size);
+  const auto vocab = usize(config.vocab_size);
   double worst = 0;
   for (size_t i = 0; i < saved.positions.size(); ++i) {
     ASSERT_EQ(saved.logprobs[i].size(), vocab);
@@ -82,7 +83,7 @@ constexpr int kPrompt = 12;  // longer than the tiny models' windows
 // A random prompt, then a tree: 3 -> 4 -> 5, 3 -> 6, 7.
 std::vector<Row> prompt_and_tree(int vocab, uint64_t seed) {
   std::mt19937_64 random(seed);
-  std::vector<int32_t> prompt(kPrompt);
+  std::vector<TokenId> prompt(kPrompt);
   for (int32_t& token : prompt) token = static_cast<int32_t>(random() % static_cast<uint64_t>(vocab));
   std::vector<Row> rows;
   const int last = append_chain(rows, prompt);
@@ -119,7 +120,7 @@ Errors tree_errors(const TestEngine& runtime, KvType kv_type, LayerSet layers, u
     wanted.push_back(static_cast<int>(i));
     row_layers[i] = layers;
   }
-  const auto vocab = static_cast<size_t>(config.vocab_size);
+  const auto vocab = usize(config.vocab_size);
   const auto& file = runtime.model->file;
   return {worst_error(logits, reference_logits(file, config, rows, row_layers, wanted), vocab),
           worst_error(logits, reference_logits(file, config, rows, row_layers, wanted, {true, kv_type}), vocab)};

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/index.h"
 #include "engine/runtime.h"
 #include "engine/speculation.h"
 
@@ -37,12 +38,12 @@ Tokens prompt_of(int n) {
   Tokens period(37);
   for (TokenId& token : period) token = static_cast<TokenId>(260 + random() % 50);
   Tokens prompt;
-  for (int i = 0; i < n; ++i) prompt.push_back(period[static_cast<size_t>(i) % period.size()]);
+  for (int i = 0; i < n; ++i) prompt.push_back(period[usize(i) % period.size()]);
   return prompt;
 }
 
 DecodeOptions options_for(int n, Speculator* speculator = nullptr) {
-  return {.max_tokens = n, .is_end = [](int32_t) { return false; }, .speculator = speculator};
+  return {.max_tokens = n, .is_end = [](TokenId) { return false; }, .speculator = speculator};
 }
 
 Tokens answer(Runtime& runtime, const KvSequence& seq, const Tokens& prompt, int n, Speculator* speculator = nullptr) {
@@ -56,7 +57,7 @@ Tokens expected(Runtime& runtime, Tokens text, int n) {
     const KvSequence seq = runtime.kv().add_sequence();
     text.push_back(answer(runtime, seq, text, 1).at(0));
   }
-  return {text.begin() + static_cast<std::ptrdiff_t>(n_prompt), text.end()};
+  return {text.begin() + n_prompt, text.end()};
 }
 
 TEST(LongRope, AShortTextDoesNotDependOnTheContext) {
@@ -139,8 +140,7 @@ TEST(LongRope, KeysOfTheOtherSetAreNotUsedAgain) {
 }
 
 TEST(LongRope, TheReferenceBackendAgrees) {
-  const std::unique_ptr<Runtime> loaded = open(512), reference = open(512, 1, BackendKind::kReference);
-  Runtime& runtime = *loaded;
+  const std::unique_ptr<Runtime> cpu = open(512), reference = open(512, 1, BackendKind::kReference);
   const Tokens prompt = prompt_of(kOriginal - 3);
   EXPECT_EQ(answer(*reference, reference->kv().add_sequence(), prompt, 8),
             answer(*cpu, cpu->kv().add_sequence(), prompt, 8));

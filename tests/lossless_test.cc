@@ -134,7 +134,7 @@ class Contest {
             .prompt = prompts_[prompt],
             .options = {.sampler = sampler_of(sampler),
                         .max_tokens = size_.tokens,
-                        .is_end = [this](int32_t token) { return runtime_.tokenizer().is_end(token); },
+                        .is_end = [this](TokenId token) { return runtime_.tokenizer().is_end(token); },
                         .stream = prompt,
                         .speculator = speculator}};
   }

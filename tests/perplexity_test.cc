@@ -6,12 +6,14 @@
 #include <cmath>
 #include <vector>
 
+#include "base/index.h"
+
 namespace s3d {
 namespace {
 
 constexpr int kVocab = 20, kContext = 64;
 
-double formula(int32_t token, int position, int next) {
+double formula(TokenId token, int position, int next) {
   return 3 * std::sin(0.37 * token + 0.7 * next + 0.05 * position);
 }
 
@@ -30,8 +32,8 @@ class FormulaBackend : public Backend {
   Result<PassOutput> run(const Block& block, KvCache& kv) override {
     if (fail) return Error{"the pass failed"};
     const SeqId seq = block.rows[0].seq;
-    S3D_TRY(kv.reserve(seq, static_cast<int>(block.rows.size())));
-    EXPECT_LE(block.rows.size(), static_cast<size_t>(max_rows()));
+    S3D_TRY(kv.reserve(seq, isize(block.rows)));
+    EXPECT_LE(block.rows.size(), usize(max_rows()));
     logits_.clear();
     for (size_t i = 0; i < block.rows.size(); ++i) {
       const Row& row = block.rows[i];
@@ -70,15 +72,15 @@ class Perplexity : public testing::Test {
   }
 
   // By the definition in perplexity.h, with nothing shared with the code.
-  double by_definition(int window, int32_t bos) const {
+  double by_definition(int window, TokenId bos) const {
     double sum = 0;
     int count = 0;
-    for (size_t start = 0; start + static_cast<size_t>(window) <= text.size(); start += static_cast<size_t>(window)) {
+    for (size_t start = 0; start + usize(window) <= text.size(); start += usize(window)) {
       for (int i = window / 2 + 1; i < window; ++i) {
-        const int32_t given = i == 1 && bos >= 0 ? bos : text[start + static_cast<size_t>(i) - 1];
+        const int32_t given = i == 1 && bos >= 0 ? bos : text[start + usize(i) - 1];
         double total = 0;
         for (int next = 0; next < kVocab; ++next) total += std::exp(formula(given, i - 1, next));
-        sum -= std::log(std::exp(formula(given, i - 1, text[start + static_cast<size_t>(i)])) / total);
+        sum -= std::log(std::exp(formula(given, i - 1, text[start + usize(i)])) / total);
         ++count;
       }
     }
@@ -87,7 +89,7 @@ class Perplexity : public testing::Test {
 
   FormulaBackend backend;
   std::optional<KvCache> cache;
-  std::vector<int32_t> text;
+  std::vector<TokenId> text;
 };
 
 TEST_F(Perplexity, IsTheDefinition) {
@@ -125,7 +127,7 @@ TEST_F(Perplexity, ReportsProgressAndStopsWhenToldTo) {
 }
 
 TEST_F(Perplexity, RefusesWhatCannotBeMeasured) {
-  const auto message = [&](std::span<const int32_t> tokens, const PerplexityOptions& options) {
+  const auto message = [&](std::span<const TokenId> tokens, const PerplexityOptions& options) {
     const auto result = perplexity(backend, *cache, tokens, options);
     return result.ok() ? "no error" : result.error().message;
   };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/index.h"
 #include "engine/model_path.h"
 #include "engine/runtime.h"
 #include "norm_error.h"
@@ -41,7 +42,7 @@ class RealModels : public testing::TestWithParam<RealModel> {
 
 // Of a row: the best token, and how far above the second it is in units of the row's deviation.
 struct Choice {
-  int32_t token;
+  TokenId token;
   double gap;
 };
 
@@ -64,11 +65,11 @@ TEST_P(RealModels, LogitsAndGreedyTextAgreeWithTheReference) {
   const auto prompt = runtime.encode(kPrompt);
   ASSERT_TRUE(prompt.ok()) << prompt.error().message;
   DecodeOptions options{.max_tokens = kAnswer};
-  options.is_end = [](int32_t) { return false; };
+  options.is_end = [](TokenId) { return false; };
   const auto answer = runtime.generate(runtime.kv().add_sequence(), *prompt, options);
   ASSERT_TRUE(answer.ok()) << answer.error().message;
 
-  std::vector<int32_t> tokens = *prompt;
+  std::vector<TokenId> tokens = *prompt;
   tokens.insert(tokens.end(), answer->tokens.begin(), answer->tokens.end());
   std::vector<Row> rows;
   append_chain(rows, tokens);
@@ -82,7 +83,7 @@ TEST_P(RealModels, LogitsAndGreedyTextAgreeWithTheReference) {
   rows.resize(tokens.size() - 1);
   const std::vector<float> logits = engine_logits(parts, rows, n_context, KvType::kF16, LayerSet::all(config.n_layers));
 
-  const auto vocab = static_cast<size_t>(config.vocab_size);
+  const auto vocab = usize(config.vocab_size);
   const double bound = GetParam().bound;
   double worst = 0;
   int clear = 0;
@@ -102,10 +103,10 @@ TEST_P(RealModels, LogitsAndGreedyTextAgreeWithTheReference) {
 }
 
 // The choices behind an answer that `engine` has just given on `seq`: its rows after the prompt again, in one pass.
-std::vector<Choice> choices_again(Runtime& runtime, SeqId seq, const std::vector<int32_t>& prompt,
-                                  const std::vector<int32_t>& answer) {
-  runtime.kv().truncate(seq, static_cast<int>(prompt.size()) - 1);
-  std::vector<int32_t> tokens = {prompt.back()};
+std::vector<Choice> choices_again(Runtime& runtime, SeqId seq, const std::vector<TokenId>& prompt,
+                                  const std::vector<TokenId>& answer) {
+  runtime.kv().truncate(seq, isize(prompt) - 1);
+  std::vector<TokenId> tokens = {prompt.back()};
   tokens.insert(tokens.end(), answer.begin(), answer.end() - 1);
   std::vector<Row> rows;
   append_chain(rows, tokens, -1, runtime.kv().length(seq));
@@ -115,7 +116,7 @@ std::vector<Choice> choices_again(Runtime& runtime, SeqId seq, const std::vector
       {.rows = rows, .layers = LayerSet::all(runtime.config().n_layers), .want = want}, runtime.kv());
   EXPECT_TRUE(out.ok()) << (out.ok() ? "" : out.error().message);
   std::vector<Choice> choices;
-  const auto vocab = static_cast<size_t>(runtime.config().vocab_size);
+  const auto vocab = usize(runtime.config().vocab_size);
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto row = out->logits.subspan(i * vocab, vocab);
     choices.push_back(choice_of(std::vector<double>(row.begin(), row.end())));
@@ -129,7 +130,7 @@ TEST(RealModel, TheReferenceBackendWritesTheSameText) {
   const auto path = find_model("smollm2-135m");
   if (!path.ok()) GTEST_SKIP() << "smollm2-135m is absent: scripts/fetch-model smollm2-135m";
   DecodeOptions options{.max_tokens = kTokens};
-  options.is_end = [](int32_t) { return false; };
+  options.is_end = [](TokenId) { return false; };
   std::vector<int32_t> answers[2];
   std::vector<Choice> choices;
   for (const BackendKind backend : {BackendKind::kCpu, BackendKind::kReference}) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "base/index.h"
+
 namespace s3d {
 namespace {
 
@@ -61,7 +63,7 @@ std::vector<float> engine_logits(const TestEngine& runtime, std::span<const Row>
     run(begin, end, LayerSet::all(config.n_layers), Want::kNothing);
     kv.commit(seq, end - begin);
   }
-  return run(n_context, static_cast<int>(rows.size()), layers, Want::kLogits);
+  return run(n_context, isize(rows), layers, Want::kLogits);
 }
 
 std::vector<double> reference_logits(std::shared_ptr<const GgufFile> file, const ModelConfig& config,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/index.h"
 #include "file/gguf_test_writer.h"
 
 namespace s3d {
@@ -120,16 +121,16 @@ class Builder {
   }
 
   void vector(const std::string& name, int size, float mean, float deviation) {
-    std::vector<float> values(static_cast<size_t>(size));
+    std::vector<float> values(usize(size));
     for (float& value : values) value = mean + deviation * normal();
     file_.tensor_f32(name, {values.size()}, values);
   }
   void norm(const std::string& name, int size) { vector(name + ".weight", size, 1.0F, 0.2F); }
 
   void matrix(const std::string& name, int rows, int cols, float gain = 1.3F) {
-    std::vector<float> values(static_cast<size_t>(rows) * static_cast<size_t>(cols));
+    std::vector<float> values(usize(rows) * usize(cols));
     for (float& value : values) value = gain / std::sqrt(static_cast<float>(cols)) * normal();
-    std::vector<std::byte> bytes(static_cast<size_t>(rows) * ggml_row_size(options_.type, cols));
+    std::vector<std::byte> bytes(usize(rows) * ggml_row_size(options_.type, cols));
     ggml_quantize_chunk(options_.type, values.data(), bytes.data(), 0, rows, cols, nullptr);
     file_.tensor(name + ".weight", options_.type, {static_cast<uint64_t>(cols), static_cast<uint64_t>(rows)}, bytes);
   }

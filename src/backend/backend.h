@@ -14,13 +14,14 @@
 #include "backend/kv_cache.h"
 #include "base/result.h"
 #include "model/layer_set.h"
+#include "s3d/types.h"
 
 namespace s3d {
 
 class PackedAdapter;
 
 struct Row {
-  int32_t token;     // >= 0: token id; -1 - j: mask embedding j of the adapter
+  TokenId token;     // >= 0: token id; -1 - j: mask embedding j of the adapter
   int32_t position;  // its position in the sequence
   int32_t parent;    // row index in this block whose child it is, always smaller than its own; -1: committed context
   SeqId seq;
@@ -66,7 +67,7 @@ class Backend {
   // Adds the adapter's Markov term to the logits of a draft pass: logits [previous.size(), draft_size()] += W2 P
   // rms(E). Nothing without a Markov head. `previous`: the token before each row's. `z`: empty, or [previous.size(),
   // Markov rank], takes P rms(E): what the confidence head reads.
-  virtual void add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits,
+  virtual void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
                           std::span<float> z) = 0;
 
   virtual const ModelConfig& config() const = 0;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "backend/packed_adapter.h"
+#include "base/index.h"
 
 namespace s3d {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 Status check_block(const Block& block, const ModelConfig& config, int max_rows) {
   const size_t n = block.rows.size();
   if (n == 0) return Error{"a block without rows: expected at least 1"};
-  if (n > static_cast<size_t>(max_rows)) {
+  if (n > usize(max_rows)) {
     return Error{fmt::format("a block of {} rows: at most {} fit one pass; run it in parts", n, max_rows)};
   }
   if (!block.want.empty() && block.want.size() != n) {
@@ -53,10 +54,10 @@ Status check_row(const Block& block, size_t i, const ModelConfig& config, const 
   if (!kv.has_sequence(row.seq)) return fail(fmt::format("there is no sequence {}", row.seq));
   int expected = kv.length(row.seq);
   if (row.parent != -1) {
-    if (row.parent < 0 || static_cast<size_t>(row.parent) >= i) {
+    if (row.parent < 0 || usize(row.parent) >= i) {
       return fail(fmt::format("parent {}; expected -1 or a row before it", row.parent));
     }
-    const Row& parent = block.rows[static_cast<size_t>(row.parent)];
+    const Row& parent = block.rows[row.parent];
     if (parent.seq != row.seq) return fail(fmt::format("its parent, row {}, is of another sequence", row.parent));
     expected = parent.position + 1;
   }
@@ -82,10 +83,10 @@ void find_path(const Row& row, PlacedRow& planned, BlockPlacement& placement) {
   if (row.parent == -1) {
     planned.contiguous = row.position;
   } else {
-    const PlacedRow& parent = placement.rows[static_cast<size_t>(row.parent)];
+    const PlacedRow& parent = placement.rows[row.parent];
     planned.contiguous = parent.contiguous;
     for (int p = parent.contiguous; p <= parent.position; ++p) {
-      placement.paths.push_back(placement.paths[parent.path_begin + static_cast<size_t>(p - parent.contiguous)]);
+      placement.paths.push_back(placement.paths[parent.path_begin + usize(p - parent.contiguous)]);
     }
   }
   if (planned.contiguous == row.position && planned.slot == row.position) {
@@ -99,8 +100,8 @@ void place_rows(const Block& block, const KvCache& kv, BlockPlacement& placement
   for (size_t i = 0; i < block.rows.size(); ++i) {
     const Row& row = block.rows[i];
     const int s = sequence_index(placement, row.seq);
-    PlacedSequence& sequence = placement.sequences[static_cast<size_t>(s)];
-    const int slot = kv.length(row.seq) + static_cast<int>(sequence.rows.size());
+    PlacedSequence& sequence = placement.sequences[s];
+    const int slot = kv.length(row.seq) + isize(sequence.rows);
     sequence.rows.push_back(static_cast<int>(i));
     PlacedRow planned{.sequence = s, .position = row.position, .slot = slot, .contiguous = 0, .path_begin = 0};
     find_path(row, planned, placement);
@@ -110,7 +111,7 @@ void place_rows(const Block& block, const KvCache& kv, BlockPlacement& placement
 
 Status reserve_slots(BlockPlacement& placement, KvCache& kv) {
   for (PlacedSequence& sequence : placement.sequences) {
-    if (Status reserved = kv.reserve(sequence.id, static_cast<int>(sequence.rows.size())); !reserved.ok()) {
+    if (Status reserved = kv.reserve(sequence.id, isize(sequence.rows)); !reserved.ok()) {
       drop_pending(placement, kv);
       return reserved;
     }
@@ -136,7 +137,7 @@ Status place_block(const Block& block, const ModelConfig& config, int max_rows, 
   for (size_t i = 0; i < block.want.size(); ++i) {
     if (block.want[i] == Want::kLogits) placement.wanted.push_back(static_cast<int>(i));
   }
-  if (block.want.empty()) placement.wanted.push_back(static_cast<int>(block.rows.size()) - 1);
+  if (block.want.empty()) placement.wanted.push_back(isize(block.rows) - 1);
   return reserve_slots(placement, kv);
 }
 
@@ -147,7 +148,7 @@ void drop_pending(const BlockPlacement& placement, KvCache& kv) {
 void make_tiles(const BlockPlacement& placement, int most, std::vector<RowTile>& tiles) {
   tiles.clear();
   for (size_t s = 0; s < placement.sequences.size(); ++s) {
-    const int n = static_cast<int>(placement.sequences[s].rows.size());
+    const int n = isize(placement.sequences[s].rows);
     for (int first = 0; first < n; first += most) {
       tiles.push_back({static_cast<int>(s), first, std::min(most, n - first)});
     }

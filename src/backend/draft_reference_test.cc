@@ -11,6 +11,7 @@
 #include "backend/packed_adapter.h"
 #include "backend/reference/reference_backend.h"
 #include "backend/reference/reference_model.h"
+#include "base/index.h"
 
 namespace s3d {
 namespace {
@@ -54,7 +55,7 @@ class AdapterMaker {
     if (parts.bridge) add_pair(std::string(names::kBridgeDown), std::string(names::kBridgeUp), d, d);
     Tokens ids;  // not a multiple of 16, nor in order
     for (int i = 1; parts.draft_vocab && i <= 37; ++i) ids.push_back(base_.vocab_size - 2 * i);
-    const int draft_size = parts.draft_vocab ? static_cast<int>(ids.size()) : base_.vocab_size;
+    const int draft_size = parts.draft_vocab ? isize(ids) : base_.vocab_size;
     if (parts.markov) add_pair(std::string(names::kMarkovP), std::string(names::kMarkovW2), d, draft_size);
     const AdapterConfig config = {
         .base_fingerprint = kFingerprint, .layers = layers_, .masks = kMasks, .state_on_first_row = parts.first_row};
@@ -66,7 +67,7 @@ class AdapterMaker {
  private:
   void add(std::string_view name, int cols, int rows, float deviation) {
     std::normal_distribution<float> normal(0, deviation);
-    AdapterTensor tensor = {std::string(name), {cols, rows}, Floats(static_cast<size_t>(cols) * rows)};
+    AdapterTensor tensor = {std::string(name), {cols, rows}, Floats(usize(cols) * rows)};
     for (float& value : tensor.values) value = normal(random_);
     tensors_.push_back(std::move(tensor));
   }
@@ -113,7 +114,7 @@ struct Drafted {
 
 Tokens some_tokens(int n, int vocab, unsigned seed) {
   std::mt19937 random(seed);
-  Tokens tokens(static_cast<size_t>(n));
+  Tokens tokens(usize(n));
   for (int32_t& token : tokens) token = static_cast<int32_t>(random() % static_cast<unsigned>(vocab));
   return tokens;
 }
@@ -145,17 +146,17 @@ class Runner {
   // A new sequence with `tokens` committed; its last row's hidden state is kept.
   SeqId add(const Tokens& tokens) {
     const SeqId seq = sequences_.emplace_back(kv_.add_sequence());
-    hidden_.resize(static_cast<size_t>(seq) + 1);
+    hidden_.resize(usize(seq) + 1);
     if (tokens.empty()) return seq;
     std::vector<Row> rows;
     append_chain(rows, tokens);
     for (Row& row : rows) row.seq = seq;
     const auto out = backend_->run({.rows = rows, .layers = {setup_.config.n_layers, 0}, .want_hidden = true}, kv_);
-    kv_.commit(seq, static_cast<int>(rows.size()));
-    hidden_[static_cast<size_t>(seq)].assign(out->hidden.begin(), out->hidden.end());
+    kv_.commit(seq, isize(rows));
+    hidden_[seq].assign(out->hidden.begin(), out->hidden.end());
     return seq;
   }
-  Floats full(SeqId seq, int32_t token) {
+  Floats full(SeqId seq, TokenId token) {
     const Row row = {token, kv_.length(seq), -1, seq};
     const auto out =
         backend_->run({.rows = {&row, 1}, .layers = {setup_.config.n_layers, 0}, .kv = KvUse::kScratch}, kv_);
@@ -163,14 +164,14 @@ class Runner {
   }
 
   // Row j of every sequence in turn: `token`, then masks; n rows a sequence.
-  Draft draft(const std::vector<SeqId>& sequences, int32_t token, int n = kMasks + 1) {
+  Draft draft(const std::vector<SeqId>& sequences, TokenId token, int n = kMasks + 1) {
     std::vector<Row> rows;
     std::vector<const float*> states;
-    const int count = static_cast<int>(sequences.size());
+    const int count = isize(sequences);
     for (int j = 0; j < n; ++j) {
       for (int s = 0; s < count; ++s) {
-        const SeqId seq = sequences[static_cast<size_t>(s)];
-        const Floats& hidden = hidden_[static_cast<size_t>(seq)];
+        const SeqId seq = sequences[s];
+        const Floats& hidden = hidden_[seq];
         rows.push_back({j == 0 ? token : -j, kv_.length(seq) + j, j == 0 ? -1 : (j - 1) * count + s, seq});
         states.push_back(hidden.empty() ? nullptr : hidden.data());
       }
@@ -324,12 +325,12 @@ TEST_P(DraftRows, OtherRowsDoNotMatter) {
   Runner runner(setup_);
   const std::vector<SeqId> sequences = {runner.add(tokens(30, 1)), runner.add({}), runner.add(tokens(70, 2))};
   const Draft together = runner.draft(sequences, 3);
-  const size_t vocab = setup_.packed->draft_size(), d = static_cast<size_t>(setup_.config.d_model);
+  const size_t vocab = setup_.packed->draft_size(), d = usize(setup_.config.d_model);
   const auto same = [](const float* a, const float* b, size_t n) { return std::memcmp(a, b, n * sizeof(float)) == 0; };
   for (size_t s = 0; s < sequences.size(); ++s) {
     for (const int n : {1, 2, kMasks + 1}) {
       const Draft alone = runner.draft({sequences[s]}, 3, n);
-      for (size_t j = 0; j < static_cast<size_t>(n); ++j) {
+      for (size_t j = 0; j < usize(n); ++j) {
         const size_t row = j * sequences.size() + s;
         EXPECT_TRUE(same(&alone.logits[j * vocab], &together.logits[row * vocab], vocab) &&
                     same(&alone.hidden[j * d], &together.hidden[row * d], d))
@@ -376,7 +377,7 @@ TEST(DraftPass, UntrainedAdapter) {
   const int draft_vocab = setup.adapter.config.draft_vocab;
   const auto untrained = PackedAdapter::untrained(*setup.model, setup.plan, kMasks, draft_vocab);
   ASSERT_TRUE(untrained.ok());
-  EXPECT_EQ((*untrained)->draft_size(), static_cast<size_t>(draft_vocab));
+  EXPECT_EQ((*untrained)->draft_size(), usize(draft_vocab));
   EXPECT_EQ((*untrained)->draft_token(5), setup.adapter.draft_ids[5]);
   Runner trained(setup);
   const Draft one = trained.draft({trained.add(some_tokens(9, 50, 1))}, 3, 1);
@@ -390,7 +391,7 @@ TEST(DraftPass, ErrorsAreClear) {
   const Drafted setup("qwen2-f32", {1, 1}, kNone, GGML_TYPE_F32);
   const auto backend = std::move(CpuBackend::create(setup.model, 1, available_kernels().back()).value());
   KvCache kv = KvCache::create(setup.config, KvType::kF16, 64).value();
-  const auto expect_error = [&](int32_t token, LayerSet layers, size_t states, const std::string& part) {
+  const auto expect_error = [&](TokenId token, LayerSet layers, size_t states, const std::string& part) {
     const KvSequence sequence = kv.add_sequence();
     const Row row = {token, 0, -1, sequence};
     const std::vector<const float*> state(states, nullptr);

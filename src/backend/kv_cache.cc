@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "base/index.h"
 
 namespace s3d {
 namespace {
@@ -44,9 +45,8 @@ class SlotMover {
 
   void move(const std::byte* from_page, const KvLayout::Place& from, std::byte* to_page, const KvLayout::Place& to,
             int numbers) const {
-    copy(from_page + from.numbers, to_page + to.numbers, static_cast<size_t>(numbers), layout_.element_bytes(),
-         from.step);
-    const auto blocks = static_cast<size_t>(layout_.scale_blocks());
+    copy(from_page + from.numbers, to_page + to.numbers, usize(numbers), layout_.element_bytes(), from.step);
+    const auto blocks = usize(layout_.scale_blocks());
     if (blocks > 0) copy(from_page + from.scales, to_page + to.scales, blocks, 2, from.scale_step);
   }
 
@@ -88,13 +88,12 @@ struct KvCache::Impl {
   }
 
   Sequence& at(SeqId seq) {
-    S3D_CHECK(seq >= 0 && static_cast<size_t>(seq) < sequences.size() && sequences[static_cast<size_t>(seq)],
-              "no such sequence");
-    return *sequences[static_cast<size_t>(seq)];
+    S3D_CHECK(seq >= 0 && usize(seq) < sequences.size() && sequences[seq], "no such sequence");
+    return *sequences[seq];
   }
 
-  std::byte* page(int id) { return memory + static_cast<size_t>(id) * layout.page_bytes(); }
-  int free_pages() const { return n_pages - next_fresh + static_cast<int>(returned.size()); }
+  std::byte* page(int id) { return memory + usize(id) * layout.page_bytes(); }
+  int free_pages() const { return n_pages - next_fresh + isize(returned); }
 
   // Used pages first: their memory is there already.
   int take_page() {
@@ -105,16 +104,16 @@ struct KvCache::Impl {
       id = returned.back();
       returned.pop_back();
     }
-    references[static_cast<size_t>(id)] = 1;
+    references[id] = 1;
     return id;
   }
 
   void drop_page(int id) {
-    if (--references[static_cast<size_t>(id)] == 0) returned.push_back(id);
+    if (--references[id] == 0) returned.push_back(id);
   }
 
   void drop_pages_after(Sequence& sequence, int keep) {
-    while (static_cast<int>(sequence.pages.size()) > keep) {
+    while (isize(sequence.pages) > keep) {
       drop_page(sequence.pages.back());
       sequence.pages.pop_back();
     }
@@ -130,7 +129,7 @@ struct KvCache::Impl {
     return static_cast<SeqId>(sequences.size() - 1);
   }
 
-  bool shared(int id) const { return references[static_cast<size_t>(id)] > 1; }
+  bool shared(int id) const { return references[id] > 1; }
 
   KvLayout layout;
   std::byte* memory = nullptr;  // [n_pages] pages of layout.page_bytes()
@@ -149,19 +148,19 @@ Result<KvCache> KvCache::create(const ModelConfig& config, KvType type, int64_t 
   const size_t page_bytes = impl->layout.page_bytes();
   const int64_t n_pages = tokens / kPage + (tokens % kPage != 0);
   constexpr int64_t kMaxPages = INT32_MAX / kPage;  // positions are ints
-  if (n_pages > kMaxPages || static_cast<size_t>(n_pages) > SIZE_MAX / 2 / page_bytes) {
+  if (n_pages > kMaxPages || usize(n_pages) > SIZE_MAX / 2 / page_bytes) {
     return Error{fmt::format("KV cache of {} positions, {} bytes each, is more than can be addressed; ask for fewer",
                              tokens, page_bytes / kPage)};
   }
   impl->n_pages = static_cast<int>(n_pages);
-  impl->bytes = static_cast<size_t>(n_pages) * page_bytes;
+  impl->bytes = usize(n_pages) * page_bytes;
   void* memory = mmap(nullptr, impl->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {
     return Error{fmt::format("KV cache of {} positions ({} bytes as {}): {}; use a shorter context or a smaller type",
                              tokens, impl->bytes, kv_type_name(type), std::strerror(errno))};
   }
   impl->memory = static_cast<std::byte*>(memory);
-  impl->references.assign(static_cast<size_t>(n_pages), 0);
+  impl->references.assign(usize(n_pages), 0);
   return KvCache(std::move(impl));
 }
 
@@ -177,8 +176,8 @@ KvSequence KvCache::add_sequence() {
 KvSequence KvCache::copy_sequence(SeqId seq) {
   Impl::Sequence copy = impl_->at(seq);
   copy.pending = 0;
-  copy.pages.resize(static_cast<size_t>(pages_for(copy.length)));  // without pages that hold pending slots only
-  for (const int id : copy.pages) ++impl_->references[static_cast<size_t>(id)];
+  copy.pages.resize(usize(pages_for(copy.length)));  // without pages that hold pending slots only
+  for (const int id : copy.pages) ++impl_->references[id];
   return {impl_, impl_->add(std::move(copy))};
 }
 
@@ -201,12 +200,11 @@ void KvSequence::give_back() {
   const std::shared_ptr<KvCache::Impl> cache = cache_.lock();
   if (cache == nullptr || id_ < 0) return;
   cache->drop_pages_after(cache->at(id_), 0);
-  cache->sequences[static_cast<size_t>(id_)].reset();
+  cache->sequences[id_].reset();
 }
 
 bool KvCache::has_sequence(SeqId seq) const {
-  return seq >= 0 && static_cast<size_t>(seq) < impl_->sequences.size() &&
-         impl_->sequences[static_cast<size_t>(seq)].has_value();
+  return seq >= 0 && usize(seq) < impl_->sequences.size() && impl_->sequences[seq].has_value();
 }
 
 int KvCache::length(SeqId seq) const {
@@ -236,7 +234,7 @@ int64_t KvCache::available(SeqId seq, int sequences) const {
   const Impl::Sequence& sequence = impl_->at(seq);
   int64_t pages = impl_->free_pages() / std::max(1, sequences);
   int64_t in_page = int64_t{pages_for(sequence.length)} * kPage - sequence.length;
-  if (in_page > 0 && impl_->shared(sequence.pages[static_cast<size_t>(sequence.length / kPage)])) {
+  if (in_page > 0 && impl_->shared(sequence.pages[sequence.length / kPage])) {
     if (pages == 0) return 0;  // the page must be copied before it is written
     --pages;
   }
@@ -249,10 +247,10 @@ Status KvCache::reserve(SeqId seq, int rows) {
   if (rows == 0) return Ok();
   const int first = sequence.length / kPage;  // the first page that is written
   const int wanted = pages_for(int64_t{sequence.length} + rows);
-  const int present = static_cast<int>(sequence.pages.size());
+  const int present = isize(sequence.pages);
   int needed = std::max(0, wanted - present);
   for (int i = first; i < std::min(present, wanted); ++i) {
-    if (impl_->shared(sequence.pages[static_cast<size_t>(i)])) ++needed;
+    if (impl_->shared(sequence.pages[i])) ++needed;
   }
   if (needed > impl_->free_pages()) {
     return Error{fmt::format(
@@ -261,14 +259,14 @@ Status KvCache::reserve(SeqId seq, int rows) {
         capacity(), used(), int64_t{needed} * kPage, rows, sequence.length)};
   }
   for (int i = first; i < std::min(present, wanted); ++i) {
-    int& id = sequence.pages[static_cast<size_t>(i)];
+    int& id = sequence.pages[i];
     if (!impl_->shared(id)) continue;
     const int copy = impl_->take_page();
     std::memcpy(impl_->page(copy), impl_->page(id), impl_->layout.page_bytes());
     impl_->drop_page(id);
     id = copy;
   }
-  while (static_cast<int>(sequence.pages.size()) < wanted) sequence.pages.push_back(impl_->take_page());
+  while (isize(sequence.pages) < wanted) sequence.pages.push_back(impl_->take_page());
   sequence.pending = rows;
   return Ok();
 }
@@ -289,7 +287,7 @@ void KvCache::commit_path(SeqId seq, std::span<const int> path) {
     before = index;
   }
   S3D_CHECK(before < sequence.pending, "commit of more rows than are pending");
-  const auto page_of = [&](int slot) { return impl_->page(sequence.pages[static_cast<size_t>(slot / kPage)]); };
+  const auto page_of = [&](int slot) { return impl_->page(sequence.pages[slot / kPage]); };
   for (int layer = 0; layer < impl_->layout.n_layers; ++layer) {
     const SlotMover mover(impl_->layout, layer);
     for (size_t i = 0; i < path.size(); ++i) {  // ascending: a slot is read before it is overwritten
@@ -297,7 +295,7 @@ void KvCache::commit_path(SeqId seq, std::span<const int> path) {
       if (from != to) mover.move(page_of(from), from % kPage, page_of(to), to % kPage);
     }
   }
-  commit(seq, static_cast<int>(path.size()));
+  commit(seq, isize(path));
 }
 
 KvType KvCache::type() const {
@@ -324,8 +322,8 @@ int KvCache::pages(SeqId seq) const {
 }
 std::byte* KvCache::page(SeqId seq, int page) {
   Impl::Sequence& sequence = impl_->at(seq);
-  S3D_CHECK(page >= 0 && static_cast<size_t>(page) < sequence.pages.size());
-  return impl_->page(sequence.pages[static_cast<size_t>(page)]);
+  S3D_CHECK(page >= 0 && usize(page) < sequence.pages.size());
+  return impl_->page(sequence.pages[page]);
 }
 
 }  // namespace s3d

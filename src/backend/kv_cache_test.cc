@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/index.h"
+
 namespace s3d {
 namespace {
 
@@ -26,16 +28,16 @@ class KvCacheTest : public testing::TestWithParam<KvType> {
   void pieces(SeqId seq, int slot, F f) {
     const KvLayout& layout = kv_.layout();
     std::byte* page = kv_.page(seq, slot / KvCache::kPageTokens);
-    const size_t in_page = static_cast<size_t>(slot % KvCache::kPageTokens);
+    const size_t in_page = usize(slot % KvCache::kPageTokens);
     const size_t lane = in_page % KvLayout::kGroup, width = layout.element_bytes();
     for (int layer = 0; layer < layout.n_layers; ++layer) {
       for (int head = 0; head < layout.n_kv_heads; ++head) {
         std::byte* group =
             page + layout.key_head_offset(layer, head) + in_page / KvLayout::kGroup * layout.key_group_bytes();
-        for (size_t d = 0; d < static_cast<size_t>(layout.head_dim); ++d) {
+        for (size_t d = 0; d < usize(layout.head_dim); ++d) {
           f(group + (d * KvLayout::kGroup + lane) * width, width);
         }
-        for (size_t b = 0; b < static_cast<size_t>(layout.scale_blocks()); ++b) {
+        for (size_t b = 0; b < usize(layout.scale_blocks()); ++b) {
           f(group + layout.key_scales_offset() + (b * KvLayout::kGroup + lane) * 2, size_t{2});
         }
         std::byte* values = page + layout.value_head_offset(layer, head);
@@ -200,16 +202,16 @@ TEST_P(KvCacheTest, AHandleMovesAndMayOutliveItsCache) {
 }
 
 TEST_P(KvCacheTest, KeysOfAnotherRopeSetAreDropped) {
-  const SeqId a = kv_.add_sequence();
+  const KvSequence a = kv_.add_sequence();
   EXPECT_EQ(kv_.rope_set(a), RopeSet::kShort);
   ASSERT_TRUE(kv_.reserve(a, 3).ok());
   kv_.commit(a, 3);
   kv_.use_rope_set(a, RopeSet::kShort);
   EXPECT_EQ(kv_.length(a), 3);
-  const SeqId b = kv_.copy_sequence(a);
+  const KvSequence b = kv_.copy_sequence(a);
   kv_.use_rope_set(a, RopeSet::kLong);
   EXPECT_EQ(kv_.length(a), 0);
-  EXPECT_EQ(kv_.rope_set(kv_.copy_sequence(a)), RopeSet::kLong);
+  EXPECT_EQ(kv_.rope_set(kv_.copy_sequence(a).id()), RopeSet::kLong);
   EXPECT_EQ(kv_.length(b), 3);
   EXPECT_EQ(kv_.rope_set(b), RopeSet::kShort);
 }

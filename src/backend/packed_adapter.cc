@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/index.h"
 #include "model/tensor_floats.h"
 
 namespace s3d {
@@ -14,8 +15,7 @@ namespace {
 
 Status pack(const Tensor* tensor, ThreadPool* pool, PackedMatrix& out) {
   if (tensor == nullptr) return Ok();
-  S3D_ASSIGN(out, PackedMatrix::pack(tensor->type, tensor->data, static_cast<size_t>(tensor->rows()),
-                                     static_cast<size_t>(tensor->cols()), pool));
+  S3D_ASSIGN(out, PackedMatrix::pack(tensor->type, tensor->data, usize(tensor->rows()), usize(tensor->cols()), pool));
   return Ok();
 }
 
@@ -28,12 +28,12 @@ Status pack_lora(std::span<const LoraPair> pairs, ThreadPool* pool, PackedLora& 
     if (!pairs[i]) continue;
     like = pairs[i].a;
     out.first[i] = rows;
-    rows += static_cast<size_t>(like->rows());
+    rows += usize(like->rows());
     stacked.insert(stacked.end(), like->data, like->data + like->bytes);
     S3D_TRY(pack(pairs[i].b, pool, out.b[i]));
   }
   if (like == nullptr) return Ok();
-  S3D_ASSIGN(out.a, PackedMatrix::pack(like->type, stacked.data(), rows, static_cast<size_t>(like->cols()), pool));
+  S3D_ASSIGN(out.a, PackedMatrix::pack(like->type, stacked.data(), rows, usize(like->cols()), pool));
   return Ok();
 }
 
@@ -62,7 +62,7 @@ Status check_types(std::span<const LoraPair> pairs) {
 Status PackedAdapter::pack_layers(const Adapter& adapter, ThreadPool* pool) {
   for (const std::array<LoraPair, kLoraTargets>& pairs : adapter.lora) {
     const std::span all(pairs);
-    const auto at = [](LoraTarget target) { return static_cast<size_t>(target); };
+    const auto at = [](LoraTarget target) { return usize(target); };
     const struct {
       std::span<const LoraPair> pairs;
       PackedLora Layer::*out;
@@ -83,16 +83,15 @@ Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::create(const Adapter
                                                                    ThreadPool* pool) {
   const std::shared_ptr<PackedAdapter> out(new PackedAdapter);
   out->source_ = adapter;
-  out->d_model_ = static_cast<size_t>(model.config.d_model);
+  out->d_model_ = usize(model.config.d_model);
   // Without a draft vocabulary the logits are those of the whole head, in its order.
   S3D_CHECK(adapter.draft_ids.empty() == model.lm_head_ids.empty() &&
                 model.lm_head_ids.size() >= adapter.draft_ids.size() &&
                 std::equal(adapter.draft_ids.begin(), adapter.draft_ids.end(), model.lm_head_ids.begin()),
             "the model was loaded with another draft vocabulary");
-  out->draft_size_ =
-      adapter.draft_ids.empty() ? static_cast<size_t>(model.config.vocab_size) : adapter.draft_ids.size();
+  out->draft_size_ = adapter.draft_ids.empty() ? usize(model.config.vocab_size) : adapter.draft_ids.size();
   if (adapter.masks != nullptr) {
-    out->masks_.resize(static_cast<size_t>(adapter.masks->rows()) * out->d_model_);
+    out->masks_.resize(usize(adapter.masks->rows()) * out->d_model_);
     tensor_to_floats(*adapter.masks, out->masks_.data());
   }
   S3D_TRY(out->pack_layers(adapter, pool));
@@ -115,18 +114,18 @@ Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::untrained(const Mode
   }
   const std::shared_ptr<PackedAdapter> out(new PackedAdapter);
   out->source_.config = {.layers = layers, .masks = masks, .draft_vocab = draft_vocab};
-  out->d_model_ = static_cast<size_t>(model.config.d_model);
-  out->draft_size_ = static_cast<size_t>(draft_vocab > 0 ? draft_vocab : model.config.vocab_size);
+  out->d_model_ = usize(model.config.d_model);
+  out->draft_size_ = usize(draft_vocab > 0 ? draft_vocab : model.config.vocab_size);
   out->source_.draft_ids.assign(model.lm_head_ids.begin(),
                                 model.lm_head_ids.begin() + (draft_vocab > 0 ? draft_vocab : 0));
   if (draft_vocab == 0) out->source_.draft_ids = model.lm_head_ids;
-  out->layers_.resize(static_cast<size_t>(layers.count()));
+  out->layers_.resize(usize(layers.count()));
   out->source_.lora.resize(out->layers_.size());
   // Every 16th row: the mean of a few thousand rows differs from that of all by a hundredth of a row's length.
   constexpr int kStep = 16;
   std::vector<float> row(out->d_model_), mean(out->d_model_);
   int count = 0;
-  for (int32_t token = 0; token < model.config.vocab_size; token += kStep, ++count) {
+  for (TokenId token = 0; token < model.config.vocab_size; token += kStep, ++count) {
     model.embed(token, row.data());
     for (size_t i = 0; i < mean.size(); ++i) mean[i] += row[i];
   }

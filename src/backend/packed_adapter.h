@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/index.h"
 #include "base/result.h"
 #include "kernels/packed_matrix.h"
 #include "model/adapter.h"
@@ -53,7 +54,7 @@ class PackedAdapter {
   float confidence(std::span<const float> hidden, std::span<const float> z) const;
 
   const std::vector<Layer>& layers() const { return layers_; }  // [head + tail], in the order in which they run
-  const float* mask(int j) const { return &masks_[static_cast<size_t>(j) * d_model_]; }
+  const float* mask(int j) const { return &masks_[usize(j) * d_model_]; }
   const PackedMatrix& state_down() const { return state_down_; }
   const PackedMatrix& state_up() const { return state_up_; }
   const PackedMatrix& bridge_down() const { return bridge_down_; }

@@ -13,6 +13,7 @@
 #include <immintrin.h>
 #endif
 
+#include "base/index.h"
 #include "base/stopwatch.h"
 
 namespace s3d::cli {
@@ -57,8 +58,8 @@ uint64_t fold(const std::byte* data, size_t lines) {
 
 // The share of `thread` in [0, count).
 std::pair<size_t, size_t> share(size_t count, int thread, int threads) {
-  const auto t = static_cast<size_t>(thread);
-  const auto n = static_cast<size_t>(threads);
+  const auto t = usize(thread);
+  const auto n = usize(threads);
   return {count * t / n, count * (t + 1) / n};
 }
 

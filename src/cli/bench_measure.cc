@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/index.h"
 #include "base/median.h"
 #include "base/stopwatch.h"
 #include "cli/bandwidth.h"
@@ -25,7 +26,7 @@ class Bench {
  public:
   Bench(Runtime& runtime, const BenchOptions& plan)
       : runtime_(runtime), plan_(plan), seq_(runtime.kv().add_sequence()) {
-    const auto n = static_cast<size_t>(std::max(plan.prompt, plan.depth + plan.max_rows));
+    const auto n = usize(std::max(plan.prompt, plan.depth + plan.max_rows));
     const auto vocab = static_cast<double>(runtime.config().vocab_size);
     for (size_t i = 0; i < n; ++i) {  // any tokens do: the time of a pass does not depend on them
       tokens_.push_back(static_cast<TokenId>(keyed_uniform(/*seed=*/1, /*stream=*/0, static_cast<int>(i)) * vocab));
@@ -63,8 +64,8 @@ class Bench {
 // Generates greedily, without a stop, from an empty cache.
 Result<Timings> Bench::generate(int prompt, int answer) {
   runtime_.kv().truncate(seq_, 0);
-  const DecodeOptions options{.max_tokens = answer, .is_end = [](int32_t) { return false; }};
-  const auto tokens = std::span(tokens_).first(static_cast<size_t>(prompt));
+  const DecodeOptions options{.max_tokens = answer, .is_end = [](TokenId) { return false; }};
+  const auto tokens = std::span(tokens_).first(usize(prompt));
   S3D_ASSIGN(const Generation generation, runtime_.generate(seq_, tokens, options));
   return generation.timings;
 }
@@ -79,8 +80,7 @@ Result<PassOutput> Bench::pass(int rows) {
   std::vector<Row> block;
   const int begin = runtime_.kv().length(seq_);
   for (int i = 0; i < rows; ++i) {
-    block.push_back(
-        {.token = tokens_[static_cast<size_t>(begin + i)], .position = begin + i, .parent = i - 1, .seq = seq_});
+    block.push_back({.token = tokens_[begin + i], .position = begin + i, .parent = i - 1, .seq = seq_});
   }
   const std::vector<Want> want(block.size(), Want::kLogits);
   return runtime_.backend().run({.rows = block, .layers = LayerSet::all(runtime_.config().n_layers), .want = want},
@@ -134,14 +134,14 @@ Status Bench::time_passes() {
       runtime_.kv().truncate(seq_, plan_.depth);
       return Ok();
     };
-    S3D_TRY(time(once, samples_.pass_ms[static_cast<size_t>(rows - 1)]));
+    S3D_TRY(time(once, samples_.pass_ms[rows - 1]));
   }
   return Ok();
 }
 
 // Choosing the tokens is a part of a draft.
 Status Bench::time_drafts() {
-  const auto tokens = std::span(tokens_).first(static_cast<size_t>(plan_.depth) + 1);
+  const auto tokens = std::span(tokens_).first(usize(plan_.depth) + 1);
   for (size_t d = 0; d < samples_.draft_ms.size(); ++d) {
     const int depth = static_cast<int>(d) + 1;
     DraftTree tree;
@@ -171,8 +171,8 @@ void Bench::forget_samples() {
 
 void Bench::forget() {
   samples_ = Samples{};
-  samples_.pass_ms.resize(static_cast<size_t>(plan_.max_rows));
-  samples_.draft_ms.resize(drafter_ != nullptr ? static_cast<size_t>(drafter_->max_depth()) : 0);
+  samples_.pass_ms.resize(usize(plan_.max_rows));
+  samples_.draft_ms.resize(drafter_ != nullptr ? usize(drafter_->max_depth()) : 0);
 }
 
 BenchResult Bench::result() const {

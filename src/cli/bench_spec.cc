@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/index.h"
 #include "cli/bench_spec_measure.h"
 #include "cli/drafting_options.h"
 #include "cli/interrupt.h"
@@ -57,7 +58,7 @@ Status check_bench_spec(BenchSpecCommand& o) {
 // The first turns, evenly from the whole file when there is a limit.
 Result<std::vector<BenchPrompt>> load_prompts(const BenchSpecCommand& o, const Runtime& runtime) {
   S3D_ASSIGN(const std::vector<FilePrompt> all, read_prompt_file(o.prompts));
-  const size_t n = o.limit > 0 ? std::min(all.size(), static_cast<size_t>(o.limit)) : all.size();
+  const size_t n = o.limit > 0 ? std::min(all.size(), usize(o.limit)) : all.size();
   S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(runtime, o.chat_template));
   std::vector<BenchPrompt> out;
   for (size_t i = 0; i < n; ++i) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/index.h"
 #include "base/median.h"
 #include "cli/report.h"
 
@@ -15,7 +16,7 @@ struct Sample {
   double seconds = 0;
   int64_t tokens = 0;
   SpecStats stats;
-  std::vector<int32_t> text;
+  std::vector<TokenId> text;
 };
 
 struct Contender {
@@ -27,7 +28,7 @@ struct Contender {
 Result<Sample> decode(Runtime& runtime, const KvSequence& seq, const BenchPrompt& prompt, const DecodeOptions& options,
                       Speculator* speculator) {
   // All of the prompt but its last token stays in the cache from the run before.
-  runtime.kv().truncate(seq, std::min(runtime.kv().length(seq), static_cast<int>(prompt.tokens.size()) - 1));
+  runtime.kv().truncate(seq, std::min(runtime.kv().length(seq), isize(prompt.tokens) - 1));
   DecodeOptions mine = options;
   mine.speculator = speculator;
   S3D_ASSIGN(Generation g, runtime.generate(seq, prompt.tokens, mine));
@@ -80,7 +81,7 @@ Status run_prompt(Runtime& runtime, const BenchPrompt& prompt, size_t turn, cons
   const KvSequence seq = runtime.kv().add_sequence();
   for (Contender& contender : contenders) contender.samples.emplace_back();
   Status status = Ok();
-  for (size_t i = 0; i < contenders.size() * static_cast<size_t>(plan.repeats) && status.ok(); ++i) {
+  for (size_t i = 0; i < contenders.size() * usize(plan.repeats) && status.ok(); ++i) {
     Contender& contender = contenders[(turn + i) % contenders.size()];
     auto sample = decode(runtime, seq, prompt, plan.generate, contender.speculator.get());
     if (!sample.ok()) {

@@ -12,7 +12,7 @@ namespace {
 std::vector<int64_t> filled_part(std::span<const int64_t> counts) {
   size_t n = counts.size();
   while (n > 0 && counts[n - 1] == 0) --n;
-  return {counts.begin(), counts.begin() + static_cast<std::ptrdiff_t>(n)};
+  return {counts.begin(), counts.begin() + n};
 }
 
 }  // namespace

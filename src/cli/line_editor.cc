@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <iostream>
 
+#include "base/index.h"
+
 namespace s3d::cli {
 namespace fs = std::filesystem;
 
@@ -115,7 +117,7 @@ ReadLine LineEditor::read(const std::string& prompt, bool styled) {
   const char* text = el_gets(impl_->editor, &count);
   if (impl_->interrupted) return {ReadOutcome::kInterrupted, {}};
   if (text == nullptr || count <= 0) return {ReadOutcome::kEnd, {}};
-  line.assign(text, static_cast<size_t>(count));
+  line.assign(text, usize(count));
   if (line.find_first_not_of(" \t\r\n") != std::string::npos) impl_->remember(line.c_str());
   while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.pop_back();
   return {ReadOutcome::kLine, line};

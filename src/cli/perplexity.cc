@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 
+#include "base/index.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/program.h"
@@ -49,7 +50,7 @@ Result<std::vector<TokenId>> parse_ids(const std::string& text, int vocab) {
     const auto [next, status] = std::from_chars(at, end, id);
     if (next == at || id < 0) {
       return Error{fmt::format("expected token ids, blanks, commas and brackets, found {:?} at byte {}",
-                               std::string(at, std::min<size_t>(10, static_cast<size_t>(end - at))), at - text.data())};
+                               std::string(at, std::min<size_t>(10, usize(end - at))), at - text.data())};
     }
     if (status != std::errc{} || id >= vocab) {
       return Error{fmt::format("token id '{}' is not below the vocabulary's size {}", std::string(at, next), vocab)};

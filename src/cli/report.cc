@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "base/index.h"
 #include "base/median.h"
 #include "cli/bandwidth.h"
 
@@ -13,7 +14,7 @@ namespace s3d::cli {
 size_t peak_resident_bytes() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  return static_cast<size_t>(usage.ru_maxrss) * 1024;  // Linux counts in KiB
+  return usize(usage.ru_maxrss) * 1024;  // Linux counts in KiB
 }
 
 std::string mebibytes(size_t bytes) {

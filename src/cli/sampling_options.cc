@@ -70,7 +70,7 @@ Status SamplingOptions::check() {
 
 Result<std::pair<int32_t, float>> parse_logit_bias(const std::string& text) {
   const Error error{fmt::format("--logit-bias '{}': expected ID+X, ID-X or ID=X, as in 15043+1.5 or 15043=-inf", text)};
-  int32_t id = 0;
+  TokenId id = 0;
   const char* end = text.data() + text.size();
   const auto [sign, status] = std::from_chars(text.data(), end, id);
   if (status != std::errc{} || sign == end || id < 0) return error;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/index.h"
+
 namespace s3d {
 namespace {
 
@@ -17,7 +19,7 @@ using Curve = std::array<double, kMaxRoundRows + 1>;
 
 // Moves a curve towards what was seen at `n`, and a little everywhere; 0 was never measured and stays.
 void observe(Curve& curve, int n, double seconds) {
-  double& seen = curve[static_cast<size_t>(std::min(n, kMaxRoundRows))];
+  double& seen = curve[std::min(n, kMaxRoundRows)];
   if (seen <= 0) return;
   const double ratio = std::clamp(seconds / seen, 0.5, 2.0);
   for (double& cost : curve) cost *= 1 + kAll * (ratio - 1);
@@ -35,7 +37,7 @@ void PassCosts::observe_draft(int depth, double seconds) {
 }
 
 size_t Calibration::bin_of(float probability) {
-  return static_cast<size_t>(std::clamp(static_cast<int>(probability * kBins), 0, kBins - 1));
+  return usize(std::clamp(static_cast<int>(probability * kBins), 0, kBins - 1));
 }
 
 double Calibration::chance(float probability, int depth) const {
@@ -50,21 +52,21 @@ void Calibration::learn(float probability, int depth, bool accepted) {
 }
 
 double Calibration::chance_at(int depth) const {
-  const Bin& bin = depths_[static_cast<size_t>(std::min<int>(depth, static_cast<int>(depths_.size()) - 1))];
+  const Bin& bin = depths_[std::min<int>(depth, isize(depths_) - 1)];
   return (bin.hits + kPrior * (depth == 0 ? kFirstChance : kLaterChance)) / (bin.count + kPrior);
 }
 
 void Calibration::learn_depth(int depth, double accepted) {
   // Faster than the bins: a text changes from prose to code within a few lines.
   constexpr double kForgetDepth = 0.97;
-  Bin& bin = depths_[static_cast<size_t>(std::min<int>(depth, static_cast<int>(depths_.size()) - 1))];
+  Bin& bin = depths_[std::min<int>(depth, isize(depths_) - 1)];
   bin.hits = bin.hits * kForgetDepth + accepted;
   bin.count = bin.count * kForgetDepth + 1;
 }
 
 void Calibration::learn_undrafted(int first) {
   constexpr double kShare = 0.9;  // deeper drafts are right a little less often
-  for (int depth = std::max(1, first); depth < static_cast<int>(depths_.size()); ++depth) {
+  for (int depth = std::max(1, first); depth < isize(depths_); ++depth) {
     learn_depth(depth, kShare * chance_at(depth - 1));
   }
 }

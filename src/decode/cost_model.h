@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 
+#include "base/index.h"
 #include "model/layer_set.h"
 
 namespace s3d {
@@ -15,7 +16,7 @@ struct PassCosts {
   // [d] a draft of depth d, choosing its tokens included; 0 where there is none. Rows of a draft pass are not free.
   std::array<double, kMaxRoundRows + 1> draft{};
 
-  double of(int rows) const { return full[static_cast<size_t>(rows < kMaxRoundRows ? rows : kMaxRoundRows)]; }
+  double of(int rows) const { return full[rows < kMaxRoundRows ? rows : kMaxRoundRows]; }
   // Moves the curve a little towards what was just seen; a pass that took absurdly long (the machine did something
   // else) counts as twice the expected time at most.
   void observe_full(int rows, double seconds);
@@ -45,7 +46,7 @@ class Calibration {
     double hits = 0, count = 0;
   };
   static size_t bin_of(float probability);
-  static size_t depth_of(int depth) { return static_cast<size_t>(depth < kDepths ? depth : kDepths - 1); }
+  static size_t depth_of(int depth) { return usize(depth < kDepths ? depth : kDepths - 1); }
 
   std::array<std::array<Bin, kBins>, kDepths> bins_{};
   std::array<Bin, kMaxRoundRows> depths_{};

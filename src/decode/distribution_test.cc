@@ -10,6 +10,7 @@
 #include <memory>
 #include <random>
 
+#include "base/index.h"
 #include "decode/drafters.h"
 #include "decode/generate.h"
 #include "decode/sampler_reference.h"
@@ -22,11 +23,11 @@ namespace {
 constexpr size_t kClasses = 5, kPlaces = 5;
 constexpr int kAnswer = 90, kAnswers = 270;  // 24,300 tokens a check
 
-size_t class_of(int32_t token) {
-  return static_cast<size_t>(token) % kClasses;
+size_t class_of(TokenId token) {
+  return usize(token) % kClasses;
 }
 
-const std::vector<float>& logits_after(int32_t token) {
+const std::vector<float>& logits_after(TokenId token) {
   static const auto kLogits = [] {
     std::array<std::vector<float>, kClasses> all;
     std::mt19937 rng(17);
@@ -40,15 +41,14 @@ const std::vector<float>& logits_after(int32_t token) {
   return kLogits[class_of(token)];
 }
 
-int32_t likeliest_after(int32_t token, size_t rank = 0) {
+int32_t likeliest_after(TokenId token, size_t rank = 0) {
   static const auto kOrders = [] {
     std::array<std::vector<int32_t>, kClasses> all;
     for (size_t c = 0; c < kClasses; ++c) {
       const std::vector<float>& logits = logits_after(static_cast<int32_t>(c));
       all[c].resize(logits.size());
       std::iota(all[c].begin(), all[c].end(), 0);
-      std::sort(all[c].begin(), all[c].end(),
-                [&](int32_t a, int32_t b) { return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)]; });
+      std::sort(all[c].begin(), all[c].end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
     }
     return all;
   }();
@@ -61,9 +61,9 @@ int32_t likeliest_after(int32_t token, size_t rank = 0) {
 template <class Next>
 DraftTree chain(const DraftInput& input, const DraftLimits& limits, const Next& next) {
   DraftTree tree;
-  int32_t token = input.tokens.back();
+  TokenId token = input.tokens.back();
   for (int i = 0; i < std::min({4, limits.nodes, limits.depth}); ++i) {
-    token = next(token, static_cast<int>(input.tokens.size()) + i);
+    token = next(token, isize(input.tokens) + i);
     tree.push_back({token, i - 1, 0.5F});
   }
   return tree;
@@ -79,7 +79,7 @@ std::unique_ptr<Speculator> scripted(Script script) {
 // Right about one time in three: the target's own favourites.
 std::unique_ptr<Speculator> likely(const Sampler&, uint64_t) {
   return scripted([](const DraftInput& input, const DraftLimits& limits) {
-    return chain(input, limits, [](int32_t token, int) { return likeliest_after(token); });
+    return chain(input, limits, [](TokenId token, int) { return likeliest_after(token); });
   });
 }
 
@@ -95,7 +95,7 @@ std::unique_ptr<Speculator> random(const Sampler&, uint64_t stream) {
 // Always right, because it makes the target's draws itself.
 std::unique_ptr<Speculator> right(const Sampler& sampler, uint64_t stream) {
   return scripted([&sampler, stream](const DraftInput& input, const DraftLimits& limits) {
-    return chain(input, limits, [&](int32_t token, int position) {
+    return chain(input, limits, [&](TokenId token, int position) {
       return sampler.sample(logits_after(token), {}, stream, position);
     });
   });
@@ -104,7 +104,7 @@ std::unique_ptr<Speculator> right(const Sampler& sampler, uint64_t stream) {
 // Looks at the target's draws too, and drafts even tokens only: a rule that accepts by chance would favour them.
 std::unique_ptr<Speculator> partial(const Sampler& sampler, uint64_t stream) {
   return scripted([&sampler, stream](const DraftInput& input, const DraftLimits& limits) {
-    return chain(input, limits, [&](int32_t token, int position) {
+    return chain(input, limits, [&](TokenId token, int position) {
       return sampler.sample(logits_after(token), {}, stream, position) / 2 * 2;
     });
   });
@@ -114,12 +114,12 @@ std::unique_ptr<Speculator> partial(const Sampler& sampler, uint64_t stream) {
 std::unique_ptr<Speculator> tree_of_likely(const Sampler&, uint64_t) {
   return scripted([](const DraftInput& input, const DraftLimits& limits) {
     DraftTree tree;
-    int32_t token = input.tokens.back();
+    TokenId token = input.tokens.back();
     int parent = -1;
     for (int depth = 0; depth < std::min({4, limits.nodes / 2, limits.depth}); ++depth) {
       tree.push_back({likeliest_after(token, 1), parent, 0.2F});
       tree.push_back({likeliest_after(token), parent, 0.3F});
-      parent = static_cast<int>(tree.size()) - 1;
+      parent = isize(tree) - 1;
       token = tree.back().token;
     }
     return tree;
@@ -150,7 +150,7 @@ class LeakyBackend : public ScriptedBackend {
     leaked_.assign(out.logits.begin(), out.logits.end());
     for (const Row& row : block.rows) {
       if (row.parent < 0) continue;
-      leaked_[static_cast<size_t>(row.parent) * kScriptedVocab + static_cast<size_t>(row.token)] += leak_;
+      leaked_[usize(row.parent) * kScriptedVocab + usize(row.token)] += leak_;
     }
     out.logits = leaked_;
     return out;
@@ -166,9 +166,9 @@ struct Tally {
   std::array<std::array<std::array<int, kScriptedVocab>, kPlaces>, kClasses> seen{};
   SpecStats stats;
 
-  OnToken counter(int32_t before) {
+  OnToken counter(TokenId before) {
     return [this, before, place = size_t{0}](NewToken token) mutable {
-      ++seen[class_of(before)][std::min(place, kPlaces - 1)][static_cast<size_t>(token.id)];
+      ++seen[class_of(before)][std::min(place, kPlaces - 1)][token.id];
       before = token.id;
       place = token.drafted ? place + 1 : 0;
       return Next::kContinue;
@@ -196,7 +196,7 @@ Tally draw(const SamplerOptions& settings, const MakeSpeculator& make, float lea
     std::vector<BatchItem> items;
     for (int i = first; i < first + kTogether; ++i) {
       const auto stream = static_cast<uint64_t>(i);
-      const std::vector<int32_t> prompt = {0, i % kScriptedVocab};
+      const std::vector<TokenId> prompt = {0, i % kScriptedVocab};
       speculators.push_back(make(sampler, stream));
       BatchItem& item = items.emplace_back();
       item.seq = kv.add_sequence();

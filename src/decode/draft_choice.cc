@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/index.h"
+
 namespace s3d {
 
 Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const PassCosts& costs,
@@ -11,12 +13,11 @@ Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances
   std::vector<double> path(tree.size());
   std::vector<size_t> order(tree.size());
   for (size_t i = 0; i < tree.size(); ++i) {
-    path[i] = chances[i] * (tree[i].parent < 0 ? 1 : path[static_cast<size_t>(tree[i].parent)]);
+    path[i] = chances[i] * (tree[i].parent < 0 ? 1 : path[tree[i].parent]);
     order[i] = i;
   }
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return path[a] > path[b]; });
-  const size_t most =
-      std::min({tree.size(), static_cast<size_t>(std::max(0, nodes)), static_cast<size_t>(kMaxRoundRows - 1)});
+  const size_t most = std::min({tree.size(), usize(std::max(0, nodes)), usize(kMaxRoundRows - 1)});
   Selection best;
   best.rate = 1 / (extra_seconds + costs.of(1));
   size_t kept = 0;
@@ -29,13 +30,13 @@ Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances
     best.tokens = tokens;
     kept = n;
   }
-  std::vector<size_t> chosen(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept));
+  std::vector<size_t> chosen(order.begin(), order.begin() + kept);
   std::sort(chosen.begin(), chosen.end());
   std::vector<int> place(tree.size(), -1);
   for (const size_t i : chosen) {
-    place[i] = static_cast<int>(best.tree.size());
+    place[i] = isize(best.tree);
     DraftNode node = tree[i];
-    if (node.parent >= 0) node.parent = place[static_cast<size_t>(node.parent)];
+    if (node.parent >= 0) node.parent = place[node.parent];
     best.tree.push_back(node);
   }
   return best;
@@ -48,7 +49,7 @@ DraftDepth best_depth(const Calibration& calibration, const PassCosts& costs, in
   for (int depth = 1; depth <= std::min(most, kMaxRoundRows); ++depth) {
     chain.push_back({0, depth - 2, 1});
     chances.push_back(calibration.chance_at(depth - 1));
-    const Selection s = select_nodes(chain, chances, costs, costs.draft[static_cast<size_t>(depth)], nodes);
+    const Selection s = select_nodes(chain, chances, costs, costs.draft[depth], nodes);
     if (!s.tree.empty() && s.rate > best.rate) best = {depth, s.rate};
   }
   return best;

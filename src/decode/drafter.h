@@ -11,12 +11,13 @@
 #include "backend/kv_cache.h"
 #include "base/result.h"
 #include "model/layer_set.h"
+#include "s3d/types.h"
 
 namespace s3d {
 
 // One proposed token. Siblings are alternatives for the same position; they differ in their tokens.
 struct DraftNode {
-  int32_t token;
+  TokenId token;
   int parent;         // index of an earlier node of the tree; -1: it follows the last decided token
   float probability;  // the drafter's own guess, in [0, 1], that the target chooses it when it chose the parent
 };
@@ -25,7 +26,7 @@ using DraftTree = std::vector<DraftNode>;  // parents before children; a chain h
 // What a drafter sees of a sequence.
 struct DraftInput {
   SeqId seq = 0;
-  std::span<const int32_t> tokens;  // all decided ones, the prompt's first; all but the last are committed in the cache
+  std::span<const TokenId> tokens;  // all decided ones, the prompt's first; all but the last are committed in the cache
   std::span<const float> state;     // [d_model] hidden state before the output norm of the row whose logits chose the
                                     // last token; empty if that row was not run in this process
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 
+#include "base/index.h"
 #include "decode/sequence.h"
 
 namespace s3d {
@@ -38,7 +39,7 @@ double Timings::decode_tps() const {
   return rate(decoded_tokens, decode_seconds);
 }
 
-Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt,
+Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<const TokenId> prompt,
                             const DecodeOptions& options, const OnToken& on_token) {
   SequenceRun run(backend, kv, seq, prompt, options, on_token);
   S3D_TRY(run.check());
@@ -49,7 +50,7 @@ Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<
 }
 
 Result<std::vector<Generation>> generate_batch(Backend& backend, KvCache& kv, std::span<const BatchItem> items) {
-  if (items.size() > static_cast<size_t>(backend.max_rows())) {
+  if (items.size() > usize(backend.max_rows())) {
     return Error{
         fmt::format("a batch of {} sequences: each takes a row of a pass, which has {} at most; raise the rows of a "
                     "pass, or make smaller batches",

@@ -22,7 +22,7 @@ struct DecodeOptions {
   SamplerOptions sampler = {};
   int max_tokens = 256;  // -1 = until the context is full; 0 = only the prompt is run
   int context = 0;       // most tokens of prompt and answer together; 0 = the model's or the KV pool's
-  std::function<bool(int32_t)> is_end = {};  // tokens that end generation (not part of the answer)
+  std::function<bool(TokenId)> is_end = {};  // tokens that end generation (not part of the answer)
   std::function<bool()> cancelled = {};      // asked before every pass, so that a long prompt can be interrupted too
   uint64_t stream = 0;                       // sequence number for the sampler's draws
   std::string model_name = "";               // for messages; empty = the model's general.name
@@ -33,9 +33,9 @@ struct DecodeOptions {
 // What the callback of each new token says. The end token is not shown to it.
 enum class Next { kContinue, kStop, kCancel };
 struct NewToken {
-  int32_t id;
+  TokenId id;
   bool drafted;                            // it was proposed by a drafter, and accepted
-  operator int32_t() const { return id; }  // NOLINT(google-explicit-constructor): it is a token, with a remark
+  operator TokenId() const { return id; }  // NOLINT(google-explicit-constructor): it is a token, with a remark
 };
 using OnToken = std::function<Next(NewToken token)>;
 
@@ -43,14 +43,14 @@ using OnToken = std::function<Next(NewToken token)>;
 // generates. Afterwards all tokens but the last decided one are committed in `kv`. Errors: empty prompt, prompt longer
 // than the context (says both), settings out of range, KV pool exhausted, logits that are no numbers; what was
 // committed before stays valid.
-Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt,
+Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<const TokenId> prompt,
                             const DecodeOptions& options, const OnToken& on_token = {});
 
 // The same for several sequences whose rounds share their passes. The tokens of each are those of generate(). After an
 // error what was committed stays valid.
 struct BatchItem {
   KvSequence seq;
-  std::vector<int32_t> prompt;
+  std::vector<TokenId> prompt;
   DecodeOptions options;
   OnToken on_token = {};
 };

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/index.h"
 #include "decode/scripted_backend.h"
 
 namespace s3d {
@@ -18,10 +19,10 @@ class GenerateTest : public testing::Test {
  protected:
   GenerateTest() : kv_(KvCache::create(scripted_config(), KvType::kF32, 128).value()), seq_(kv_.add_sequence()) {}
 
-  static std::vector<int32_t> expected(std::vector<int32_t> tokens, int n) {
+  static std::vector<TokenId> expected(std::vector<TokenId> tokens, int n) {
     return ScriptedBackend::expected(std::move(tokens), n);
   }
-  static std::vector<int32_t> prompt(int n) { return ScriptedBackend::prompt(n); }
+  static std::vector<TokenId> prompt(int n) { return ScriptedBackend::prompt(n); }
   Result<Generation> run(const std::vector<int32_t>& p, const DecodeOptions& options, const OnToken& on_token = {}) {
     return generate(backend_, kv_, seq_, p, options, on_token);
   }
@@ -103,7 +104,7 @@ TEST_F(GenerateTest, StopsExactlyAtTheContext) {
   EXPECT_EQ(own.reason, FinishReason::kContext);
   kv_.truncate(seq_, 0);
   const Generation models = run(p, {.max_tokens = -1}).value();
-  EXPECT_EQ(models.tokens.size(), static_cast<size_t>(kContext - 10));
+  EXPECT_EQ(models.tokens.size(), usize(kContext - 10));
   EXPECT_EQ(models.reason, FinishReason::kContext);
 }
 
@@ -138,9 +139,9 @@ TEST_F(GenerateTest, LogitsThatAreNoNumbersAreAnErrorThatNamesTheModel) {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                           -std::numeric_limits<float>::infinity()}) {
     for (const float temperature : {0.0F, 1.0F}) {
-      backend_.logits_after = [bad](int32_t token) {
+      backend_.logits_after = [bad](TokenId token) {
         std::vector<float> logits(kScriptedVocab, 0.0F);
-        logits[static_cast<size_t>((token + 1) % kScriptedVocab)] = 10;
+        logits[(token + 1) % kScriptedVocab] = 10;
         if (token == 23) logits[17] = bad;
         return logits;
       };
@@ -161,20 +162,22 @@ TEST_F(GenerateTest, LogitsThatAreNoNumbersAreAnErrorThatNamesTheModel) {
 
 // The other sequences of the pass keep what they decided, and nothing is pending.
 TEST_F(GenerateTest, ABatchWithSuchLogitsLeavesTheCacheValid) {
-  backend_.logits_after = [](int32_t token) {
+  backend_.logits_after = [](TokenId token) {
     std::vector<float> logits(kScriptedVocab, 0.0F);
-    logits[static_cast<size_t>((token + 1) % kScriptedVocab)] = 10;
+    logits[(token + 1) % kScriptedVocab] = 10;
     if (token == 3) logits[0] = std::numeric_limits<float>::quiet_NaN();
     return logits;
   };
-  const KvSequence other = kv_.add_sequence();
-  const std::vector<BatchItem> items = {{.seq = seq_, .prompt = {1}}, {.seq = other, .prompt = {30}}};
+  std::vector<BatchItem> items;
+  items.push_back({.seq = std::move(seq_), .prompt = {1}});
+  items.push_back({.seq = kv_.add_sequence(), .prompt = {30}});
   EXPECT_FALSE(generate_batch(backend_, kv_, items).ok());
-  EXPECT_EQ(kv_.length(seq_), 2);
-  EXPECT_EQ(kv_.length(other), 3);
+  EXPECT_EQ(kv_.length(items[0].seq), 2);
+  EXPECT_EQ(kv_.length(items[1].seq), 3);
   backend_.logits_after = nullptr;
-  kv_.truncate(other, 0);
-  EXPECT_EQ(generate(backend_, kv_, other, prompt(10), {.max_tokens = 4}).value().tokens, expected(prompt(10), 4));
+  kv_.truncate(items[1].seq, 0);
+  EXPECT_EQ(generate(backend_, kv_, items[1].seq, prompt(10), {.max_tokens = 4}).value().tokens,
+            expected(prompt(10), 4));
 }
 
 TEST_F(GenerateTest, SampledTextDependsOnTheSeedAndTheStreamOnly) {

@@ -10,7 +10,7 @@
 namespace s3d {
 namespace {
 
-uint64_t hash_of(int32_t before, int32_t last) {
+uint64_t hash_of(TokenId before, TokenId last) {
   return splitmix64(static_cast<uint64_t>(static_cast<uint32_t>(before)) << 32 | static_cast<uint32_t>(last));
 }
 
@@ -30,7 +30,7 @@ NgramTable::NgramTable(const Ngrams& ngrams) : slots_(std::bit_ceil(ngrams.size(
   }
 }
 
-size_t NgramTable::find(int32_t before, int32_t last, uint32_t& check) const {
+size_t NgramTable::find(TokenId before, TokenId last, uint32_t& check) const {
   const uint64_t hash = hash_of(before, last);
   check = static_cast<uint32_t>(hash >> 32);
   size_t at = hash & (slots_.size() - 1);
@@ -38,7 +38,7 @@ size_t NgramTable::find(int32_t before, int32_t last, uint32_t& check) const {
   return at;
 }
 
-NgramTable::Guess NgramTable::after(int32_t before, int32_t last) const {
+NgramTable::Guess NgramTable::after(TokenId before, TokenId last) const {
   uint32_t check = 0;
   for (const int32_t first : {before, -1}) {
     const Slot& slot = slots_[find(first, last, check)];

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "s3d/types.h"
+
 namespace s3d {
 
 struct Ngrams;
@@ -17,11 +19,11 @@ class NgramTable {
   explicit NgramTable(const Ngrams& ngrams);
 
   struct Guess {
-    int32_t token;
+    TokenId token;
     float chance;  // 0: nothing is known
   };
   // What follows the tokens `before` (-1: there is none) and `last`: by both, else by `last` alone.
-  Guess after(int32_t before, int32_t last) const;
+  Guess after(TokenId before, TokenId last) const;
   size_t bytes() const { return slots_.capacity() * sizeof(Slot); }
 
  private:
@@ -31,7 +33,7 @@ class NgramTable {
     uint32_t chance : 8 = 0;  // 0: empty
   };
   // The slot of a key, or the empty one where it would be.
-  size_t find(int32_t before, int32_t last, uint32_t& check) const;
+  size_t find(TokenId before, TokenId last, uint32_t& check) const;
 
   std::vector<Slot> slots_;
 };

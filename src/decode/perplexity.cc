@@ -6,6 +6,8 @@
 #include <cmath>
 #include <vector>
 
+#include "base/index.h"
+
 namespace s3d {
 namespace {
 
@@ -17,7 +19,7 @@ double negative_log_likelihood(std::span<const float> logits, int32_t target) {
   const double max = *std::max_element(logits.begin(), logits.end());
   double sum = 0;
   for (const float logit : logits) sum += std::exp(logit - max);
-  return std::log(sum) + max - logits[static_cast<size_t>(target)];
+  return std::log(sum) + max - logits[target];
 }
 
 // Mean and spread of what has been scored.
@@ -47,7 +49,7 @@ Status check(const ModelConfig& config, const KvCache& kv, size_t n_tokens, cons
   if (options.window < 4 || options.window > room) {
     return Error{fmt::format("a perplexity window of {} tokens: expected 4 to {} (the context)", options.window, room)};
   }
-  if (n_tokens < static_cast<size_t>(options.window)) {
+  if (n_tokens < usize(options.window)) {
     return Error{
         fmt::format("the text has {} tokens, but one window of {} is the least: give a longer text or a "
                     "smaller window",
@@ -60,20 +62,20 @@ Status check(const ModelConfig& config, const KvCache& kv, size_t n_tokens, cons
 }
 
 // Runs tokens [begin, end) of a window after the ones before it; with `score`, each predicts the next one.
-Status run_rows(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> window, size_t begin, size_t end,
+Status run_rows(Backend& backend, KvCache& kv, SeqId seq, std::span<const TokenId> window, size_t begin, size_t end,
                 bool score, Tally& tally) {
   std::vector<Row> rows;
   for (size_t i = begin; i < end; ++i) {
-    const int parent = static_cast<int>(rows.size()) - 1;
+    const int parent = isize(rows) - 1;
     rows.push_back(Row{window[i], static_cast<int32_t>(i), parent, seq});
   }
   const std::vector<Want> want(rows.size(), score ? Want::kLogits : Want::kNothing);
   Block block{.rows = rows, .layers = LayerSet::all(backend.config().n_layers)};
   block.want = want;
   S3D_ASSIGN(const PassOutput out, backend.run(block, kv));
-  kv.commit(seq, static_cast<int>(rows.size()));
+  kv.commit(seq, isize(rows));
   if (!score) return Ok();
-  const auto vocab = static_cast<size_t>(backend.config().vocab_size);
+  const auto vocab = usize(backend.config().vocab_size);
   for (size_t i = begin; i < end; ++i) {
     const double nll = negative_log_likelihood(out.logits.subspan((i - begin) * vocab, vocab), window[i + 1]);
     if (!std::isfinite(nll)) {
@@ -87,10 +89,10 @@ Status run_rows(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_
   return Ok();
 }
 
-Status run_window(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> window, Tally& tally) {
+Status run_window(Backend& backend, KvCache& kv, SeqId seq, std::span<const TokenId> window, Tally& tally) {
   kv.use_rope_set(seq, backend.config().rope_set(static_cast<int64_t>(window.size())));
   const size_t first = window.size() / 2, last = window.size() - 1;  // the rows that score: [first, last)
-  const auto most = static_cast<size_t>(backend.max_rows());
+  const auto most = usize(backend.max_rows());
   for (size_t begin = 0; begin < first; begin += most) {
     S3D_TRY(run_rows(backend, kv, seq, window, begin, std::min(begin + most, first), /*score=*/false, tally));
   }
@@ -103,15 +105,15 @@ Status run_window(Backend& backend, KvCache& kv, SeqId seq, std::span<const int3
 
 }  // namespace
 
-Result<PerplexityResult> perplexity(Backend& backend, KvCache& kv, std::span<const int32_t> tokens,
+Result<PerplexityResult> perplexity(Backend& backend, KvCache& kv, std::span<const TokenId> tokens,
                                     const PerplexityOptions& options) {
   S3D_TRY(check(backend.config(), kv, tokens.size(), options));
-  const auto size = static_cast<size_t>(options.window);
+  const auto size = usize(options.window);
   const auto total = static_cast<int>(tokens.size() / size);
   Tally tally;
   for (int i = 0; i < total; ++i) {
-    const auto cut = tokens.subspan(static_cast<size_t>(i) * size, size);
-    std::vector<int32_t> window(cut.begin(), cut.end());
+    const auto cut = tokens.subspan(usize(i) * size, size);
+    std::vector<TokenId> window(cut.begin(), cut.end());
     if (options.bos >= 0) window[0] = options.bos;
     const KvSequence seq = kv.add_sequence();
     const Status status = run_window(backend, kv, seq, window, tally);

@@ -7,6 +7,7 @@
 
 #include "backend/backend.h"
 #include "base/result.h"
+#include "s3d/types.h"
 
 namespace s3d {
 
@@ -19,7 +20,7 @@ struct PerplexityResult {
 
 struct PerplexityOptions {
   int window = 512;  // tokens, at least 4; at most the model's context
-  int32_t bos = -1;  // for models whose texts begin with a BOS token: that token; else -1
+  TokenId bos = -1;  // for models whose texts begin with a BOS token: that token; else -1
 
   // Called after each window with the result so far; `windows` of `total` are done. False stops with an error.
   std::function<bool(const PerplexityResult& so_far, int total)> progress;
@@ -30,7 +31,7 @@ struct PerplexityOptions {
 // before it, for window / 2 < i < window. (`tokens` is expected to begin with BOS itself where the model wants one.)
 // Uses a sequence of its own in `kv`, which needs room for one window, and removes it.
 // Errors: fewer tokens than a window, a window larger than the context, and those of Backend::run.
-Result<PerplexityResult> perplexity(Backend& backend, KvCache& kv, std::span<const int32_t> tokens,
+Result<PerplexityResult> perplexity(Backend& backend, KvCache& kv, std::span<const TokenId> tokens,
                                     const PerplexityOptions& options);
 
 }  // namespace s3d

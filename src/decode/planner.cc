@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/index.h"
 
 namespace s3d {
 namespace {
@@ -10,7 +11,7 @@ namespace {
 std::vector<int> depths_of(const DraftTree& tree) {
   std::vector<int> depths;
   for (const DraftNode& node : tree) {
-    depths.push_back(node.parent < 0 ? 0 : depths[static_cast<size_t>(node.parent)] + 1);
+    depths.push_back(node.parent < 0 ? 0 : depths[node.parent] + 1);
   }
   return depths;
 }
@@ -26,12 +27,12 @@ std::vector<double> chances_of(const DraftTree& tree, const Calibration& calibra
 void learn_tree(Calibration& calibration, const DraftTree& tree, const std::vector<int>& depths,
                 const RoundResult& result) {
   std::vector<bool> on_path(tree.size());
-  for (const int node : result.path) on_path[static_cast<size_t>(node)] = true;
-  const int accepted = static_cast<int>(result.path.size());
+  for (const int node : result.path) on_path[node] = true;
+  const int accepted = isize(result.path);
   const int compared = result.finished ? accepted : accepted + 1;  // depths
   for (size_t i = 0; i < tree.size(); ++i) {
     const int parent = tree[i].parent;
-    const bool parent_taken = parent < 0 || on_path[static_cast<size_t>(parent)];
+    const bool parent_taken = parent < 0 || on_path[parent];
     if (parent_taken && depths[i] < compared) calibration.learn(tree[i].probability, depths[i], on_path[i]);
   }
   const int deepest = depths.empty() ? -1 : *std::max_element(depths.begin(), depths.end());
@@ -108,8 +109,8 @@ Status Planner::consider_pass(const DraftInput& input, const DraftLimits& limits
   round_.drafted_depth = std::max(1, expected.depth);
   round_.promised = gate_.probing() ? 0 : expected.rate;
   // Its cost is spent from here on, whatever is verified.
-  const double seconds = mine_.costs.draft[static_cast<size_t>(round_.drafted_depth)];
-  best.rate = best.tokens / (seconds + mine_.costs.of(1 + static_cast<int>(best.tree.size())));
+  const double seconds = mine_.costs.draft[round_.drafted_depth];
+  best.rate = best.tokens / (seconds + mine_.costs.of(1 + isize(best.tree)));
   DraftLimits asked = limits;
   asked.depth = round_.drafted_depth;
   S3D_ASSIGN(const bool better, consider(*pass_, mine_.pass, input, asked, seconds, best));
@@ -122,10 +123,10 @@ Status Planner::consider_pass(const DraftInput& input, const DraftLimits& limits
 // `tree`: what was verified.
 void Planner::learn_into(Experience& experience, const DraftTree& tree, const std::vector<int>& depths,
                          const RoundResult& result) const {
-  if (result.verify_rows == 1 + static_cast<int>(tree.size())) {
+  if (result.verify_rows == 1 + isize(tree)) {
     experience.costs.observe_full(result.verify_rows, result.verify_seconds);
   }
-  if (round_.chosen >= 0) learn_tree(experience.free[static_cast<size_t>(round_.chosen)], tree, depths, result);
+  if (round_.chosen >= 0) learn_tree(experience.free[round_.chosen], tree, depths, result);
   if (round_.drafted_depth == 0) return;
   experience.costs.observe_draft(round_.drafted_depth, result.draft_seconds);
   if (round_.chosen == kPass) {
@@ -135,8 +136,7 @@ void Planner::learn_into(Experience& experience, const DraftTree& tree, const st
   }
   experience.pass.learn_undrafted(round_.drafted_depth);
   if (round_.promised <= 0) return experience.record.forget();  // a probe
-  const double seconds = experience.costs.draft[static_cast<size_t>(round_.drafted_depth)] +
-                         experience.costs.of(1 + static_cast<int>(tree.size()));
+  const double seconds = experience.costs.draft[round_.drafted_depth] + experience.costs.of(1 + isize(tree));
   experience.record.learn(round_.promised * seconds, 1 + static_cast<double>(result.path.size()));
 }
 

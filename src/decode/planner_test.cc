@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/index.h"
 #include "decode/sampler.h"
 
 namespace s3d {
@@ -93,15 +94,15 @@ class ChanceDrafter : public Drafter {
 double simulate(Speculator& speculator, const ChanceDrafter& drafter, int rounds,
                 const std::function<double(int, int)>& chance) {
   const PassCosts truth = real_costs();
-  const std::vector<int32_t> text(10);
+  const std::vector<TokenId> text(10);
   double tokens = 0, time = 0;
   for (int round = 0; round < rounds; ++round) {
     DraftTree tree;
     const int before = drafter.drafts;
     EXPECT_TRUE(speculator.propose({.seq = 0, .tokens = text, .state = {}}, {.nodes = 15, .depth = 15}, tree).ok());
     RoundResult result;
-    result.draft_seconds = drafter.drafts > before ? truth.draft[static_cast<size_t>(drafter.depth)] : 0;
-    result.verify_rows = 1 + static_cast<int>(tree.size());
+    result.draft_seconds = drafter.drafts > before ? truth.draft[drafter.depth] : 0;
+    result.verify_rows = 1 + isize(tree);
     result.verify_seconds = truth.of(result.verify_rows);
     for (size_t d = 0; d < tree.size(); ++d) {
       if (keyed_uniform(1, static_cast<uint64_t>(round), static_cast<int>(d)) >= chance(round, static_cast<int>(d)))
@@ -121,7 +122,7 @@ double best_fixed(const std::function<double(int)>& chance, int depth) {
   for (int n = 1; n <= depth; ++n) {
     path *= chance(n - 1);
     tokens += path;
-    best = std::max(best, tokens / (costs.draft[static_cast<size_t>(n)] + costs.of(n + 1)));
+    best = std::max(best, tokens / (costs.draft[n] + costs.of(n + 1)));
   }
   return best;
 }
@@ -157,7 +158,7 @@ TEST(Planner, LearnsNothingFromWhatWasNotCompared) {
     auto experience = std::make_shared<Experience>();
     experience->costs = real_costs();
     const auto speculator = std::make_unique<Planner>(Drafters{}, std::make_unique<ChanceDrafter>(4), experience);
-    const std::vector<int32_t> text(10);
+    const std::vector<TokenId> text(10);
     DraftTree tree;
     EXPECT_TRUE(speculator->propose({.seq = 0, .tokens = text, .state = {}}, {.nodes = 15, .depth = 15}, tree).ok());
     EXPECT_GT(tree.size(), 1U);

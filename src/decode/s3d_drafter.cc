@@ -5,6 +5,7 @@
 
 #include "backend/packed_adapter.h"
 #include "base/check.h"
+#include "base/index.h"
 #include "decode/drafters.h"
 #include "decode/softmax.h"
 
@@ -41,14 +42,14 @@ class S3dDrafter : public Drafter {
     S3D_TRY(run_pass(input, rows));
     heap_.clear();
     add_children(input.tokens.back(), -1, 0, 1, limits.width);
-    while (!heap_.empty() && static_cast<int>(tree.size()) < limits.nodes) {
+    while (!heap_.empty() && isize(tree) < limits.nodes) {
       std::pop_heap(heap_.begin(), heap_.end(), less_likely);
       const Candidate best = heap_.back();
       heap_.pop_back();
       tree.push_back(best.node);
-      const bool more = best.depth + 1 < rows && static_cast<int>(tree.size()) < limits.nodes;
+      const bool more = best.depth + 1 < rows && isize(tree) < limits.nodes;
       if (more) {
-        add_children(best.node.token, static_cast<int>(tree.size()) - 1, best.depth + 1, best.path, limits.width);
+        add_children(best.node.token, isize(tree) - 1, best.depth + 1, best.path, limits.width);
       }
     }
     return Ok();
@@ -82,7 +83,7 @@ class S3dDrafter : public Drafter {
   // The `width` most likely tokens after `previous`, which stands at `parent`, become candidates of that depth.
   void add_children(int32_t previous, int parent, int depth, float path, int width) {
     const size_t n = adapter_->draft_size();
-    const auto row = std::span(logits_).subspan(static_cast<size_t>(depth) * n, n);
+    const auto row = std::span(logits_).subspan(usize(depth) * n, n);
     scored_.assign(row.begin(), row.end());
     z_.resize(adapter_->markov_p().rows());
     backend_.add_markov(*adapter_, {&previous, 1}, scored_, z_);
@@ -94,10 +95,9 @@ class S3dDrafter : public Drafter {
       const float top = i == 0 ? largest : softmax::largest_of(scored_);
       if (!(top > softmax::kMinusInfinity)) return;
       const auto at = std::find(scored_.begin(), scored_.end(), top) - scored_.begin();
-      scored_[static_cast<size_t>(at)] = softmax::kMinusInfinity;
+      scored_[at] = softmax::kMinusInfinity;
       const float probability = i == 0 ? chances.best : chances.others * softmax::exp_nonpositive(top - largest) / sum;
-      heap_.push_back(
-          {{adapter_->draft_token(static_cast<size_t>(at)), parent, probability}, depth, path * probability});
+      heap_.push_back({{adapter_->draft_token(usize(at)), parent, probability}, depth, path * probability});
       std::push_heap(heap_.begin(), heap_.end(), less_likely);
     }
   }
@@ -109,8 +109,8 @@ class S3dDrafter : public Drafter {
   // The softmax's own, or, where the adapter has a confidence head, its estimate; the others share what it leaves.
   Chances chances_of(int depth, float best) const {
     if (!adapter_->config().confidence) return {best, 1};
-    const size_t d = static_cast<size_t>(backend_.config().d_model);
-    const float sure = adapter_->confidence(std::span(hidden_).subspan(static_cast<size_t>(depth) * d, d), z_);
+    const size_t d = usize(backend_.config().d_model);
+    const float sure = adapter_->confidence(std::span(hidden_).subspan(usize(depth) * d, d), z_);
     return {sure, best < 1 ? (1 - sure) / (1 - best) : 0};
   }
 

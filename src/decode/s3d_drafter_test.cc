@@ -9,6 +9,7 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/packed_adapter.h"
+#include "base/index.h"
 #include "decode/drafters.h"
 
 namespace s3d {
@@ -26,10 +27,10 @@ class CountingBackend : public Backend {
   int rows_run() const { return rows_run_; }
 
   Result<PassOutput> run(const Block& block, KvCache& kv) override {
-    rows_run_ = static_cast<int>(block.rows.size());
+    rows_run_ = isize(block.rows);
     return real_->run(block, kv);
   }
-  void add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits,
+  void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
                   std::span<float> z) override {
     real_->add_markov(adapter, previous, logits, z);
   }
@@ -70,11 +71,11 @@ class S3dDrafterTest : public testing::TestWithParam<bool> {
     const auto add = [&](std::string_view name, std::vector<int64_t> shape, float deviation) {
       std::normal_distribution<float> normal(0, deviation);
       AdapterTensor tensor = {std::string(name), shape, {}};
-      tensor.values.resize(static_cast<size_t>(shape[0] * (shape.size() > 1 ? shape[1] : 1)));
+      tensor.values.resize(usize(shape[0] * (shape.size() > 1 ? shape[1] : 1)));
       for (float& value : tensor.values) value = normal(random);
       tensors.push_back(std::move(tensor));
     };
-    std::vector<int32_t> ids;
+    std::vector<TokenId> ids;
     for (int i = 1; i <= 40; ++i) ids.push_back(config_.vocab_size - 2 * i);
     add(names::kMasks, {config_.d_model, kMasks}, 1);
     add(names::kMarkovP, {config_.d_model, kMarkovRank}, 0.2F);
@@ -95,7 +96,7 @@ class S3dDrafterTest : public testing::TestWithParam<bool> {
     std::vector<double> probabilities;
     double confidence = 0;
   };
-  Expected expected(int32_t last, int depth, int32_t previous) {
+  Expected expected(TokenId last, int depth, int32_t previous) {
     std::vector<Row> rows;
     for (int j = 0; j <= kMasks; ++j) rows.push_back({j == 0 ? last : -j, j, j - 1, seq_});
     const std::vector<Want> want(rows.size(), Want::kLogits);
@@ -106,11 +107,9 @@ class S3dDrafterTest : public testing::TestWithParam<bool> {
                                     .want = want,
                                     .want_hidden = true},
                                    kv_);
-    const size_t n = adapter_->draft_size(), d = static_cast<size_t>(config_.d_model), at = static_cast<size_t>(depth);
-    std::vector<float> logits(out->logits.begin() + static_cast<std::ptrdiff_t>(at * n),
-                              out->logits.begin() + static_cast<std::ptrdiff_t>((at + 1) * n));
-    const std::vector<float> hidden(out->hidden.begin() + static_cast<std::ptrdiff_t>(at * d),
-                                    out->hidden.begin() + static_cast<std::ptrdiff_t>((at + 1) * d));
+    const size_t n = adapter_->draft_size(), d = usize(config_.d_model), at = usize(depth);
+    std::vector<float> logits(out->logits.begin() + (at * n), out->logits.begin() + ((at + 1) * n));
+    const std::vector<float> hidden(out->hidden.begin() + (at * d), out->hidden.begin() + ((at + 1) * d));
     std::vector<float> z(kMarkovRank);
     backend_->add_markov(*adapter_, {&previous, 1}, logits, z);
     const double largest = *std::max_element(logits.begin(), logits.end());
@@ -124,7 +123,7 @@ class S3dDrafterTest : public testing::TestWithParam<bool> {
     result.confidence = 1 / (1 + std::exp(-score));
     return result;
   }
-  double probability_of(int32_t token, const Expected& of) const {
+  double probability_of(TokenId token, const Expected& of) const {
     size_t i = 0;
     while (adapter_->draft_token(i) != token) ++i;
     return of.probabilities[i];
@@ -143,13 +142,13 @@ class S3dDrafterTest : public testing::TestWithParam<bool> {
 };
 
 TEST_P(S3dDrafterTest, AChainFollowsTheMarkovHeadAndTellsHowSureItIs) {
-  const std::vector<int32_t> tokens = {3};
+  const std::vector<TokenId> tokens = {3};
   DraftTree tree;
   ASSERT_TRUE(drafter_->draft({.seq = seq_, .tokens = tokens}, {.nodes = 4, .depth = 4}, tree).ok());
   ASSERT_EQ(4U, tree.size());
   int32_t previous = tokens.back();
   for (int depth = 0; depth < 4; ++depth) {
-    const DraftNode& node = tree[static_cast<size_t>(depth)];
+    const DraftNode& node = tree[depth];
     const Expected want = expected(tokens.back(), depth, previous);
     const double best = *std::max_element(want.probabilities.begin(), want.probabilities.end());
     EXPECT_EQ(best, probability_of(node.token, want));
@@ -160,7 +159,7 @@ TEST_P(S3dDrafterTest, AChainFollowsTheMarkovHeadAndTellsHowSureItIs) {
 }
 
 TEST_P(S3dDrafterTest, AlternativesShareWhatTheBestLeaves) {
-  const std::vector<int32_t> tokens = {3};
+  const std::vector<TokenId> tokens = {3};
   DraftTree tree;
   ASSERT_TRUE(drafter_->draft({.seq = seq_, .tokens = tokens}, {.nodes = 3, .depth = 1, .width = 3}, tree).ok());
   ASSERT_EQ(3U, tree.size());
@@ -176,11 +175,11 @@ TEST_P(S3dDrafterTest, AlternativesShareWhatTheBestLeaves) {
 }
 
 TEST_P(S3dDrafterTest, AChainRunsNoMoreRowsThanItMayHaveNodes) {
-  const std::vector<int32_t> tokens = {3};
+  const std::vector<TokenId> tokens = {3};
   for (int nodes = 1; nodes <= 4; ++nodes) {
     DraftTree tree;
     ASSERT_TRUE(drafter_->draft({.seq = seq_, .tokens = tokens}, {.nodes = nodes, .depth = 4}, tree).ok());
-    EXPECT_EQ(static_cast<size_t>(nodes), tree.size());
+    EXPECT_EQ(usize(nodes), tree.size());
     EXPECT_EQ(nodes, backend_->rows_run());
   }
   EXPECT_EQ(0, kv_.length(seq_));

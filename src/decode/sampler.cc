@@ -9,6 +9,7 @@
 #include <limits>
 #include <string>
 
+#include "base/index.h"
 #include "decode/softmax.h"
 
 namespace s3d {
@@ -78,7 +79,7 @@ void weigh(std::span<const float> logits, float largest, float temperature, std:
 // is found by halving, each step looking only at the half in which the sum passes `wanted`.
 void keep_best_until(double wanted, std::vector<Candidate>& list, std::vector<Candidate>& scratch) {
   scratch = list;
-  const auto at = [&scratch](size_t i) { return scratch.begin() + static_cast<std::ptrdiff_t>(i); };
+  const auto at = [&scratch](size_t i) { return scratch.begin() + i; };
   size_t begin = 0;
   size_t end = scratch.size();
   double sum = 0;
@@ -101,7 +102,7 @@ void keep_best_until(double wanted, std::vector<Candidate>& list, std::vector<Ca
 int32_t draw(std::span<const Candidate> list, double u) {
   const double target = u * sum_of(list);
   double sum = 0;
-  int32_t last = list[0].token;
+  TokenId last = list[0].token;
   for (const Candidate& c : list) {
     if (!(c.weight > 0)) continue;
     sum += static_cast<double>(c.weight);
@@ -188,32 +189,32 @@ bool Sampler::changes_logits() const {
   return !settings_.logit_bias.empty() || (penalties && settings_.penalty_last_n != 0);
 }
 
-void Sampler::apply_penalties(std::span<const int32_t> history, Workspace& ws) const {
+void Sampler::apply_penalties(std::span<const TokenId> history, Workspace& ws) const {
   const size_t vocab = ws.logits.size();
-  const auto last_n = static_cast<size_t>(settings_.penalty_last_n);
+  const auto last_n = usize(settings_.penalty_last_n);
   if (settings_.penalty_last_n >= 0 && history.size() > last_n) history = history.last(last_n);
   ws.counts.resize(vocab, 0);
-  const auto known = [vocab](int32_t token) { return token >= 0 && static_cast<size_t>(token) < vocab; };
-  for (int32_t token : history) {
-    if (known(token)) ++ws.counts[static_cast<size_t>(token)];
+  const auto known = [vocab](TokenId token) { return token >= 0 && usize(token) < vocab; };
+  for (TokenId token : history) {
+    if (known(token)) ++ws.counts[token];
   }
-  for (int32_t token : history) {
+  for (TokenId token : history) {
     if (!known(token)) continue;
-    int32_t& count = ws.counts[static_cast<size_t>(token)];
+    int32_t& count = ws.counts[token];
     if (count == 0) continue;  // done at its first place
-    float& logit = ws.logits[static_cast<size_t>(token)];
+    float& logit = ws.logits[token];
     logit = logit > 0 ? logit / settings_.repetition_penalty : logit * settings_.repetition_penalty;
     logit -= settings_.presence_penalty + settings_.frequency_penalty * static_cast<float>(count);
     count = 0;
   }
 }
 
-std::span<const float> Sampler::adjusted(std::span<const float> logits, std::span<const int32_t> history,
+std::span<const float> Sampler::adjusted(std::span<const float> logits, std::span<const TokenId> history,
                                          Workspace& ws) const {
   if (!changes_logits()) return logits;
   ws.logits.assign(logits.begin(), logits.end());
   for (const auto& [token, bias] : settings_.logit_bias) {
-    if (token >= 0 && static_cast<size_t>(token) < ws.logits.size()) ws.logits[static_cast<size_t>(token)] += bias;
+    if (token >= 0 && usize(token) < ws.logits.size()) ws.logits[token] += bias;
   }
   apply_penalties(history, ws);
   return ws.logits;
@@ -224,7 +225,7 @@ bool Sampler::filters() const {
 }
 
 void Sampler::filter(std::span<const float> logits, float largest, Workspace& ws) const {
-  const auto k = static_cast<size_t>(settings_.top_k);
+  const auto k = usize(settings_.top_k);
   double total = 0;
   if (k > 0 && k < logits.size()) {
     take_top_k(logits, k, ws.candidates);
@@ -252,7 +253,7 @@ void Sampler::filter(std::span<const float> logits, float largest, Workspace& ws
   for (Candidate& c : ws.candidates) c.weight = exp_nonpositive((c.logit - largest) / settings_.temperature);
 }
 
-int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t stream, int position,
+TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> history, uint64_t stream, int position,
                         Workspace& workspace) const {
   S3D_CHECK(!logits.empty());
   const softmax::LargestNumber raw = largest_number_of(logits);
@@ -269,25 +270,25 @@ int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> 
   return draw(std::span<const float>(workspace.weights), u);
 }
 
-int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t stream,
+TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> history, uint64_t stream,
                         int position) const {
   Workspace workspace;
   return sample(logits, history, stream, position, workspace);
 }
 
-std::vector<float> Sampler::probabilities(std::span<const float> logits, std::span<const int32_t> history) const {
+std::vector<float> Sampler::probabilities(std::span<const float> logits, std::span<const TokenId> history) const {
   S3D_CHECK(!logits.empty());
   Workspace ws;
   const std::span<const float> values = adjusted(logits, history, ws);
   const float largest = largest_of(values);
   std::vector<float> out(logits.size(), 0.0F);
   if (settings_.temperature == 0 || !std::isfinite(largest)) {
-    out[static_cast<size_t>(first_with(values, largest))] = 1;
+    out[first_with(values, largest)] = 1;
     return out;
   }
   if (filters()) {
     filter(values, largest, ws);
-    for (const Candidate& c : ws.candidates) out[static_cast<size_t>(c.token)] = c.weight;
+    for (const Candidate& c : ws.candidates) out[c.token] = c.weight;
   } else {
     weigh(values, largest, settings_.temperature, out);
   }

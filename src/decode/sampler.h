@@ -17,7 +17,7 @@ class Sampler {
   struct Candidate {
     float logit;
     float weight;  // exp(logit - largest logit): the probability up to a factor
-    int32_t token;
+    TokenId token;
   };
 
   // Buffers that sample() reuses from call to call.
@@ -35,20 +35,20 @@ class Sampler {
   // The token at `position` of sequence number `stream`, given that sequence's earlier tokens (prompt and answer).
   // Ties go to the smaller id. NaN counts as minus infinity; when nothing is finite, token 0. `logits`: [vocab], not
   // empty, not changed. History tokens and biases outside of the vocabulary are ignored.
-  int32_t sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t stream, int position,
+  TokenId sample(std::span<const float> logits, std::span<const TokenId> history, uint64_t stream, int position,
                  Workspace& workspace) const;
-  int32_t sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t stream, int position) const;
+  TokenId sample(std::span<const float> logits, std::span<const TokenId> history, uint64_t stream, int position) const;
 
   // Probabilities over the vocabulary from which sample() draws (greedy: all on one token): for tests.
-  std::vector<float> probabilities(std::span<const float> logits, std::span<const int32_t> history) const;
+  std::vector<float> probabilities(std::span<const float> logits, std::span<const TokenId> history) const;
 
   const SamplerOptions& settings() const { return settings_; }
 
  private:
   bool changes_logits() const;
   bool filters() const;
-  std::span<const float> adjusted(std::span<const float> logits, std::span<const int32_t> history, Workspace& ws) const;
-  void apply_penalties(std::span<const int32_t> history, Workspace& ws) const;
+  std::span<const float> adjusted(std::span<const float> logits, std::span<const TokenId> history, Workspace& ws) const;
+  void apply_penalties(std::span<const TokenId> history, Workspace& ws) const;
   // Fills ws.candidates with what top-k, top-p and min-p leave, weighed at the temperature.
   void filter(std::span<const float> logits, float largest, Workspace& ws) const;
 

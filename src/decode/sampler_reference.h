@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "base/index.h"
 #include "decode/sampler.h"
 
 namespace s3d {
@@ -18,7 +19,7 @@ inline std::vector<double> slow_probabilities(const SamplerOptions& s, const std
   std::vector<size_t> order(logits.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return logits[a] > logits[b]; });
-  if (s.top_k > 0) order.resize(std::min(order.size(), static_cast<size_t>(s.top_k)));
+  if (s.top_k > 0) order.resize(std::min(order.size(), usize(s.top_k)));
   const auto weight = [&](size_t i, double t) { return std::exp((logits[i] - logits[order[0]]) / t); };
   double total = 0;
   for (size_t i : order) total += weight(i, 1);
@@ -62,7 +63,7 @@ class ChiSquare {
     if (pools.size() < 2) return;
     for (const Pool& pool : pools)
       statistic_ += (pool.seen - pool.expected) * (pool.seen - pool.expected) / pool.expected;
-    freedom_ += static_cast<int>(pools.size()) - 1;
+    freedom_ += isize(pools) - 1;
   }
 
   double statistic() const { return statistic_; }

@@ -47,7 +47,7 @@ TEST(SamplerTest, NanAndInfinityAreHarmless) {
   EXPECT_EQ(Sampler(s).sample(std::vector<float>{0, kInf, 5}, {}, 0, 0), 1);
   s.top_k = 0;
   for (int position = 0; position < 200; ++position) {
-    const int32_t token = Sampler(s).sample(std::vector<float>{kNan, 1, -kInf, 1.5F}, {}, 0, position);
+    const TokenId token = Sampler(s).sample(std::vector<float>{kNan, 1, -kInf, 1.5F}, {}, 0, position);
     EXPECT_TRUE(token == 1 || token == 3) << token;
   }
 }
@@ -93,8 +93,8 @@ TEST(SamplerTest, DrawsNeverLeaveTheFilteredSet) {
     const Sampler sampler(s);
     const std::vector<float> p = sampler.probabilities(logits, {});
     for (int position = 0; position < 2000; ++position) {
-      const int32_t token = sampler.sample(logits, {}, 1, position);
-      ASSERT_GT(p[static_cast<size_t>(token)], 0) << token;
+      const TokenId token = sampler.sample(logits, {}, 1, position);
+      ASSERT_GT(p[token], 0) << token;
     }
   }
 }
@@ -109,7 +109,7 @@ TEST(SamplerTest, DrawsFollowTheDistribution) {
     constexpr int kStreams = 20, kPositions = 2000;
     for (uint64_t stream = 0; stream < kStreams; ++stream) {
       for (int position = 0; position < kPositions; ++position) {
-        ++seen[static_cast<size_t>(sampler.sample(logits, {}, stream, position))];
+        ++seen[sampler.sample(logits, {}, stream, position)];
       }
     }
     ChiSquare test;
@@ -125,7 +125,7 @@ TEST(SamplerTest, ADrawDependsOnItsKeyAndNotOnOrder) {
   const Sampler sampler({.temperature = 1, .seed = 7});
   std::vector<int32_t> forward, backward(100);
   for (int i = 0; i < 100; ++i) forward.push_back(sampler.sample(logits, {}, 2, i));
-  for (int i = 99; i >= 0; --i) backward[static_cast<size_t>(i)] = sampler.sample(logits, {}, 2, i);
+  for (int i = 99; i >= 0; --i) backward[i] = sampler.sample(logits, {}, 2, i);
   EXPECT_EQ(forward, backward);
   std::vector<int32_t> other_stream, other_seed;
   for (int i = 0; i < 100; ++i) other_stream.push_back(sampler.sample(logits, {}, 3, i));
@@ -150,7 +150,7 @@ TEST(SamplerTest, KeyedUniformIsPhilox) {
 
 TEST(SamplerTest, PenaltiesAndBias) {
   const std::vector<float> logits = {2, 1.9F, -1, 0};
-  const std::vector<int32_t> history = {0, 0, 2, -5, 99};
+  const std::vector<TokenId> history = {0, 0, 2, -5, 99};
   SamplerOptions s;
   s.repetition_penalty = 2;
   EXPECT_EQ(Sampler(s).sample(logits, history, 0, 0), 1);
@@ -177,7 +177,7 @@ TEST(SamplerTest, TheWorkspaceCarriesNothingOver) {
   Sampler::Workspace shared;
   for (int i = 0; i < 50; ++i) {
     const std::vector<float> logits = random_logits(i % 2 == 0 ? 100 : 400, static_cast<unsigned>(i));
-    const std::vector<int32_t> history = {i, i + 1, i};
+    const std::vector<TokenId> history = {i, i + 1, i};
     EXPECT_EQ(sampler.sample(logits, history, 0, i, shared), sampler.sample(logits, history, 0, i));
   }
 }

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/index.h"
+#include "s3d/types.h"
 
 namespace s3d {
 
@@ -33,8 +35,8 @@ class ScriptedBackend : public Backend {
     if (fail_at_position >= 0 && block.rows.back().position >= fail_at_position) return Error{"scripted failure"};
     std::vector<int> per_sequence;
     for (const Row& row : block.rows) {
-      per_sequence.resize(std::max(per_sequence.size(), static_cast<size_t>(row.seq) + 1));
-      ++per_sequence[static_cast<size_t>(row.seq)];
+      per_sequence.resize(std::max(per_sequence.size(), usize(row.seq) + 1));
+      ++per_sequence[row.seq];
     }
     for (size_t seq = 0; seq < per_sequence.size(); ++seq) {
       if (per_sequence[seq] > 0) S3D_TRY(kv.reserve(static_cast<SeqId>(seq), per_sequence[seq]));
@@ -44,7 +46,7 @@ class ScriptedBackend : public Backend {
     hidden_.clear();
     for (size_t i = 0; i < block.rows.size(); ++i) {
       const Row& row = block.rows[i];
-      const int before = row.parent < 0 ? kv.length(row.seq) - 1 : block.rows[static_cast<size_t>(row.parent)].position;
+      const int before = row.parent < 0 ? kv.length(row.seq) - 1 : block.rows[row.parent].position;
       EXPECT_EQ(row.position, before + 1);
       seen.push_back(row.token);
       if (block.want.empty() ? i + 1 == block.rows.size() : block.want[i] == Want::kLogits) answer(row);
@@ -55,14 +57,14 @@ class ScriptedBackend : public Backend {
 
   void add_markov(const PackedAdapter&, std::span<const int32_t>, std::span<float>, std::span<float>) override {}
 
-  static int32_t next(int32_t token, int position) { return (token + position) % kScriptedVocab; }
+  static TokenId next(TokenId token, int position) { return (token + position) % kScriptedVocab; }
   // What greedy decoding answers to `tokens`, n tokens of it.
-  static std::vector<int32_t> expected(std::vector<int32_t> tokens, int n) {
+  static std::vector<TokenId> expected(std::vector<TokenId> tokens, int n) {
     const size_t n_prompt = tokens.size();
-    for (int i = 0; i < n; ++i) tokens.push_back(next(tokens.back(), static_cast<int>(tokens.size()) - 1));
-    return {tokens.begin() + static_cast<std::ptrdiff_t>(n_prompt), tokens.end()};
+    for (int i = 0; i < n; ++i) tokens.push_back(next(tokens.back(), isize(tokens) - 1));
+    return {tokens.begin() + n_prompt, tokens.end()};
   }
-  static std::vector<int32_t> prompt(int n) {
+  static std::vector<TokenId> prompt(int n) {
     std::vector<int32_t> out;
     for (int i = 0; i < n; ++i) out.push_back((i * 7) % kScriptedVocab);
     return out;
@@ -74,7 +76,7 @@ class ScriptedBackend : public Backend {
   size_t weight_bytes() const override { return 0; }
   size_t scratch_bytes() const override { return 0; }
 
-  std::function<std::vector<float>(int32_t token)> logits_after;  // if set: the logits of a row with `token`
+  std::function<std::vector<float>(TokenId token)> logits_after;  // if set: the logits of a row with `token`
   int most_rows = 8;
   int fail_at_position = -1;
   std::vector<size_t> passes;
@@ -84,12 +86,12 @@ class ScriptedBackend : public Backend {
   // The hidden state of a row is its token and its position.
   void answer(const Row& row) {
     std::vector<float> logits(kScriptedVocab, 0.0F);
-    logits[static_cast<size_t>(next(row.token, row.position))] = 10;
+    logits[next(row.token, row.position)] = 10;
     if (logits_after) logits = logits_after(row.token);
     logits_.insert(logits_.end(), logits.begin(), logits.end());
-    hidden_.resize(hidden_.size() + static_cast<size_t>(config_.d_model), 0.0F);
-    hidden_[hidden_.size() - static_cast<size_t>(config_.d_model)] = static_cast<float>(row.token);
-    hidden_[hidden_.size() - static_cast<size_t>(config_.d_model) + 1] = static_cast<float>(row.position);
+    hidden_.resize(hidden_.size() + usize(config_.d_model), 0.0F);
+    hidden_[hidden_.size() - usize(config_.d_model)] = static_cast<float>(row.token);
+    hidden_[hidden_.size() - usize(config_.d_model) + 1] = static_cast<float>(row.position);
   }
 
   ModelConfig config_ = scripted_config();

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/index.h"
 #include "decode/speculator.h"
 
 namespace s3d {
@@ -16,7 +17,7 @@ Block full_pass(const Backend& backend, std::span<const Row> rows, std::span<con
 
 }  // namespace
 
-SequenceRun::SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt,
+SequenceRun::SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<const TokenId> prompt,
                          const DecodeOptions& options, const OnToken& on_token)
     : backend_(backend),
       kv_(kv),
@@ -27,7 +28,7 @@ SequenceRun::SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<con
       context_(context_limit()),
       tokens_(prompt.begin(), prompt.end()),
       n_prompt_(prompt.size()) {
-  timings_.prompt_tokens = static_cast<int>(prompt.size());
+  timings_.prompt_tokens = isize(prompt);
 }
 
 int SequenceRun::context_limit() const {
@@ -38,7 +39,7 @@ int SequenceRun::context_limit() const {
 Status SequenceRun::check() const {
   const size_t n = tokens_.size();
   if (n == 0) return Error{"the prompt is empty: generation needs at least one token"};
-  if (n >= static_cast<size_t>(context_)) {
+  if (n >= usize(context_)) {
     return Error{
         fmt::format("the prompt has {} tokens, but the context holds {} including at least one of the answer; "
                     "shorten the prompt or raise the context (the model allows up to {})",
@@ -58,8 +59,8 @@ Status SequenceRun::prefill() {
   kv_.use_rope_set(seq_, backend_.config().rope_set(static_cast<int64_t>(n_prompt_)));
   timings_.cached_tokens = kv_.length(seq_);
   while (!finished_ && kv_.length(seq_) < static_cast<int>(n_prompt_)) {
-    const size_t begin = static_cast<size_t>(kv_.length(seq_));
-    S3D_TRY(prefill_chunk(std::min(n_prompt_, begin + static_cast<size_t>(backend_.max_rows()))));
+    const size_t begin = usize(kv_.length(seq_));
+    S3D_TRY(prefill_chunk(std::min(n_prompt_, begin + usize(backend_.max_rows()))));
     timings_.prefill_seconds = watch.seconds();
   }
   return Ok();
@@ -70,7 +71,7 @@ std::vector<Row> SequenceRun::chunk(size_t end) const {
   const int begin = kv_.length(seq_);
   std::vector<Row> rows;
   for (int i = begin; i < static_cast<int>(end); ++i) {
-    rows.push_back({.token = tokens_[static_cast<size_t>(i)], .position = i, .parent = i - begin - 1, .seq = seq_});
+    rows.push_back({.token = tokens_[i], .position = i, .parent = i - begin - 1, .seq = seq_});
   }
   return rows;
 }
@@ -85,13 +86,13 @@ Status SequenceRun::prefill_chunk(size_t end) {
   const bool last_chunk = end == n_prompt_;
   if (last_chunk) want.back() = Want::kLogits;
   S3D_ASSIGN(const PassOutput out, backend_.run(full_pass(backend_, rows, want, last_chunk && needs_state()), kv_));
-  kv_.commit(seq_, static_cast<int>(rows.size()));
+  kv_.commit(seq_, isize(rows));
   if (!last_chunk) return Ok();
   if (options_.max_tokens == 0) {
     finish(FinishReason::kLength);
   } else {
     keep_state(out.hidden, 0);
-    S3D_ASSIGN(const int32_t token, choose(out.logits));
+    S3D_ASSIGN(const TokenId token, choose(out.logits));
     accept(token, /*drafted=*/false);
   }
   return Ok();
@@ -102,11 +103,11 @@ Status SequenceRun::follow_rope_set() {
   const size_t n_context = tokens_.size() - 1;
   kv_.use_rope_set(seq_, backend_.config().rope_set(static_cast<int64_t>(tokens_.size())));
   while (kv_.length(seq_) < static_cast<int>(n_context)) {
-    const size_t begin = static_cast<size_t>(kv_.length(seq_));
-    const std::vector<Row> rows = chunk(std::min(n_context, begin + static_cast<size_t>(backend_.max_rows())));
+    const size_t begin = usize(kv_.length(seq_));
+    const std::vector<Row> rows = chunk(std::min(n_context, begin + usize(backend_.max_rows())));
     const std::vector<Want> want(rows.size(), Want::kNothing);
     S3D_TRY(backend_.run(full_pass(backend_, rows, want, /*hidden=*/false), kv_));
-    kv_.commit(seq_, static_cast<int>(rows.size()));
+    kv_.commit(seq_, isize(rows));
   }
   return Ok();
 }
@@ -143,38 +144,35 @@ Status SequenceRun::draft(int sequences) {
   const DraftLimits limits = draft_limits(sequences);
   const Stopwatch watch;
   S3D_TRY(options_.speculator->propose({.seq = seq_, .tokens = tokens_, .state = state_}, limits, tree_));
-  S3D_CHECK(static_cast<int>(tree_.size()) <= limits.nodes, "a draft of more nodes than asked for");
+  S3D_CHECK(isize(tree_) <= limits.nodes, "a draft of more nodes than asked for");
   draft_seconds_ = watch.seconds();
   return Ok();
 }
 
 void SequenceRun::add_rows(std::vector<Row>& rows) const {
-  const int first = static_cast<int>(rows.size());
+  const int first = isize(rows);
   rows.push_back({.token = tokens_.back(), .position = kv_.length(seq_), .parent = -1, .seq = seq_});
   for (const DraftNode& node : tree_) {
     const int parent = first + 1 + node.parent;
-    rows.push_back({.token = node.token,
-                    .position = rows[static_cast<size_t>(parent)].position + 1,
-                    .parent = parent,
-                    .seq = seq_});
+    rows.push_back({.token = node.token, .position = rows[parent].position + 1, .parent = parent, .seq = seq_});
   }
 }
 
 // Index of the node that follows `node` (-1: the root) with `token`; -1 if none does.
-int SequenceRun::child_with(int node, int32_t token) const {
-  for (size_t i = static_cast<size_t>(node + 1); i < tree_.size(); ++i) {
+int SequenceRun::child_with(int node, TokenId token) const {
+  for (size_t i = usize(node + 1); i < tree_.size(); ++i) {
     if (tree_[i].parent == node && tree_[i].token == token) return static_cast<int>(i);
   }
   return -1;
 }
 
 Result<SequenceRun::Walk> SequenceRun::decide_along_tree(std::span<const float> logits) {
-  const size_t vocab = static_cast<size_t>(backend_.config().vocab_size);
+  const size_t vocab = usize(backend_.config().vocab_size);
   Walk walk;
   int node = -1;
   while (true) {
-    const size_t row = static_cast<size_t>(node + 1);
-    S3D_ASSIGN(const int32_t token, choose(logits.subspan(row * vocab, vocab)));
+    const size_t row = usize(node + 1);
+    S3D_ASSIGN(const TokenId token, choose(logits.subspan(row * vocab, vocab)));
     node = child_with(node, token);
     walk.rows.push_back(static_cast<int>(row));
     ++timings_.decoded_tokens;
@@ -194,7 +192,7 @@ Status SequenceRun::absorb(std::span<const float> logits, std::span<const float>
   }
   const Walk& walk = *decided;
   const double sample_seconds = watch.seconds();
-  keep_state(hidden, static_cast<size_t>(walk.rows.back()));
+  keep_state(hidden, usize(walk.rows.back()));
   kv_.commit_path(seq_, walk.rows);
   count_round(walk);
   if (options_.speculator != nullptr) {
@@ -215,9 +213,8 @@ Status SequenceRun::absorb(std::span<const float> logits, std::span<const float>
 
 void SequenceRun::keep_state(std::span<const float> hidden, size_t row) {
   if (hidden.empty()) return;
-  const size_t d = static_cast<size_t>(backend_.config().d_model);
-  state_.assign(hidden.begin() + static_cast<std::ptrdiff_t>(row * d),
-                hidden.begin() + static_cast<std::ptrdiff_t>((row + 1) * d));
+  const size_t d = usize(backend_.config().d_model);
+  state_.assign(hidden.begin() + (row * d), hidden.begin() + ((row + 1) * d));
 }
 
 void SequenceRun::count_round(const Walk& walk) {
@@ -239,8 +236,8 @@ void SequenceRun::count_round(const Walk& walk) {
 // ---- Tokens --------------------------------------------------------------------------------------------------------
 
 // The token that follows all decided ones, given the logits of the last of them.
-Result<int32_t> SequenceRun::choose(std::span<const float> logits) {
-  const int32_t token = sampler_.sample(logits, tokens_, options_.stream, static_cast<int>(tokens_.size()), workspace_);
+Result<TokenId> SequenceRun::choose(std::span<const float> logits) {
+  const TokenId token = sampler_.sample(logits, tokens_, options_.stream, isize(tokens_), workspace_);
   if (workspace_.finite) return token;
   const std::string& name = options_.model_name.empty() ? backend_.config().name : options_.model_name;
   return Error{
@@ -250,17 +247,17 @@ Result<int32_t> SequenceRun::choose(std::span<const float> logits) {
 }
 
 // Makes `token` part of the answer, unless it ends it, and looks for every reason to stop after it.
-void SequenceRun::accept(int32_t token, bool drafted) {
+void SequenceRun::accept(TokenId token, bool drafted) {
   if (options_.is_end && options_.is_end(token)) return finish(FinishReason::kStop);
   tokens_.push_back(token);
   const Next next = on_token_ ? on_token_({token, drafted}) : Next::kContinue;
   const size_t n_answer = tokens_.size() - n_prompt_;
   if (next == Next::kStop) return finish(FinishReason::kStop);
   if (next == Next::kCancel) return finish(FinishReason::kCancelled);
-  if (options_.max_tokens >= 0 && n_answer >= static_cast<size_t>(options_.max_tokens)) {
+  if (options_.max_tokens >= 0 && n_answer >= usize(options_.max_tokens)) {
     return finish(FinishReason::kLength);
   }
-  if (tokens_.size() >= static_cast<size_t>(context_)) return finish(FinishReason::kContext);
+  if (tokens_.size() >= usize(context_)) return finish(FinishReason::kContext);
 }
 
 void SequenceRun::finish(FinishReason reason) {
@@ -269,7 +266,7 @@ void SequenceRun::finish(FinishReason reason) {
 }
 
 Generation SequenceRun::result() && {
-  tokens_.erase(tokens_.begin(), tokens_.begin() + static_cast<std::ptrdiff_t>(n_prompt_));
+  tokens_.erase(tokens_.begin(), tokens_.begin() + n_prompt_);
   return Generation{.tokens = std::move(tokens_), .reason = reason_, .timings = timings_, .spec = stats_};
 }
 
@@ -280,7 +277,7 @@ Status round(Backend& backend, KvCache& kv, std::span<SequenceRun* const> sequen
   for (SequenceRun* sequence : sequences) {
     if (!sequence->finished()) running.push_back(sequence);
   }
-  for (SequenceRun* sequence : running) S3D_TRY(sequence->draft(static_cast<int>(running.size())));
+  for (SequenceRun* sequence : running) S3D_TRY(sequence->draft(isize(running)));
   std::erase_if(running, [](const SequenceRun* sequence) { return sequence->finished(); });
   if (running.empty()) return Ok();
 
@@ -294,15 +291,15 @@ Status round(Backend& backend, KvCache& kv, std::span<SequenceRun* const> sequen
   const Stopwatch watch;
   S3D_ASSIGN(const PassOutput out, backend.run(full_pass(backend, rows, want, hidden), kv));
   const double seconds = watch.seconds();
-  const size_t vocab = static_cast<size_t>(backend.config().vocab_size);
-  const size_t d = static_cast<size_t>(backend.config().d_model);
+  const size_t vocab = usize(backend.config().vocab_size);
+  const size_t d = usize(backend.config().d_model);
   size_t first = 0;
   Status status = Ok();
   for (SequenceRun* sequence : running) {
-    const size_t n = static_cast<size_t>(sequence->rows());
+    const size_t n = usize(sequence->rows());
     Status absorbed = sequence->absorb(out.logits.subspan(first * vocab, n * vocab),
                                        hidden ? out.hidden.subspan(first * d, n * d) : std::span<const float>{},
-                                       seconds, static_cast<int>(rows.size()));
+                                       seconds, isize(rows));
     if (status.ok()) status = std::move(absorbed);
     first += n;
   }

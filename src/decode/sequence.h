@@ -6,11 +6,13 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/index.h"
 #include "base/result.h"
 #include "base/stopwatch.h"
 #include "decode/drafter.h"
 #include "decode/generate.h"
 #include "decode/sampler.h"
+#include "s3d/types.h"
 
 namespace s3d {
 
@@ -18,7 +20,7 @@ namespace s3d {
 // cache, options, callback) must outlive it. Thread rule: one call at a time.
 class SequenceRun {
  public:
-  SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt, const DecodeOptions& options,
+  SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<const TokenId> prompt, const DecodeOptions& options,
               const OnToken& on_token);
 
   Status check() const;  // prompt and options, before anything runs
@@ -30,7 +32,7 @@ class SequenceRun {
   // Finishes if that was asked for; else proposes what may follow, when `sequences` of them share the KV cache.
   Status draft(int sequences);
   void add_rows(std::vector<Row>& rows) const;  // the last decided token and the tree
-  int rows() const { return 1 + static_cast<int>(tree_.size()); }
+  int rows() const { return 1 + isize(tree_); }
   bool needs_state() const;
   // `logits` [rows(), vocab] and `hidden` [rows(), d_model] (empty unless needed) of the rows that were added. Decides
   // tokens along the tree while the target's own choice was drafted; commits their rows. Error: logits that are no
@@ -50,9 +52,9 @@ class SequenceRun {
     std::vector<int> path;
   };
   Result<Walk> decide_along_tree(std::span<const float> logits);
-  int child_with(int node, int32_t token) const;
-  Result<int32_t> choose(std::span<const float> logits);
-  void accept(int32_t token, bool drafted);
+  int child_with(int node, TokenId token) const;
+  Result<TokenId> choose(std::span<const float> logits);
+  void accept(TokenId token, bool drafted);
   void keep_state(std::span<const float> hidden, size_t row);
   void count_round(const Walk& walk);
   void finish(FinishReason reason);
@@ -66,7 +68,7 @@ class SequenceRun {
   Sampler sampler_;
   Sampler::Workspace workspace_;
   int context_;
-  std::vector<int32_t> tokens_;  // prompt, then answer
+  std::vector<TokenId> tokens_;  // prompt, then answer
   size_t n_prompt_;
   DraftTree tree_;            // of this round
   std::vector<float> state_;  // see DraftInput

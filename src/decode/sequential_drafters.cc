@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/index.h"
 #include "decode/drafters.h"
 #include "decode/softmax.h"
 
@@ -14,11 +15,11 @@ class GreedyChain {
  public:
   // Only the first `vocab` tokens of the backend's vocabulary are looked at.
   GreedyChain(Backend& backend, KvCache& kv, SeqId seq, LayerSet layers, int vocab)
-      : backend_(backend), kv_(kv), seq_(seq), layers_(layers), vocab_(static_cast<size_t>(vocab)) {}
+      : backend_(backend), kv_(kv), seq_(seq), layers_(layers), vocab_(usize(vocab)) {}
 
   // Appends to `tree` what follows `token` (not committed yet), a chain within `limits`. The rows that it ran are
   // committed on the way; the caller truncates.
-  Status extend(int32_t token, const DraftLimits& limits, DraftTree& tree) {
+  Status extend(TokenId token, const DraftLimits& limits, DraftTree& tree) {
     const int most = std::min(limits.nodes, limits.depth);
     for (int j = 0; j < most; ++j) {
       const Row row{.token = token, .position = kv_.length(seq_), .parent = -1, .seq = seq_};
@@ -93,7 +94,7 @@ class ModelDrafter : public Drafter {
     mine.depth = static_cast<int>(std::min<int64_t>({limits.depth, depth_, left}));
     if (mine.depth < 1) return Ok();
     // The padding of a larger vocabulary than its own; nothing follows it.
-    if (std::any_of(input.tokens.begin(), input.tokens.end(), [this](int32_t token) { return token >= vocab_; })) {
+    if (std::any_of(input.tokens.begin(), input.tokens.end(), [this](TokenId token) { return token >= vocab_; })) {
       return Ok();
     }
     S3D_TRY(catch_up(input.tokens));
@@ -106,18 +107,18 @@ class ModelDrafter : public Drafter {
 
  private:
   // Commits all tokens but the last; what is there already and equal stays.
-  Status catch_up(std::span<const int32_t> tokens) {
+  Status catch_up(std::span<const TokenId> tokens) {
     const size_t wanted = tokens.size() - 1;
     size_t common = 0;
     while (common < std::min(wanted, seen_.size()) && seen_[common] == tokens[common]) ++common;
     kv_->truncate(seq_, static_cast<int>(common));
     kv_->use_rope_set(seq_, backend_->config().rope_set(static_cast<int64_t>(tokens.size())));
-    seen_.resize(static_cast<size_t>(kv_->length(seq_)));
+    seen_.resize(usize(kv_->length(seq_)));
     while (seen_.size() < wanted) {
-      const int begin = static_cast<int>(seen_.size());
+      const int begin = isize(seen_);
       const int end = std::min(static_cast<int>(wanted), begin + backend_->max_rows());
       std::vector<Row> rows;
-      for (int i = begin; i < end; ++i) rows.push_back({tokens[static_cast<size_t>(i)], i, i - begin - 1, seq_});
+      for (int i = begin; i < end; ++i) rows.push_back({tokens[i], i, i - begin - 1, seq_});
       const std::vector<Want> none(rows.size(), Want::kNothing);
       S3D_TRY(backend_->run({.rows = rows, .layers = LayerSet::all(backend_->config().n_layers), .want = none}, *kv_));
       kv_->commit(seq_, end - begin);
@@ -132,7 +133,7 @@ class ModelDrafter : public Drafter {
   int vocab_;  // tokens that both vocabularies have
   size_t bytes_;
   KvSequence seq_;
-  std::vector<int32_t> seen_;  // committed in `kv_`
+  std::vector<TokenId> seen_;  // committed in `kv_`
 };
 
 }  // namespace

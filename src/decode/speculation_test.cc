@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 
+#include "base/index.h"
 #include "decode/drafters.h"
 #include "decode/generate.h"
 #include "decode/scripted_backend.h"
@@ -19,7 +20,7 @@ DraftTree chain(const DraftInput& input, int length, int right) {
   const auto truth = ScriptedBackend::expected({input.tokens.begin(), input.tokens.end()}, std::max(0, length));
   DraftTree tree;
   for (int i = 0; i < length; ++i) {
-    const int32_t token = truth[static_cast<size_t>(i)];
+    const TokenId token = truth[i];
     tree.push_back({i < right ? token : (token + 1) % kScriptedVocab, i - 1, 0.5F});
   }
   return tree;
@@ -29,7 +30,7 @@ class SpeculationTest : public testing::Test {
  protected:
   SpeculationTest() : kv_(KvCache::create(scripted_config(), KvType::kF32, 256).value()) { backend_.most_rows = 16; }
 
-  Generation run(const std::vector<int32_t>& prompt, DecodeOptions options, Speculator* speculator,
+  Generation run(const std::vector<TokenId>& prompt, DecodeOptions options, Speculator* speculator,
                  const OnToken& on_token = {}) {
     const KvSequence seq = kv_.add_sequence();
     options.speculator = speculator;
@@ -38,7 +39,7 @@ class SpeculationTest : public testing::Test {
     return g;
   }
   // The same tokens, reason and committed length with and without drafts.
-  Generation expect_same(const std::vector<int32_t>& prompt, const DecodeOptions& options, Speculator& speculator) {
+  Generation expect_same(const std::vector<TokenId>& prompt, const DecodeOptions& options, Speculator& speculator) {
     const Generation plain = run(prompt, options, nullptr);
     const int length = length_;
     Generation drafted = run(prompt, options, &speculator);
@@ -55,7 +56,7 @@ class SpeculationTest : public testing::Test {
 };
 
 TEST_F(SpeculationTest, EveryAcceptedLengthOfEveryDraft) {
-  const std::vector<int32_t> prompt = ScriptedBackend::prompt(7);
+  const std::vector<TokenId> prompt = ScriptedBackend::prompt(7);
   for (int length = 0; length <= 9; ++length) {
     for (int right = 0; right <= length; ++right) {
       ScriptedSpeculator speculator([&](const DraftInput& input, const DraftLimits& limits) {
@@ -64,7 +65,7 @@ TEST_F(SpeculationTest, EveryAcceptedLengthOfEveryDraft) {
       });
       const Generation g = expect_same(prompt, {.max_tokens = 40}, speculator);
       // The first round is never cut by a limit here.
-      EXPECT_EQ(speculator.accepted.front(), static_cast<size_t>(right)) << length;
+      EXPECT_EQ(speculator.accepted.front(), usize(right)) << length;
       EXPECT_EQ(g.spec.num_drafts == 0, length == 0);
       EXPECT_EQ(g.spec.num_accepted_tokens + g.spec.num_rounds + 1, 40);
     }
@@ -72,14 +73,14 @@ TEST_F(SpeculationTest, EveryAcceptedLengthOfEveryDraft) {
 }
 
 TEST_F(SpeculationTest, ATreeKeepsThePathOfTheTarget) {
-  const std::vector<int32_t> prompt = ScriptedBackend::prompt(5);
+  const std::vector<TokenId> prompt = ScriptedBackend::prompt(5);
   // At each depth a wrong sibling first, then the right one; the wrong one has a child of its own.
   ScriptedSpeculator speculator([](const DraftInput& input, const DraftLimits& limits) {
     const DraftTree right = chain(input, std::min({3, limits.nodes / 3, limits.depth}), 3);
     DraftTree tree;
     int parent = -1;
     for (const DraftNode& node : right) {
-      const int wrong = static_cast<int>(tree.size());
+      const int wrong = isize(tree);
       tree.push_back({(node.token + 9) % kScriptedVocab, parent, 0.5F});
       tree.push_back({node.token, parent, 0.4F});
       tree.push_back({1, wrong, 0.1F});
@@ -93,7 +94,7 @@ TEST_F(SpeculationTest, ATreeKeepsThePathOfTheTarget) {
 }
 
 TEST_F(SpeculationTest, EndsInsideADraftAreExact) {
-  const std::vector<int32_t> prompt = ScriptedBackend::prompt(6);
+  const std::vector<TokenId> prompt = ScriptedBackend::prompt(6);
   const std::vector<int32_t> all = ScriptedBackend::expected(prompt, 60);
   const auto full = [](const DraftInput& input, const DraftLimits& limits) {
     const int n = std::min({5, limits.nodes, limits.depth});
@@ -138,7 +139,7 @@ TEST_F(SpeculationTest, ACacheWithoutRoomForDraftsStillDecodes) {
     const int n = std::min({8, limits.nodes, limits.depth});
     return chain(input, n, n / 2);
   });
-  const std::vector<int32_t> prompt = ScriptedBackend::prompt(10);
+  const std::vector<TokenId> prompt = ScriptedBackend::prompt(10);
   const DecodeOptions options{.max_tokens = -1, .speculator = &speculator};
   const Generation g = generate(backend_, small, small.add_sequence().id(), prompt, options).value();
   EXPECT_EQ(g.tokens, ScriptedBackend::expected(prompt, 54));
@@ -148,7 +149,7 @@ TEST_F(SpeculationTest, ACacheWithoutRoomForDraftsStillDecodes) {
 TEST_F(SpeculationTest, SequencesThatSharePassesGetTheirOwnText) {
   const auto script = [](const DraftInput& input, const DraftLimits& limits) {
     const int n = std::min({4, limits.nodes, limits.depth});
-    return chain(input, n, static_cast<int>(input.tokens.size() + static_cast<size_t>(input.seq)) % (n + 1));
+    return chain(input, n, static_cast<int>(input.tokens.size() + usize(input.seq)) % (n + 1));
   };
   std::vector<BatchItem> items;
   std::vector<std::unique_ptr<ScriptedSpeculator>> speculators;

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <vector>
 
+#include "base/index.h"
 #include "decode/drafters.h"
 
 namespace s3d {
@@ -16,12 +17,11 @@ class LookupDrafter : public Drafter {
 
   Status draft(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) override {
     tree.clear();
-    const std::span<const int32_t> tokens = input.tokens;
+    const std::span<const TokenId> tokens = input.tokens;
     for (size_t n = kMax; n >= kShortest; --n) {
       const size_t next = find(tokens, n);
       if (next == 0) continue;
-      const size_t most =
-          std::min<size_t>(static_cast<size_t>(std::min(limits.nodes, limits.depth)), tokens.size() - next);
+      const size_t most = std::min<size_t>(usize(std::min(limits.nodes, limits.depth)), tokens.size() - next);
       // Longer matches were right more often; what it is here exactly, the planner learns.
       const float probability = 0.3F + 0.15F * static_cast<float>(n);
       for (size_t i = 0; i < most; ++i) {
@@ -37,11 +37,11 @@ class LookupDrafter : public Drafter {
 
   // Position after the most recent earlier occurrence of the last n tokens; 0 if there is none. A scan: 4,000 tokens
   // take a microsecond or two, less than an index would take to be kept.
-  static size_t find(std::span<const int32_t> tokens, size_t n) {
+  static size_t find(std::span<const TokenId> tokens, size_t n) {
     if (tokens.size() <= n) return 0;
     const auto last = tokens.last(n);
     for (size_t begin = tokens.size() - n; begin-- > 0;) {
-      if (std::equal(last.begin(), last.end(), tokens.begin() + static_cast<std::ptrdiff_t>(begin))) return begin + n;
+      if (std::equal(last.begin(), last.end(), tokens.begin() + begin)) return begin + n;
     }
     return 0;
   }
@@ -59,9 +59,9 @@ class SuffixAutomaton {
     int32_t first_step = -1;  // of those that leave it
   };
   struct Step {
-    int32_t token;
+    TokenId token;
     int32_t to;
-    int32_t next;  // the next one that leaves the same state; -1: none
+    TokenId next;  // the next one that leaves the same state; -1: none
   };
 
   SuffixAutomaton() { clear(); }
@@ -72,7 +72,7 @@ class SuffixAutomaton {
     last_ = 0;
   }
 
-  void push(int32_t token) {
+  void push(TokenId token) {
     const int32_t now = add({.length = state(last_).length + 1});
     int32_t p = last_;
     while (p >= 0 && add_step(p, token, now)) p = state(p).link;
@@ -89,7 +89,7 @@ class SuffixAutomaton {
   const Step& step(int32_t i) const { return steps_[index(i)]; }
 
   // Where `token` leads from state i; -1: nowhere.
-  int32_t after(int32_t i, int32_t token) const {
+  int32_t after(int32_t i, TokenId token) const {
     const int32_t found = find_step(i, token);
     return found < 0 ? -1 : step(found).to;
   }
@@ -99,7 +99,7 @@ class SuffixAutomaton {
   size_t bytes() const { return states_.capacity() * sizeof(State) + steps_.capacity() * sizeof(Step); }
 
  private:
-  static size_t index(int32_t i) { return static_cast<size_t>(i); }
+  static size_t index(int32_t i) { return usize(i); }
 
   // Growing by an eighth instead of twice wastes less memory, and copying stays cheap beside the passes.
   template <typename T>
@@ -111,14 +111,14 @@ class SuffixAutomaton {
   int32_t add(State state) { return append(states_, state); }
 
   // Index of the step; -1: none. Frequent tokens come early in the lists, because they came early in the text.
-  int32_t find_step(int32_t i, int32_t token) const {
+  int32_t find_step(int32_t i, TokenId token) const {
     int32_t s = state(i).first_step;
     while (s >= 0 && step(s).token != token) s = step(s).next;
     return s;
   }
 
   // False if the state has a step with that token already.
-  bool add_step(int32_t i, int32_t token, int32_t to) {
+  bool add_step(int32_t i, TokenId token, int32_t to) {
     int32_t* end = &states_[index(i)].first_step;
     while (*end >= 0 && step(*end).token != token) end = &steps_[index(*end)].next;
     if (*end >= 0) return false;
@@ -138,7 +138,7 @@ class SuffixAutomaton {
   }
 
   // The state that `token` leads to from p, split off if it also holds longer substrings.
-  int32_t split(int32_t p, int32_t token) {
+  int32_t split(int32_t p, TokenId token) {
     const int32_t q = after(p, token);
     if (state(q).length == state(p).length + 1) return q;
     State copy = state(q);
@@ -176,8 +176,8 @@ class SuffixDrafter : public Drafter {
     catch_up(input.tokens);
     Match match = {automaton_.repeated_suffix(), 0};
     match.length = automaton_.state(match.state).length;
-    int32_t before = input.tokens.size() > 1 ? input.tokens[input.tokens.size() - 2] : -1;
-    int32_t last = input.tokens.back();
+    TokenId before = input.tokens.size() > 1 ? input.tokens[input.tokens.size() - 2] : -1;
+    TokenId last = input.tokens.back();
     for (int i = 0; i < std::min(limits.nodes, limits.depth); ++i) {
       Guess best = from_text(match);
       if (habits_ != nullptr) {
@@ -197,7 +197,7 @@ class SuffixDrafter : public Drafter {
   static constexpr float kLeast = 0.05F;  // of a chance: a row costs at least as much of a pass
 
   struct Guess {
-    int32_t token = 0;
+    TokenId token = 0;
     float chance = 0;
   };
   // The longest suffix of text and draft that occurs in the text; state 0 with length 0 when none does.
@@ -215,7 +215,7 @@ class SuffixDrafter : public Drafter {
   Guess from_text(Match match) const {
     while (match.state > 0 && automaton_.state(match.state).first_step < 0) shorten(match);
     if (match.length == 0) return {};
-    int32_t token = 0;
+    TokenId token = 0;
     int most = 0, all = 0;
     for (int32_t s = automaton_.state(match.state).first_step; s >= 0; s = automaton_.step(s).next) {
       const int count = automaton_.state(automaton_.step(s).to).count;
@@ -236,13 +236,13 @@ class SuffixDrafter : public Drafter {
     return share * share * static_cast<float>(all) / (static_cast<float>(all) + doubt);
   }
 
-  Match follow(Match match, int32_t token) const {
+  Match follow(Match match, TokenId token) const {
     while (match.state > 0 && automaton_.after(match.state, token) < 0) shorten(match);
-    const int32_t next = automaton_.after(match.state, token);
+    const TokenId next = automaton_.after(match.state, token);
     return next < 0 ? Match{0, 0} : Match{next, match.length + 1};
   }
 
-  void catch_up(std::span<const int32_t> tokens) {
+  void catch_up(std::span<const TokenId> tokens) {
     const bool grown = tokens.size() >= seen_.size() && std::equal(seen_.begin(), seen_.end(), tokens.begin());
     if (!grown) {
       automaton_.clear();
@@ -254,7 +254,7 @@ class SuffixDrafter : public Drafter {
 
   std::shared_ptr<const NgramTable> habits_;  // or null
   SuffixAutomaton automaton_;
-  std::vector<int32_t> seen_;
+  std::vector<TokenId> seen_;
 };
 
 }  // namespace

@@ -4,13 +4,14 @@
 #include <cmath>
 #include <random>
 
+#include "base/index.h"
 #include "decode/drafters.h"
 #include "model/adapter.h"
 
 namespace s3d {
 namespace {
 
-DraftTree draft(Drafter& drafter, const std::vector<int32_t>& tokens, DraftLimits limits = {.nodes = 8, .depth = 8}) {
+DraftTree draft(Drafter& drafter, const std::vector<TokenId>& tokens, DraftLimits limits = {.nodes = 8, .depth = 8}) {
   DraftTree tree;
   EXPECT_TRUE(drafter.draft({.seq = 0, .tokens = tokens, .state = {}}, limits, tree).ok());
   for (size_t i = 0; i < tree.size(); ++i) {
@@ -46,10 +47,10 @@ TEST_P(TextDrafters, SayNothingWithoutARepetition) {
 }
 
 TEST_P(TextDrafters, FollowATextThatGrowsOrIsRolledBack) {
-  std::vector<int32_t> text = {1, 2, 3, 4, 1, 2};
+  std::vector<TokenId> text = {1, 2, 3, 4, 1, 2};
   EXPECT_EQ(draft(*drafter_, text).front().token, 3);
   text.insert(text.end(), {9, 9, 5, 1, 2});
-  const int32_t next = draft(*drafter_, text).front().token;
+  const TokenId next = draft(*drafter_, text).front().token;
   EXPECT_TRUE(next == 9 || next == 3);
   EXPECT_EQ(tokens_of(draft(*drafter_, {5, 6, 7, 5, 6}, {.nodes = 1, .depth = 1})), std::vector<int32_t>{7});
 }
@@ -70,9 +71,9 @@ TEST(SuffixDrafter, PrefersWhatFollowedMoreOften) {
 TEST(SuffixDrafter, LongerMatchesAreTrustedMore) {
   float before = 0;
   for (size_t length = 1; length <= 6; ++length) {
-    std::vector<int32_t> text;
+    std::vector<TokenId> text;
     for (size_t i = 0; i < length; ++i) text.push_back(static_cast<int32_t>(100 + i));
-    std::vector<int32_t> tokens = text;
+    std::vector<TokenId> tokens = text;
     tokens.push_back(5);
     tokens.insert(tokens.end(), text.begin(), text.end());
     const DraftTree tree = draft(*make_suffix_drafter(), tokens, {.nodes = 1, .depth = 1});
@@ -87,20 +88,20 @@ TEST(SuffixDrafter, LongerMatchesAreTrustedMore) {
 // frequent follower (of equal ones the first), and how often it and any follower came.
 struct Followed {
   size_t length = 0;
-  int32_t token = 0;
+  TokenId token = 0;
   int most = 0, all = 0;
 };
-Followed look_everywhere(const std::vector<int32_t>& text) {
+Followed look_everywhere(const std::vector<TokenId>& text) {
   for (size_t length = text.size() - 1; length > 0; --length) {
     const std::vector<int32_t> suffix(text.end() - static_cast<std::ptrdiff_t>(length), text.end());
     std::vector<int32_t> followers;
     for (size_t begin = 0; begin + length < text.size(); ++begin) {
-      if (std::equal(suffix.begin(), suffix.end(), text.begin() + static_cast<std::ptrdiff_t>(begin))) {
+      if (std::equal(suffix.begin(), suffix.end(), text.begin() + begin)) {
         followers.push_back(text[begin + length]);
       }
     }
-    Followed found{.length = length, .all = static_cast<int>(followers.size())};
-    for (const int32_t token : followers) {
+    Followed found{.length = length, .all = isize(followers)};
+    for (const TokenId token : followers) {
       const auto n = static_cast<int>(std::count(followers.begin(), followers.end(), token));
       if (n > found.most) found.token = token, found.most = n;
     }
@@ -113,7 +114,7 @@ TEST(SuffixDrafter, FindsWhatASearchFindsInRandomTexts) {
   std::mt19937 random(7);
   for (int text = 0; text < 60; ++text) {
     const auto drafter = make_suffix_drafter();
-    std::vector<int32_t> tokens = {0};
+    std::vector<TokenId> tokens = {0};
     for (int i = 0; i < 60; ++i) {
       tokens.push_back(static_cast<int32_t>(random() % (2 + static_cast<unsigned>(text) / 6)));
       const DraftTree tree = draft(*drafter, tokens, {.nodes = 1, .depth = 1});
@@ -134,7 +135,7 @@ TEST(SuffixDrafter, FindsWhatASearchFindsInRandomTexts) {
 
 TEST(SuffixDrafter, TakesFewBytesForAToken) {
   std::mt19937 random(3);
-  std::vector<int32_t> tokens;
+  std::vector<TokenId> tokens;
   for (int i = 0; i < 4000; ++i) tokens.push_back(static_cast<int32_t>(std::sqrt(random() % 1000000)));  // often large
   const auto drafter = make_suffix_drafter();
   draft(*drafter, tokens);
@@ -184,7 +185,7 @@ TEST(NgramTable, FindsEveryEntryAndNothingElse) {
 
 TEST(SuffixDrafter, LongRepetitiveTextsStayFast) {
   const auto drafter = make_suffix_drafter();
-  const std::vector<int32_t> text(20000, 7);
+  const std::vector<TokenId> text(20000, 7);
   EXPECT_EQ(tokens_of(draft(*drafter, text, {.nodes = 4, .depth = 4})), (std::vector<int32_t>{7, 7, 7, 7}));
 }
 

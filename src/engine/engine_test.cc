@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/index.h"
+
 namespace s3d {
 namespace {
 
@@ -56,7 +58,7 @@ TEST(Engine, ASequenceRunsOnlyWhatIsNew) {
   EXPECT_EQ(first.generation.timings.cached_tokens, 0);
   prompt.insert(prompt.end(), first.generation.tokens.begin(), first.generation.tokens.end());
   const Answer second = sequence.complete(prompt, with("auto", 6)).value();
-  EXPECT_GE(second.generation.timings.cached_tokens, static_cast<int>(prompt.size()) - 2);
+  EXPECT_GE(second.generation.timings.cached_tokens, isize(prompt) - 2);
   EXPECT_EQ(second.generation.tokens, engine.new_sequence().complete(prompt, with("off", 6)).value().generation.tokens);
 }
 

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "base/atomic_file.h"
+#include "base/index.h"
 #include "base/stopwatch.h"
 #include "engine/model_path.h"
 #include "engine/runtime.h"
@@ -110,7 +111,7 @@ class Measure {
       : runtime_(runtime), drafter_(drafter), seq_(runtime.kv().add_sequence()) {
     tokens_.resize(kContext + 1);
     for (size_t i = 0; i < tokens_.size(); ++i) {
-      tokens_[i] = static_cast<int32_t>(i * 7919 % static_cast<size_t>(runtime.config().vocab_size));
+      tokens_[i] = static_cast<int32_t>(i * 7919 % usize(runtime.config().vocab_size));
     }
   }
   Measure(const Measure&) = delete;
@@ -120,7 +121,7 @@ class Measure {
     S3D_TRY(full_pass(kContext, Want::kNothing, nullptr));
     runtime_.kv().commit(seq_, kContext);
     std::array<std::vector<double>, kWidths.size()> full;
-    std::vector<std::vector<double>> draft(drafter_ == nullptr ? 0 : static_cast<size_t>(drafter_->max_depth()));
+    std::vector<std::vector<double>> draft(drafter_ == nullptr ? 0 : usize(drafter_->max_depth()));
     const Stopwatch watch;
     constexpr int kLeast = 3, kMax = 9;
     constexpr double kBudget = 0.5;  // seconds, after the fewest turns that tell anything
@@ -135,7 +136,7 @@ class Measure {
   Status full_pass(int n, Want wanted, double* seconds) {
     const int length = runtime_.kv().length(seq_);
     std::vector<Row> rows;
-    for (int i = 0; i < n; ++i) rows.push_back({tokens_[static_cast<size_t>(i)], length + i, i - 1, seq_});
+    for (int i = 0; i < n; ++i) rows.push_back({tokens_[i], length + i, i - 1, seq_});
     const std::vector<Want> want(rows.size(), wanted);
     const Stopwatch watch;
     S3D_TRY(runtime_.backend().run({.rows = rows, .layers = LayerSet::all(runtime_.config().n_layers), .want = want},
@@ -169,7 +170,7 @@ class Measure {
     for (size_t i = 1; i < kWidths.size(); ++i) {
       const double row = (measured[i] - measured[i - 1]) / (kWidths[i] - kWidths[i - 1]);
       for (int n = kWidths[i - 1]; n <= kWidths[i]; ++n) {
-        costs.full[static_cast<size_t>(n)] = measured[i - 1] + row * (n - kWidths[i - 1]);
+        costs.full[n] = measured[i - 1] + row * (n - kWidths[i - 1]);
       }
     }
     constexpr size_t kLast = kWidths.back(), kFrom = 6;
@@ -184,7 +185,7 @@ class Measure {
   Runtime& runtime_;
   Drafter* drafter_;
   KvSequence seq_;
-  std::vector<int32_t> tokens_;
+  std::vector<TokenId> tokens_;
 };
 
 }  // namespace

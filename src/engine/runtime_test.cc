@@ -21,7 +21,7 @@ std::unique_ptr<Runtime> load(int context = 0) {
 }
 
 AnswerOptions answer_options(int max_tokens) {
-  return {.generate = {.max_tokens = max_tokens, .is_end = [](int32_t) { return false; }}, .stops = {}};
+  return {.generate = {.max_tokens = max_tokens, .is_end = [](TokenId) { return false; }}, .stops = {}};
 }
 
 TEST(RuntimeTest, TheTextIsThatOfTheTokens) {
@@ -87,7 +87,7 @@ TEST(RuntimeTest, TheReferenceBackendGivesTheSameTokens) {
     options.generate.speculator = speculator;
     return runtime.answer(runtime.kv().add_sequence(), prompt, options).value().generation.tokens;
   };
-  const std::vector<int32_t> expected = tokens(*cpu, nullptr);
+  const std::vector<TokenId> expected = tokens(*cpu, nullptr);
   EXPECT_EQ(tokens(*reference, nullptr), expected);
   EXPECT_EQ(make_speculator(*reference, {.drafter = "auto"}).value(), nullptr) << "drafts gain nothing here";
   for (const char* drafter : {"layerskip", "s3d-untrained", "suffix"}) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/index.h"
+
 namespace s3d {
 
 // The last token of a prompt always runs again: its logits decide the first token of the answer.
@@ -22,7 +24,7 @@ Result<Answer> TextSequence::answer(std::span<const TokenId> prompt, const Answe
     committed_.insert(committed_.end(), answer->generation.tokens.begin(), answer->generation.tokens.end());
   }
   // After an error, and of the last token, less is there.
-  committed_.resize(std::min(committed_.size(), static_cast<size_t>(runtime_.kv().length(sequence_))));
+  committed_.resize(std::min(committed_.size(), usize(runtime_.kv().length(sequence_))));
   return answer;
 }
 

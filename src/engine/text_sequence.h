@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "base/index.h"
 #include "base/result.h"
 #include "engine/runtime.h"
 
@@ -17,7 +18,7 @@ class TextSequence {
 
   // Runtime::answer() for `prompt`, whose common beginning with what was run before is not run again.
   Result<Answer> answer(std::span<const TokenId> prompt, const AnswerOptions& options, const OnText& on_text = {});
-  int tokens() const { return static_cast<int>(committed_.size()); }  // in the KV cache
+  int tokens() const { return isize(committed_); }  // in the KV cache
 
  private:
   void keep_common_prefix(std::span<const TokenId> prompt);

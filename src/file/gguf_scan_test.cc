@@ -80,7 +80,7 @@ TEST(GgufScan, RefusesWrongMagicAndVersions) {
 TEST(GgufScan, RefusesEveryTruncation) {
   const std::vector<std::byte> image = good().image();
   for (size_t size = 0; size < image.size(); ++size) {
-    const std::vector<std::byte> cut(image.begin(), image.begin() + static_cast<std::ptrdiff_t>(size));
+    const std::vector<std::byte> cut(image.begin(), image.begin() + size);
     const std::string message = message_of(cut);
     EXPECT_NE(message, "") << "cut to " << size;
     if (size < 4) continue;  // not recognised as GGUF

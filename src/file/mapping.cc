@@ -11,6 +11,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/index.h"
+
 namespace s3d {
 namespace {
 
@@ -26,7 +28,7 @@ Result<std::span<const std::byte>> map_file(int fd, const std::string& path) {
   if (S_ISDIR(info.st_mode)) return Error{path + ": this is a directory, expected a file; name the file inside it"};
   if (!S_ISREG(info.st_mode)) return Error{path + ": this is not a regular file and cannot be mapped"};
   if (info.st_size == 0) return Error{path + ": the file is empty; download it again"};
-  const auto size = static_cast<size_t>(info.st_size);
+  const auto size = usize(info.st_size);
   void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (data == MAP_FAILED) {
     return Error{fmt::format("{}: {} bytes cannot be mapped: {}", path, size, std::strerror(errno))};

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/index.h"
 #include "model/fingerprint.h"
 #include "model/tensor_floats.h"
 
@@ -235,15 +236,14 @@ class Opener {
 
   Status lora(Adapter& out) const {
     const AdapterConfig& config = out.config;
-    out.lora.resize(static_cast<size_t>(config.layers.count()));
+    out.lora.resize(usize(config.layers.count()));
     std::set<std::string> read;
     for (int i = 0; i < config.layers.count(); ++i) {
       const int layer = out.config.layers.layer(i, base_.n_layers);
       for (int t = 0; t < kLoraTargets; ++t) {
         const auto target = static_cast<LoraTarget>(t);
         const std::string a = names::lora(layer, target, 'a'), b = names::lora(layer, target, 'b');
-        S3D_ASSIGN(out.lora[static_cast<size_t>(i)][static_cast<size_t>(t)],
-                   pair(a, b, lora_target_shape(base_, target), config.lora_rank));
+        S3D_ASSIGN(out.lora[i][t], pair(a, b, lora_target_shape(base_, target), config.lora_rank));
         read.insert({a, b});
       }
     }
@@ -270,17 +270,17 @@ class Opener {
   Status draft_ids(Adapter& out) const {
     if (out.config.draft_vocab == 0) return Ok();
     const Tensor* tensor = file_.find_tensor(names::kDraftIds);
-    out.draft_ids.resize(static_cast<size_t>(out.config.draft_vocab));
+    out.draft_ids.resize(usize(out.config.draft_vocab));
     std::memcpy(out.draft_ids.data(), tensor->data, out.draft_ids.size() * sizeof(int32_t));
-    std::vector<bool> seen(static_cast<size_t>(base_.vocab_size));
+    std::vector<bool> seen(usize(base_.vocab_size));
     for (const int32_t id : out.draft_ids) {
-      if (id < 0 || id >= base_.vocab_size || seen[static_cast<size_t>(id)]) {
+      if (id < 0 || id >= base_.vocab_size || seen[id]) {
         return reader_.error("tensor \"{}\" holds the token {} {}", names::kDraftIds, id,
                              id < 0 || id >= base_.vocab_size
                                  ? fmt::format("outside the base's vocabulary of {}", base_.vocab_size)
                                  : "twice");
       }
-      seen[static_cast<size_t>(id)] = true;
+      seen[id] = true;
     }
     return Ok();
   }
@@ -289,7 +289,7 @@ class Opener {
     if (!out.config.confidence) return Ok();
     const auto read = [&](std::string_view name, int length) -> Result<std::vector<float>> {
       const Tensor& tensor = *file_.find_tensor(name);
-      S3D_ASSIGN(std::vector<float> values, read_vector(file_, tensor, static_cast<size_t>(length)));
+      S3D_ASSIGN(std::vector<float> values, read_vector(file_, tensor, usize(length)));
       S3D_TRY(check_finite(tensor));
       return values;
     };
@@ -300,7 +300,7 @@ class Opener {
   }
 
   Status ngrams(Adapter& out) const {
-    const auto n = static_cast<size_t>(out.config.ngrams);
+    const auto n = usize(out.config.ngrams);
     if (n == 0) return Ok();
     std::vector<int32_t> tokens(3 * n);
     std::memcpy(tokens.data(), file_.find_tensor(names::kNgramTokens)->data, tokens.size() * sizeof(int32_t));
@@ -324,7 +324,7 @@ class Opener {
 
  private:
   Status check_finite(const Tensor& tensor) const {
-    std::vector<float> row(static_cast<size_t>(tensor.cols()));
+    std::vector<float> row(usize(tensor.cols()));
     for (int64_t r = 0; r < tensor.rows(); ++r) {
       row_to_floats(tensor, r, row.data());
       if (std::all_of(row.begin(), row.end(), [](float x) { return std::isfinite(x); })) continue;
@@ -343,7 +343,7 @@ class Opener {
 std::string_view lora_target_name(LoraTarget target) {
   constexpr std::string_view kNames[kLoraTargets] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
                                                      "ffn_gate", "ffn_up", "ffn_down"};
-  return kNames[static_cast<size_t>(target)];
+  return kNames[usize(target)];
 }
 
 MatrixShape lora_target_shape(const ModelConfig& base, LoraTarget target) {

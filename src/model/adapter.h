@@ -14,6 +14,7 @@
 #include "file/gguf.h"
 #include "model/config.h"
 #include "model/layer_set.h"
+#include "s3d/types.h"
 
 namespace s3d {
 
@@ -79,7 +80,7 @@ struct Adapter {
   LowRank state;                                         // a = down, b = up
   const Tensor* markov_p = nullptr;                      // [rank, d_model]
   const Tensor* markov_w2 = nullptr;                     // [draft vocabulary or whole vocabulary, rank]
-  std::vector<int32_t> draft_ids;                        // [draft_vocab] token of each row of the reduced head
+  std::vector<TokenId> draft_ids;                        // [draft_vocab] token of each row of the reduced head
   std::vector<float> confidence_w;                       // [d_model + markov_rank]
   float confidence_b = 0;
   Ngrams ngrams;
@@ -105,7 +106,7 @@ struct AdapterTensor {
 // `draft_ids` may be empty. Matrices are stored as `type` (F32, F16 or Q8_0; F16 instead of Q8_0 where rows are not a
 // multiple of 32), vectors as F32. Errors: another type, a shape that does not fit its values.
 Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const std::vector<AdapterTensor>& tensors,
-                                             const std::vector<int32_t>& draft_ids, ggml_type type,
+                                             const std::vector<TokenId>& draft_ids, ggml_type type,
                                              const Ngrams& ngrams = {});
 
 // The bytes of `adapter`'s file with `ngrams` in place of those that it has. All else keeps its type and bits.

@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 
+#include "base/index.h"
 #include "file/gguf_test_writer.h"
 #include "model/tensor_floats.h"
 
@@ -50,7 +51,7 @@ struct Parts {
   }
   void add(std::string_view name, std::vector<int64_t> shape) {
     size_t size = 1;
-    for (const int64_t extent : shape) size *= static_cast<size_t>(extent);
+    for (const int64_t extent : shape) size *= usize(extent);
     std::vector<float> values(size);
     for (size_t i = 0; i < size; ++i) {
       values[i] = static_cast<float>(std::sin(static_cast<double>(i + 7 * tensors.size())));
@@ -104,7 +105,7 @@ Result<Adapter> open(const Parts& parts, ggml_type type = GGML_TYPE_F32) {
 }
 
 std::vector<float> floats(const Tensor& tensor) {
-  std::vector<float> out(static_cast<size_t>(tensor.rows() * tensor.cols()));
+  std::vector<float> out(usize(tensor.rows() * tensor.cols()));
   tensor_to_floats(tensor, out.data());
   return out;
 }
@@ -329,7 +330,7 @@ TEST(Adapter, EveryTruncationIsRefused) {
   ASSERT_TRUE(image.ok());
   const size_t padding = 32;  // the end of the last tensor is padded, and the padding may be missing
   for (size_t size = 0; size + padding < image->size(); size += 1 + size / 16) {
-    std::vector<std::byte> part(image->begin(), image->begin() + static_cast<std::ptrdiff_t>(size));
+    std::vector<std::byte> part(image->begin(), image->begin() + size);
     const auto file = GgufFile::from_bytes(std::move(part), "part.gguf");
     EXPECT_FALSE(file.ok()) << size << " of " << image->size() << " bytes";
   }

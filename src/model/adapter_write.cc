@@ -7,6 +7,7 @@
 #include <functional>
 #include <numeric>
 
+#include "base/index.h"
 #include "model/adapter.h"
 #include "model/fingerprint.h"
 
@@ -58,7 +59,7 @@ class Image {
   gguf_context* file() { return file_.get(); }
 
   void add(const std::string& name, ggml_type type, const std::vector<int64_t>& shape, std::vector<std::byte> bytes) {
-    ggml_tensor* info = ggml_new_tensor(infos_.get(), type, static_cast<int>(shape.size()), shape.data());
+    ggml_tensor* info = ggml_new_tensor(infos_.get(), type, isize(shape), shape.data());
     ggml_set_name(info, name.c_str());
     gguf_add_tensor(file_.get(), info);
     entries_.push_back({info, std::move(bytes)});
@@ -83,13 +84,12 @@ class Image {
 
 Result<std::vector<std::byte>> encode(const AdapterTensor& tensor, ggml_type type) {
   const int64_t size = std::accumulate(tensor.shape.begin(), tensor.shape.end(), int64_t{1}, std::multiplies<>());
-  if (tensor.shape.empty() || tensor.shape.size() > 2 || size < 1 ||
-      static_cast<size_t>(size) != tensor.values.size()) {
+  if (tensor.shape.empty() || tensor.shape.size() > 2 || size < 1 || usize(size) != tensor.values.size()) {
     return Error{fmt::format("tensor \"{}\": {} values do not fill the shape [{}]", tensor.name, tensor.values.size(),
                              fmt::join(tensor.shape, ", "))};
   }
   const int64_t cols = tensor.shape[0], rows = size / cols;
-  std::vector<std::byte> bytes(static_cast<size_t>(rows) * ggml_row_size(type, cols));
+  std::vector<std::byte> bytes(usize(rows) * ggml_row_size(type, cols));
   ggml_quantize_chunk(type, tensor.values.data(), bytes.data(), 0, rows, cols, nullptr);
   return bytes;
 }

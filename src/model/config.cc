@@ -8,6 +8,7 @@
 #include <limits>
 #include <numbers>
 
+#include "base/index.h"
 #include "model/family.h"
 #include "model/tensor_floats.h"
 
@@ -161,7 +162,7 @@ Result<int> ConfigReader::optional_layer_int(std::string_view key, int layers, i
                                              int64_t max) const {
   if (!file_.is_array(full_key(key))) return optional_int(key, fallback, min, max);
   S3D_ASSIGN(const auto values, file_.integers(full_key(key)));
-  if (values->size() != static_cast<size_t>(layers)) {
+  if (values->size() != usize(layers)) {
     return error(fmt::format("metadata key \"{}\" has {} values, expected one, or one for each of the {} layers",
                              full_key(key), values->size(), layers));
   }
@@ -190,7 +191,7 @@ Result<std::vector<bool>> ConfigReader::window_layers(std::string_view key, int 
   }
   S3D_ASSIGN(const auto values, file_.integers(full_key(key)));
   for (const int64_t value : *values) out.push_back(value != 0);
-  if (out.size() == static_cast<size_t>(layers)) return out;
+  if (out.size() == usize(layers)) return out;
   return error(fmt::format("metadata key \"{}\" has {} values, expected one for each of the {} layers", full_key(key),
                            out.size(), layers));
 }
@@ -216,7 +217,7 @@ Result<std::string> ConfigReader::optional_string(std::string_view key, std::str
 Result<std::vector<float>> ConfigReader::factors(std::string_view tensor_name, int length) const {
   const Tensor* tensor = file_.find_tensor(tensor_name);
   if (tensor == nullptr) return std::vector<float>();
-  S3D_ASSIGN(std::vector<float> values, read_vector(file_, *tensor, static_cast<size_t>(length)));
+  S3D_ASSIGN(std::vector<float> values, read_vector(file_, *tensor, usize(length)));
   for (const float value : values) {
     if (!(value > 0) || !std::isfinite(value)) {
       return error(fmt::format("tensor \"{}\" holds {}, expected positive numbers", tensor_name, value));

@@ -63,7 +63,7 @@ struct ModelConfig {
     return short_context > 0 && n_tokens > short_context ? RopeSet::kLong : RopeSet::kShort;
   }
   int q_dim() const { return n_heads * head_dim; }
-  bool is_local(int layer) const { return !local_layer.empty() && local_layer[static_cast<size_t>(layer)]; }
+  bool is_local(int layer) const { return !local_layer.empty() && local_layer[layer]; }
 };
 
 // Reads and checks the metadata. Errors: unknown family (lists the known ones), missing or absurd values, with the key.

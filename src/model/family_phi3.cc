@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/index.h"
 #include "model/family.h"
 
 namespace s3d {
@@ -37,7 +38,7 @@ Status configure_phi3(const ConfigReader& reader, ModelConfig& config) {
   config.rope_style = RopeStyle::kSplitHalves;
   S3D_TRY(read_long_rope(reader, config));
   S3D_ASSIGN(config.sliding_window, reader.optional_int("attention.sliding_window", 0, 0, 1 << 26));
-  if (config.sliding_window > 0) config.local_layer.assign(static_cast<size_t>(config.n_layers), true);
+  if (config.sliding_window > 0) config.local_layer.assign(usize(config.n_layers), true);
   return Ok();
 }
 

@@ -6,15 +6,16 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/index.h"
 
 namespace s3d {
 
 void row_to_floats(const Tensor& tensor, int64_t row, float* out) {
   S3D_CHECK(row >= 0 && row < tensor.rows(), "row out of range in " + tensor.name);
   const int64_t cols = tensor.cols();
-  const std::byte* data = tensor.data + static_cast<size_t>(row) * ggml_row_size(tensor.type, cols);
+  const std::byte* data = tensor.data + usize(row) * ggml_row_size(tensor.type, cols);
   if (tensor.type == GGML_TYPE_F32) {
-    std::memcpy(out, data, static_cast<size_t>(cols) * sizeof(float));
+    std::memcpy(out, data, usize(cols) * sizeof(float));
     return;
   }
   const ggml_to_float_t convert = ggml_get_type_traits(tensor.type)->to_float;
@@ -31,7 +32,7 @@ Result<std::vector<float>> read_vector(const GgufFile& file, const Tensor& tenso
     return Error{fmt::format("{}: tensor \"{}\" has type {}, expected f32, f16 or bf16", file.path(), tensor.name,
                              ggml_type_name(tensor.type))};
   }
-  if (tensor.rows() != 1 || static_cast<size_t>(tensor.cols()) != length) {
+  if (tensor.rows() != 1 || usize(tensor.cols()) != length) {
     return Error{fmt::format("{}: tensor \"{}\" has the shape [{}], expected [{}]", file.path(), tensor.name,
                              fmt::join(tensor.shape, ", "), length)};
   }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/index.h"
 #include "model/test_model_file.h"
 
 namespace s3d {
@@ -30,9 +31,8 @@ void expect_error(const TestModelFile& file, const std::string& part) {
 // True if `matrix` is what packing `rows` rows of the tensor from row `first` on gives.
 bool holds(const Model& model, const PackedMatrix& matrix, const std::string& name, int64_t first, int64_t rows) {
   const Tensor* tensor = model.file->find_tensor(name);
-  const std::byte* data = tensor->data + static_cast<size_t>(first) * ggml_row_size(tensor->type, tensor->cols());
-  const auto expected =
-      PackedMatrix::pack(tensor->type, data, static_cast<size_t>(rows), static_cast<size_t>(tensor->cols()), nullptr);
+  const std::byte* data = tensor->data + usize(first) * ggml_row_size(tensor->type, tensor->cols());
+  const auto expected = PackedMatrix::pack(tensor->type, data, usize(rows), usize(tensor->cols()), nullptr);
   return expected.ok() && expected->bytes() == matrix.bytes() && expected->rows() == matrix.rows() &&
          expected->cols() == matrix.cols() && std::memcmp(expected->unit(0), matrix.unit(0), matrix.bytes()) == 0;
 }
@@ -47,7 +47,7 @@ TEST(LoadModel, LlamaTensorsAreInTheirPlaces) {
   ASSERT_TRUE(model.ok()) << model.error().message;
   ASSERT_EQ(model->layers.size(), 2u);
   for (int i = 0; i < 2; ++i) {
-    const LayerWeights& layer = model->layers[static_cast<size_t>(i)];
+    const LayerWeights& layer = model->layers[i];
     const std::string prefix = fmt::format("blk.{}.", i);
     EXPECT_TRUE(holds(*model, layer.attn_norm, prefix + "attn_norm.weight"));
     EXPECT_TRUE(holds(*model, layer.wq, prefix + "attn_q.weight", 0, 32));

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/index.h"
 #include "base/test_folder.h"
 #include "file/gguf.h"
 #include "program_runner.h"
@@ -33,7 +34,7 @@ TEST_F(CliModelsTest, NumbersThatAreNoneAreAnErrorThatNamesTheFile) {
   const Tensor* norm = file.find_tensor("output_norm.weight");
   ASSERT_NE(norm, nullptr);
   std::string image = image_of(tiny_model());
-  image.replace(static_cast<size_t>(norm->data - file.image().data()), 4, std::string("\x00\x00\xc0\x7f", 4));
+  image.replace(usize(norm->data - file.image().data()), 4, std::string("\x00\x00\xc0\x7f", 4));
   const std::string path = write(image);
   for (const char* spec : {"off", "lookup"}) {
     const Outcome o = run_s3d({"generate", "-m", path, "-p", "the", "-n", "8", "--spec", spec, "--json"});

@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "base/index.h"
+
 namespace s3d::test {
 namespace {
 
@@ -34,7 +36,7 @@ std::string drain(int fd) {
   std::string text;
   char buffer[4096];
   ssize_t n = 0;
-  while ((n = read(fd, buffer, sizeof buffer)) > 0) text.append(buffer, static_cast<size_t>(n));
+  while ((n = read(fd, buffer, sizeof buffer)) > 0) text.append(buffer, usize(n));
   close(fd);
   return text;
 }
@@ -44,7 +46,7 @@ void feed(int fd, const std::string& text) {
   while (done < text.size()) {
     const ssize_t n = write(fd, text.data() + done, text.size() - done);
     if (n <= 0) break;
-    done += static_cast<size_t>(n);
+    done += usize(n);
   }
   close(fd);
 }
@@ -100,7 +102,7 @@ bool Terminal::read_some(int milliseconds) {
   char buffer[4096];
   const ssize_t n = read(fd_, buffer, sizeof buffer);
   if (n <= 0) return false;  // the program ended
-  screen_.append(buffer, static_cast<size_t>(n));
+  screen_.append(buffer, usize(n));
   return true;
 }
 

@@ -19,6 +19,14 @@ for name in "$scratch/prefix" "$source_dir/adapters"; do
   ! grep -rlF "$name" "$moved" || { echo "these files name $name"; exit 1; }
 done
 
+# The public headers are all that is installed, and each needs nothing beside them.
+headers=$(cd "$moved/include" && find . -type f | sort | tr '\n' ' ')
+[[ "$headers" == "./s3d/engine.h ./s3d/options.h ./s3d/result.h ./s3d/types.h " ]] || { echo "headers: $headers"; exit 1; }
+for header in engine options result types; do
+  echo "#include <s3d/$header.h>" >"$scratch/header.cc"
+  quietly "${CXX:-c++}" -std=c++20 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -I "$moved/include" "$scratch/header.cc"
+done
+
 cp -r "$source_dir/examples/minimal" "$scratch/minimal"
 quietly env -u ggml_DIR cmake -G Ninja -S "$scratch/minimal" -B "$scratch/build" -DCMAKE_PREFIX_PATH="$moved" \
   -DCMAKE_BUILD_TYPE=Release

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/index.h"
+
 namespace s3d {
 namespace {
 
@@ -21,9 +23,9 @@ BlockAttention::BlockAttention(const ModelConfig& config, const FloatKernels& ke
     : config_(config), kernels_(kernels), threads_(threads), group_(config.n_heads / config.n_kv_heads) {
   const int parts_of_group = (group_ + kMaxQueries - 1) / kMaxQueries;
   part_heads_ = (group_ + parts_of_group - 1) / parts_of_group;
-  n_parts_ = static_cast<size_t>(parts_of_group) * static_cast<size_t>(config.n_kv_heads);
-  const size_t partial = kPartialHeader + (static_cast<size_t>(config.head_dim) + 15) / 16 * 16;
-  scratch_.resize(static_cast<size_t>(threads));
+  n_parts_ = usize(parts_of_group) * usize(config.n_kv_heads);
+  const size_t partial = kPartialHeader + (usize(config.head_dim) + 15) / 16 * 16;
+  scratch_.resize(usize(threads));
   for (Scratch& scratch : scratch_) {
     scratch.scores.resize(kMaxQueries * kSegment);
     scratch.partial.resize(kMaxQueries * partial);
@@ -47,7 +49,7 @@ void BlockAttention::cut_tasks(bool local) {
   reach.units.clear();
   reach.first_unit.clear();
   const size_t tasks = tiles_.size() * n_parts_;
-  if (threads_ == 1 || tasks >= kTasksPerThread * static_cast<size_t>(threads_)) return;
+  if (threads_ == 1 || tasks >= kTasksPerThread * usize(threads_)) return;
   // Any layer of the kind tells which segments a task has.
   int layer = 0;
   while (layer + 1 < config_.n_layers && is_local(layer) != local) ++layer;
@@ -67,9 +69,9 @@ AttentionTask BlockAttention::make_task(int layer, size_t index, const float* q,
   const int parts_of_group = static_cast<int>(n_parts_) / config_.n_kv_heads;
   const int kv_head = part / parts_of_group;
   const int first_head = part % parts_of_group * part_heads_;
-  const size_t column = static_cast<size_t>(kv_head * group_ + first_head) * static_cast<size_t>(config_.head_dim);
+  const size_t column = usize(kv_head * group_ + first_head) * usize(config_.head_dim);
   const int window = is_local(layer) ? config_.sliding_window : 0;
-  const PlacedSequence& sequence = placement_->sequences[static_cast<size_t>(tile.sequence)];
+  const PlacedSequence& sequence = placement_->sequences[tile.sequence];
 
   AttentionTask task{};
   task.layout = layout_;
@@ -81,9 +83,9 @@ AttentionTask BlockAttention::make_task(int layer, size_t index, const float* q,
   task.heads = std::min(part_heads_, group_ - first_head);
   task.n_rows = tile.count;
   for (int i = 0; i < tile.count; ++i) {
-    const int r = sequence.rows[static_cast<size_t>(tile.first + i)];
-    const PlacedRow& row = placement_->rows[static_cast<size_t>(r)];
-    const size_t offset = static_cast<size_t>(r) * static_cast<size_t>(config_.q_dim()) + column;
+    const int r = sequence.rows[tile.first + i];
+    const PlacedRow& row = placement_->rows[r];
+    const size_t offset = usize(r) * usize(config_.q_dim()) + column;
     const int end = row.position + 1;
     const int begin = window > 0 ? std::max(0, end - window) : 0;
     const int contiguous = std::max(row.contiguous, begin);
@@ -108,19 +110,19 @@ void BlockAttention::segments_of(const AttentionTask& task, int* first, int* las
 }
 
 void BlockAttention::finish(const AttentionTask& task, const float* state) const {
-  const size_t head_dim = static_cast<size_t>(config_.head_dim), stride = partial_floats(*layout_);
+  const size_t head_dim = usize(config_.head_dim), stride = partial_floats(*layout_);
   for (int row = 0; row < task.n_rows; ++row) {
     for (int head = 0; head < task.heads; ++head) {
-      kernels_.finish(state, head_dim, task.rows[row].out + static_cast<size_t>(head) * head_dim);
+      kernels_.finish(state, head_dim, task.rows[row].out + usize(head) * head_dim);
       state += stride;
     }
   }
 }
 
 void BlockAttention::run_task(int thread, int layer, size_t index, const float* q, float* out) {
-  Scratch& scratch = scratch_[static_cast<size_t>(thread)];
+  Scratch& scratch = scratch_[thread];
   const AttentionTask task = make_task(layer, index, q, out);
-  const size_t stride = partial_floats(*layout_), queries = static_cast<size_t>(task.n_rows * task.heads);
+  const size_t stride = partial_floats(*layout_), queries = usize(task.n_rows * task.heads);
   int first, last;
   segments_of(task, &first, &last);
   // Merging into an empty state copies, so the first segment may as well be written there.
@@ -128,8 +130,7 @@ void BlockAttention::run_task(int thread, int layer, size_t index, const float* 
   for (int segment = first + 1; segment <= last; ++segment) {
     kernels_.attend_segment(task, segment, scratch.scores.data(), scratch.partial.data());
     for (size_t i = 0; i < queries; ++i) {
-      kernels_.merge_partial(&scratch.partial[i * stride], static_cast<size_t>(config_.head_dim),
-                             &scratch.state[i * stride]);
+      kernels_.merge_partial(&scratch.partial[i * stride], usize(config_.head_dim), &scratch.state[i * stride]);
     }
   }
   finish(task, scratch.state.data());
@@ -137,29 +138,28 @@ void BlockAttention::run_task(int thread, int layer, size_t index, const float* 
 
 void BlockAttention::run_unit(int thread, int layer, size_t index, const float* q, float* out) {
   const Unit& unit = reach_[is_local(layer)].units[index];
-  kernels_.attend_segment(make_task(layer, unit.task, q, out), unit.segment,
-                          scratch_[static_cast<size_t>(thread)].scores.data(),
+  kernels_.attend_segment(make_task(layer, unit.task, q, out), unit.segment, scratch_[thread].scores.data(),
                           partials_.data() + index * floats_per_task());
 }
 
 void BlockAttention::merge_task(int thread, int layer, size_t index, const float* q, float* out) {
   const Reach& reach = reach_[is_local(layer)];
-  std::vector<float>& state = scratch_[static_cast<size_t>(thread)].state;
+  std::vector<float>& state = scratch_[thread].state;
   const AttentionTask task = make_task(layer, index, q, out);
-  const size_t stride = partial_floats(*layout_), queries = static_cast<size_t>(task.n_rows * task.heads);
+  const size_t stride = partial_floats(*layout_), queries = usize(task.n_rows * task.heads);
   std::fill(state.begin(), state.end(), 0.0F);
   for (size_t unit = reach.first_unit[index]; unit < reach.first_unit[index + 1]; ++unit) {
     const float* partial = partials_.data() + unit * floats_per_task();
     for (size_t i = 0; i < queries; ++i) {
-      kernels_.merge_partial(partial + i * stride, static_cast<size_t>(config_.head_dim), &state[i * stride]);
+      kernels_.merge_partial(partial + i * stride, usize(config_.head_dim), &state[i * stride]);
     }
   }
   finish(task, state.data());
 }
 
 void BlockAttention::run_head(int thread, int layer, int kv_head, const float* q, float* out) {
-  const size_t parts_of_group = n_parts_ / static_cast<size_t>(config_.n_kv_heads);
-  const size_t first_part = static_cast<size_t>(kv_head) * parts_of_group;
+  const size_t parts_of_group = n_parts_ / usize(config_.n_kv_heads);
+  const size_t first_part = usize(kv_head) * parts_of_group;
   for (size_t tile = 0; tile < tiles_.size(); ++tile) {
     for (size_t part = first_part; part < first_part + parts_of_group; ++part) {
       run_task(thread, layer, tile * n_parts_ + part, q, out);

@@ -3,6 +3,7 @@
 
 #include "backend/cpu/cpu_backend_impl.h"
 #include "base/check.h"
+#include "base/index.h"
 
 namespace s3d {
 
@@ -34,7 +35,7 @@ void CpuBackend::Impl::prepare_adapter(const Block& block) {
   low.resize(n * ranks);
   for (size_t i = 0; i < low_in.size(); ++i) low_in[i].resize(low_formats[i], n, rank, kernels.tile);
   const int widest = std::max({config.d_ff, config.q_dim(), config.d_model});
-  lora_sums.resize(PackedLora::kMax * n * static_cast<size_t>(widest));
+  lora_sums.resize(PackedLora::kMax * n * usize(widest));
   if (!block.state.empty() && !adapter->state_down().empty()) inject_states(block);
 }
 
@@ -47,15 +48,14 @@ void CpuBackend::Impl::small_product(const PackedMatrix& w, const float* in, flo
 
 // up (down rms(h)) of every state, once for the rows that share it; one thread, for a state is one row.
 void CpuBackend::Impl::inject_states(const Block& block) {
-  const size_t d = static_cast<size_t>(config.d_model);
+  const size_t d = usize(config.d_model);
   states.resize(n * d);
   std::vector<float> normed_state(d), inner(adapter->state_down().rows());
   for (size_t r = 0; r < n; ++r) {
     const float* state = block.state[r];
     const bool takes = rows[r].token < 0 || adapter->config().state_on_first_row;
     if (state == nullptr || !takes) continue;
-    const size_t same =
-        static_cast<size_t>(std::find(block.state.begin(), block.state.end(), state) - block.state.begin());
+    const size_t same = usize(std::find(block.state.begin(), block.state.end(), state) - block.state.begin());
     for (size_t before = same; before < r && injected[r] == nullptr; ++before) {
       if (block.state[before] == state) injected[r] = injected[before];
     }
@@ -89,7 +89,7 @@ LowRankTerm CpuBackend::Impl::low_rank_term(const PackedLora& lora, size_t pair)
 
 // x += up (down rms(x)), between the two groups of layers.
 void CpuBackend::Impl::bridge(Team& team) {
-  const size_t d = static_cast<size_t>(config.d_model);
+  const size_t d = usize(config.d_model);
   const PackedMatrix &down = adapter->bridge_down(), &up_again = adapter->bridge_up();
   each_row(team, [&](size_t r) {
     floats.rms_norm(&x[r * d], ones.data(), config.norm_eps, d, &mixed[r * d]);
@@ -106,10 +106,10 @@ void CpuBackend::Impl::bridge(Team& team) {
   });
 }
 
-void CpuBackend::Impl::add_markov(const PackedAdapter& markov, std::span<const int32_t> previous, std::span<float> to,
+void CpuBackend::Impl::add_markov(const PackedAdapter& markov, std::span<const TokenId> previous, std::span<float> to,
                                   std::span<float> z) {
   if (markov.markov_p().empty()) return;
-  const size_t d = static_cast<size_t>(config.d_model), rows_given = previous.size(), size = markov.draft_size();
+  const size_t d = usize(config.d_model), rows_given = previous.size(), size = markov.draft_size();
   const PackedMatrix &p = markov.markov_p(), &w2 = markov.markov_w2();
   S3D_CHECK(to.size() == rows_given * size && (z.empty() || z.size() == rows_given * p.rows()));
   std::vector<float> embedding(d);

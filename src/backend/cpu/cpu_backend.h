@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "kernels/kernels.h"
 #include "model/weights.h"
+#include "s3d/types.h"
 
 namespace s3d {
 
@@ -20,7 +21,7 @@ class CpuBackend : public Backend {
 
   Result<PassOutput> run(const Block& block, KvCache& kv) override;
 
-  void add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits,
+  void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
                   std::span<float> z) override;
 
   const ModelConfig& config() const override;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "backend/kv_cache.h"
+#include "base/index.h"
 
 namespace s3d {
 namespace {
@@ -60,7 +61,7 @@ Tokens some_tokens(size_t n, int vocab, unsigned seed = 1) {
 class Runner {
  public:
   Runner(std::shared_ptr<const Model> model, int threads, const Kernels* kernels, KvType type)
-      : vocab_(static_cast<size_t>(model->config.vocab_size)),
+      : vocab_(usize(model->config.vocab_size)),
         layers_(model->config.n_layers),
         backend_(std::move(CpuBackend::create(model, threads, kernels).value())),
         kv_(KvCache::create(model->config, type, 4096).value()) {}
@@ -77,7 +78,7 @@ class Runner {
   }
 
   // A chain of tokens after what is committed.
-  std::vector<Row> chain(SeqId seq, std::span<const int32_t> tokens) const {
+  std::vector<Row> chain(SeqId seq, std::span<const TokenId> tokens) const {
     std::vector<Row> rows;
     for (size_t i = 0; i < tokens.size(); ++i) {
       rows.push_back({tokens[i], kv_.length(seq) + static_cast<int>(i), static_cast<int>(i) - 1, seq});
@@ -86,12 +87,12 @@ class Runner {
   }
 
   // Runs and commits tokens in chunks of these lengths, over and over; returns the logits of all of them.
-  Floats feed(SeqId seq, std::span<const int32_t> tokens, const std::vector<size_t>& chunks) {
+  Floats feed(SeqId seq, std::span<const TokenId> tokens, const std::vector<size_t>& chunks) {
     Floats all;
     for (size_t begin = 0, i = 0; begin < tokens.size(); ++i) {
       const auto part = tokens.subspan(begin, std::min(chunks[i % chunks.size()], tokens.size() - begin));
       const Floats logits = run(chain(seq, part));
-      kv_.commit(seq, static_cast<int>(part.size()));
+      kv_.commit(seq, isize(part));
       all.insert(all.end(), logits.begin(), logits.end());
       begin += part.size();
     }
@@ -154,14 +155,14 @@ TEST_P(CpuBackendTest, TreesGiveTheBitsOfChains) {
       std::vector<Row> rows;
       std::vector<std::vector<int>> paths;
       for (size_t i = 0; i < parents.size(); ++i) {
-        paths.push_back(parents[i] < 0 ? std::vector<int>{} : paths[static_cast<size_t>(parents[i])]);
+        paths.push_back(parents[i] < 0 ? std::vector<int>{} : paths[parents[i]]);
         paths[i].push_back(static_cast<int>(i));
         rows.push_back({tokens[i], static_cast<int>(context + paths[i].size()) - 1, parents[i], seq});
       }
       const Floats logits = tree.run(rows);
       const auto tokens_to = [&](size_t i) {
         Tokens all(tokens_.begin(), tokens_.begin() + static_cast<long>(context));
-        for (const int r : paths[i]) all.push_back(tokens[static_cast<size_t>(r)]);
+        for (const int r : paths[i]) all.push_back(tokens[r]);
         return all;
       };
       for (size_t i = 0; i < parents.size(); ++i) {
@@ -218,7 +219,7 @@ TEST_P(CpuBackendTest, ScratchRowsLeaveNoTrace) {
   a.feed(seq, tokens_, {64});
   b.feed(same, tokens_, {64});
   a.run(a.chain(seq, some_tokens(7, 50)), KvUse::kScratch);
-  EXPECT_EQ(a.kv().length(seq), static_cast<int>(tokens_.size()));
+  EXPECT_EQ(a.kv().length(seq), isize(tokens_));
   const Tokens next = {1};
   EXPECT_TRUE(same_bits(a.run(a.chain(seq, next)), b.run(b.chain(same, next))));
 }
@@ -248,7 +249,7 @@ TEST(CpuBackend, LongContexts) {
       Runner runner(model, threads, kernels, KvType::kF16);
       const KvSequence seq = runner.kv().add_sequence();
       Floats logits = runner.feed(seq, tokens, {threads == 1 ? 128U : 77U});
-      const Floats rest = runner.feed(seq, next, {static_cast<size_t>(threads)});
+      const Floats rest = runner.feed(seq, next, {usize(threads)});
       logits.insert(logits.end(), rest.begin(), rest.end());
       if (expected.empty()) expected = logits;
       EXPECT_TRUE(same_bits(logits, expected)) << name << ", " << threads << " threads";
@@ -262,7 +263,7 @@ TEST(CpuBackend, GivesWhatIsWanted) {
   const KvSequence seq = runner.kv().add_sequence();
   const std::vector<Row> rows = runner.chain(seq, Tokens{5, 6, 7, 8});
   const Floats all = runner.run(rows);
-  const size_t vocab = runner.vocab_, d = static_cast<size_t>(model->config.d_model);
+  const size_t vocab = runner.vocab_, d = usize(model->config.d_model);
 
   const auto last = runner.pass({.rows = rows, .layers = {runner.layers_, 0}, .want = {}});
   EXPECT_TRUE(same_bits(last->logits, std::span(all).last(vocab))) << "the last row is the default";

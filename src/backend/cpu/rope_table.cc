@@ -2,13 +2,15 @@
 
 #include <cmath>
 
+#include "base/index.h"
+
 namespace s3d {
 
 RopeTable::RopeTable(const RopeConfig& config) : magnitude_(config.magnitude) {
   for (const RopeSet set : {RopeSet::kShort, RopeSet::kLong}) {
     const std::vector<float>& factors = config.factors_of(set);
-    std::vector<double>& frequency = frequency_[static_cast<size_t>(set)];
-    frequency.resize(static_cast<size_t>(config.dims / 2));
+    std::vector<double>& frequency = frequency_[usize(set)];
+    frequency.resize(usize(config.dims / 2));
     for (size_t i = 0; i < frequency.size(); ++i) {
       const double factor = factors.empty() ? 1.0 : factors[i];
       frequency[i] = std::pow(static_cast<double>(config.base), -2.0 * static_cast<double>(i) / config.dims) *
@@ -22,7 +24,7 @@ void RopeTable::fill(std::span<const int> positions, std::span<const RopeSet> se
   sin_.resize(positions.size() * pairs());
   size_t at = 0;
   for (size_t row = 0; row < positions.size(); ++row) {
-    for (const double frequency : frequency_[static_cast<size_t>(sets[row])]) {
+    for (const double frequency : frequency_[usize(sets[row])]) {
       const double angle = positions[row] * frequency;
       cos_[at] = static_cast<float>(std::cos(angle) * magnitude_);
       sin_[at] = static_cast<float>(std::sin(angle) * magnitude_);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include "base/index.h"
 #include "kernels/kernels.h"
 
 namespace s3d {
@@ -46,9 +47,7 @@ class StoredRows {
   }
 
   // The rows in the format that `w` reads.
-  const Activations& for_matrix(const PackedMatrix& w) const {
-    return stored_[static_cast<size_t>(act_format(w.type()))];
-  }
+  const Activations& for_matrix(const PackedMatrix& w) const { return stored_[usize(act_format(w.type()))]; }
 
   size_t bytes() const {
     size_t total = 0;
@@ -58,7 +57,7 @@ class StoredRows {
 
  private:
   static constexpr ActFormat kFormats[] = {ActFormat::kF32, ActFormat::kQ8_32, ActFormat::kQ8_256};
-  Activations& of(ActFormat format) { return stored_[static_cast<size_t>(format)]; }
+  Activations& of(ActFormat format) { return stored_[usize(format)]; }
 
   std::array<Activations, std::size(kFormats)> stored_;
 };

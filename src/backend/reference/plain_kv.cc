@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "backend/reference/reference_rounding.h"
+#include "base/index.h"
 
 namespace s3d {
 namespace {
@@ -28,7 +29,7 @@ T get(const std::byte* from) {
 
 PlainKv::PlainKv(const KvLayout& layout, std::byte* page, const KvLayout::Place& place)
     : type_(layout.type),
-      head_dim_(static_cast<size_t>(layout.head_dim)),
+      head_dim_(usize(layout.head_dim)),
       numbers_(page + place.numbers),
       step_(place.step),
       scales_(page + place.scales),

@@ -8,6 +8,7 @@
 #include "backend/packed_adapter.h"
 #include "backend/reference/plain_kv.h"
 #include "base/check.h"
+#include "base/index.h"
 
 namespace s3d {
 namespace {
@@ -23,27 +24,26 @@ class CacheStore : public ReferenceStore {
     for (const PlacedSequence& sequence : placement.sequences) {
       first_.push_back(keys);
       // Slots in use end with that of the sequence's last row.
-      keys += static_cast<size_t>(placement.rows[static_cast<size_t>(sequence.rows.back())].slot) + 1;
+      keys += usize(placement.rows[sequence.rows.back()].slot) + 1;
     }
     first_.push_back(keys);
     for (const PlacedRow& row : placement.rows) seen_.push_back(seen_by(row));
   }
 
   RopeSet rope_set(size_t row) const override {
-    const auto sequence = static_cast<size_t>(placement_.rows[row].sequence);
+    const auto sequence = usize(placement_.rows[row].sequence);
     return kv_.rope_set(placement_.sequences[sequence].id);
   }
   const std::vector<std::vector<SeenKey>>& seen() const override { return seen_; }
 
   void exchange(int layer, Doubles& k, Doubles& v) override {
-    const size_t kv_dim = static_cast<size_t>(layout_.n_kv_heads) * static_cast<size_t>(layout_.head_dim);
+    const size_t kv_dim = usize(layout_.n_kv_heads) * usize(layout_.head_dim);
     for (size_t r = 0; r < placement_.rows.size(); ++r) {
       const PlacedRow& row = placement_.rows[r];
-      for_heads(layer, static_cast<size_t>(row.sequence), row.slot,
-                [&](const PlainKv& key, const PlainKv& value, size_t at) {
-                  key.write(&k[r * kv_dim + at]);
-                  value.write(&v[r * kv_dim + at]);
-                });
+      for_heads(layer, usize(row.sequence), row.slot, [&](const PlainKv& key, const PlainKv& value, size_t at) {
+        key.write(&k[r * kv_dim + at]);
+        value.write(&v[r * kv_dim + at]);
+      });
     }
     k.assign(first_.back() * kv_dim, 0);
     v.assign(first_.back() * kv_dim, 0);
@@ -60,22 +60,22 @@ class CacheStore : public ReferenceStore {
 
  private:
   std::vector<SeenKey> seen_by(const PlacedRow& row) const {
-    const size_t first = first_[static_cast<size_t>(row.sequence)];
+    const size_t first = first_[row.sequence];
     std::vector<SeenKey> seen;
     for (int p = 0; p <= row.position; ++p) {
       const int slot = p < row.contiguous ? p : placement_.path(row)[p - row.contiguous];
-      seen.push_back({first + static_cast<size_t>(slot), p});
+      seen.push_back({first + usize(slot), p});
     }
     return seen;
   }
 
   // Calls f(key, value, offset in a row of all heads) for each head of a slot.
   void for_heads(int layer, size_t sequence, int slot, const auto& f) const {
-    std::byte* page = placement_.sequences[sequence].pages[static_cast<size_t>(slot / KvLayout::kPageTokens)];
+    std::byte* page = placement_.sequences[sequence].pages[slot / KvLayout::kPageTokens];
     const int in_page = slot % KvLayout::kPageTokens;
     for (int head = 0; head < layout_.n_kv_heads; ++head) {
       f(PlainKv::key(layout_, page, layer, head, in_page), PlainKv::value(layout_, page, layer, head, in_page),
-        static_cast<size_t>(head) * static_cast<size_t>(layout_.head_dim));
+        usize(head) * usize(layout_.head_dim));
     }
   }
 
@@ -112,7 +112,7 @@ Result<ReferenceOutput> ReferenceBackend::compute(const Block& block, const KvCa
   CacheStore store(placement_, kv);
   const std::vector<LayerSet> layers(block.rows.size(), block.layers);
   if (block.adapter == nullptr) return model_.run(block.rows, layers, placement_.wanted, pool_, nullptr, &store);
-  const std::vector<Doubles> states = states_of(block, static_cast<size_t>(config().d_model));
+  const std::vector<Doubles> states = states_of(block, usize(config().d_model));
   const PackedAdapter& adapter = *block.adapter;
   const float* masks = adapter.config().masks > 0 ? adapter.mask(0) : nullptr;
   const ReferenceDraft draft = {.adapter = &adapter.source(), .first = 0, .state = states, .masks = masks};
@@ -135,7 +135,7 @@ Result<PassOutput> ReferenceBackend::run(const Block& block, KvCache& kv) {
   return views;
 }
 
-void ReferenceBackend::add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous,
+void ReferenceBackend::add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous,
                                   std::span<float> logits, std::span<float> z) {
   const Adapter& source = adapter.source();
   if (source.markov_p == nullptr) return;

@@ -10,6 +10,7 @@
 #include "backend/reference/reference_model.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "s3d/types.h"
 
 namespace s3d {
 
@@ -24,7 +25,7 @@ class ReferenceBackend : public Backend {
                                                           int threads, int max_rows = 128);
 
   Result<PassOutput> run(const Block& block, KvCache& kv) override;
-  void add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits,
+  void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
                   std::span<float> z) override;
 
   const ModelConfig& config() const override { return model_.config(); }

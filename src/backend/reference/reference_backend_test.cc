@@ -6,6 +6,8 @@
 
 #include <random>
 
+#include "base/index.h"
+
 namespace s3d {
 namespace {
 
@@ -38,7 +40,7 @@ class ReferenceBackendTest : public testing::TestWithParam<Case> {
         config_(read_model_config(*file_).value()),
         backend_(std::move(ReferenceBackend::create(file_, config_, /*threads=*/2, kRows).value())),
         kv_(KvCache::create(config_, GetParam().type, 512).value()),
-        vocab_(static_cast<size_t>(config_.vocab_size)) {}
+        vocab_(usize(config_.vocab_size)) {}
 
   Floats run(std::span<const Row> rows, KvUse use = KvUse::kPending) {
     const std::vector<Want> want(rows.size(), Want::kLogits);
@@ -48,22 +50,22 @@ class ReferenceBackendTest : public testing::TestWithParam<Case> {
     return {out->logits.begin(), out->logits.end()};
   }
 
-  std::vector<Row> chain(SeqId seq, std::span<const int32_t> tokens) const {
+  std::vector<Row> chain(SeqId seq, std::span<const TokenId> tokens) const {
     std::vector<Row> rows;
-    for (const int32_t token : tokens) {
-      const int i = static_cast<int>(rows.size());
+    for (const TokenId token : tokens) {
+      const int i = isize(rows);
       rows.push_back({token, kv_.length(seq) + i, i - 1, seq});
     }
     return rows;
   }
 
   // Runs and commits the tokens in chunks; returns the last one's logits.
-  Floats feed(SeqId seq, std::span<const int32_t> tokens, size_t chunk = kRows) {
+  Floats feed(SeqId seq, std::span<const TokenId> tokens, size_t chunk = kRows) {
     Floats last;
     for (; !tokens.empty(); tokens = tokens.subspan(std::min(chunk, tokens.size()))) {
       const auto part = tokens.first(std::min(chunk, tokens.size()));
       const Floats logits = run(chain(seq, part));
-      kv_.commit(seq, static_cast<int>(part.size()));
+      kv_.commit(seq, isize(part));
       last.assign(logits.end() - static_cast<std::ptrdiff_t>(vocab_), logits.end());
     }
     return last;
@@ -107,9 +109,9 @@ TEST_P(ReferenceBackendTest, TreesSeeTheirOwnPath) {
   std::vector<Row> rows;
   std::vector<Tokens> paths;
   for (size_t i = 0; i < parents.size(); ++i) {
-    paths.push_back(parents[i] < 0 ? context : paths[static_cast<size_t>(parents[i])]);
+    paths.push_back(parents[i] < 0 ? context : paths[parents[i]]);
     paths[i].push_back(tokens[i]);
-    rows.push_back({tokens[i], static_cast<int>(paths[i].size()) - 1, parents[i], seq});
+    rows.push_back({tokens[i], isize(paths[i]) - 1, parents[i], seq});
   }
   const Floats logits = run(rows);
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -143,9 +145,9 @@ TEST_P(ReferenceBackendTest, SequencesCopiesAndRollBackAreKeptApart) {
                 tokens.insert(tokens.end(), two.begin(), two.end());
                 return tokens;
               }()));
-  kv_.truncate(a, static_cast<int>(one.size()));
+  kv_.truncate(a, isize(one));
   run(chain(a, two), KvUse::kScratch);
-  EXPECT_EQ(kv_.length(a), static_cast<int>(one.size()));
+  EXPECT_EQ(kv_.length(a), isize(one));
   expect_same(feed(a, Tokens{7}), computed_anew(with(one, 7)));
 }
 
@@ -170,8 +172,8 @@ TEST(ReferenceBackend, GivesWhatIsWanted) {
   const std::vector<Row> rows = {{5, 0, -1, seq}, {6, 1, 0, seq}};
   const LayerSet all = LayerSet::all(config.n_layers);
   const auto last = backend->run({.rows = rows, .layers = all, .want_hidden = true}, kv);
-  EXPECT_EQ(last->logits.size(), static_cast<size_t>(config.vocab_size));
-  EXPECT_EQ(last->hidden.size(), static_cast<size_t>(config.d_model));
+  EXPECT_EQ(last->logits.size(), usize(config.vocab_size));
+  EXPECT_EQ(last->hidden.size(), usize(config.d_model));
   const std::vector<Want> none(2, Want::kNothing);
   const auto nothing = backend->run({.rows = rows, .layers = all, .want = none}, kv);
   EXPECT_TRUE(nothing->logits.empty());

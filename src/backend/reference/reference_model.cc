@@ -12,6 +12,7 @@
 
 #include "backend/reference/reference_rounding.h"
 #include "base/check.h"
+#include "base/index.h"
 #include "kernels/packed_matrix.h"
 #include "model/tensor_floats.h"
 
@@ -73,7 +74,7 @@ void rotate_head(double* head, const RopeConfig& rope, RopeSet set, RopeStyle st
   const int half = rope.dims / 2;
   const std::vector<float>& factors = rope.factors_of(set);
   for (int i = 0; i < half; ++i) {
-    const double factor = factors.empty() ? 1 : factors[static_cast<size_t>(i)];
+    const double factor = factors.empty() ? 1 : factors[i];
     const double angle = position * std::pow(double{rope.base}, -2.0 * i / rope.dims) * rope.scale / factor;
     const double cosine = std::cos(angle) * rope.magnitude, sine = std::sin(angle) * rope.magnitude;
     double& a = style == RopeStyle::kInterleaved ? head[2 * i] : head[i];
@@ -115,7 +116,7 @@ ReferenceModel::Forest::Forest(std::span<const Row> all, std::span<const LayerSe
   std::vector<std::vector<SeenKey>> lineage(all.size());  // of every row, those of its ancestors and itself that run
   for (size_t i = 0; i < all.size(); ++i) {
     S3D_CHECK(all[i].parent >= -1 && all[i].parent < static_cast<int>(i), "a parent comes before its child");
-    if (all[i].parent >= 0) lineage[i] = lineage[static_cast<size_t>(all[i].parent)];
+    if (all[i].parent >= 0) lineage[i] = lineage[all[i].parent];
     if (!layers.empty() && !layers[i].has(layer, n_layers)) continue;
     lineage[i].push_back({rows.size(), all[i].position});
     rows.push_back(i);
@@ -137,9 +138,9 @@ ReferenceModel::Lora::Lora(const ReferenceDraft* draft, const Forest& forest, in
   const LayerSet kept = draft->adapter->config.layers;
   if (!kept.has(layer, n_layers)) return;
   const int index = layer < kept.first ? layer : layer - (n_layers - kept.count());
-  pairs = &draft->adapter->lora[static_cast<size_t>(index)];
-  const auto first = std::lower_bound(forest.rows.begin(), forest.rows.end(), static_cast<size_t>(draft->first));
-  rows = static_cast<size_t>(forest.rows.end() - first);
+  pairs = &draft->adapter->lora[index];
+  const auto first = std::lower_bound(forest.rows.begin(), forest.rows.end(), usize(draft->first));
+  rows = usize(forest.rows.end() - first);
 }
 
 // Finds tensors and checks their shapes.
@@ -181,7 +182,7 @@ class ReferenceModel::Loader {
 
   Status vector(const std::string& name, int64_t size, Vector& out) const {
     S3D_ASSIGN(const Tensor* tensor, find(name, size, 1));
-    std::vector<float> values(static_cast<size_t>(size));
+    std::vector<float> values(usize(size));
     row_to_floats(*tensor, 0, values.data());
     out.assign(values.begin(), values.end());
     return Ok();
@@ -237,7 +238,7 @@ Result<ReferenceModel> ReferenceModel::load(std::shared_ptr<const GgufFile> file
   S3D_TRY(loader.matrix(head, config.d_model, config.vocab_size, model.lm_head_));
   S3D_TRY(loader.vector("output_norm.weight", config.d_model, model.output_norm_));
   for (double& weight : model.output_norm_) weight *= config.logit_scale;
-  model.layers_.resize(static_cast<size_t>(config.n_layers));
+  model.layers_.resize(usize(config.n_layers));
   for (size_t i = 0; i < model.layers_.size(); ++i) {
     const std::string blk = fmt::format("blk.{}.", i);
     S3D_TRY(loader.attention(blk, config, model.layers_[i]));
@@ -252,7 +253,7 @@ Result<ReferenceModel> ReferenceModel::load(std::shared_ptr<const GgufFile> file
 // y[i, r] = w[r] . x[i] for rows x [n, cols]; returns [n, w.rows].
 Vector ReferenceModel::multiply(const Matrix& w, Vector x, ThreadPool& pool) const {
   constexpr size_t kChunk = 8;  // weight rows that are decoded together and meet each row of x while it is in cache
-  const auto cols = static_cast<size_t>(w.tensor->cols()), out = static_cast<size_t>(w.rows), n = x.size() / cols;
+  const auto cols = usize(w.tensor->cols()), out = usize(w.rows), n = x.size() / cols;
   if (n == 0) return {};
   const ActFormat format = act_format(w.tensor->type);
   if (rounding_.activations && format != ActFormat::kF32) {
@@ -267,7 +268,7 @@ Vector ReferenceModel::multiply(const Matrix& w, Vector x, ThreadPool& pool) con
         const size_t end = std::min(begin + kChunk, out);
         for (size_t r = begin; r < end; ++r) {
           row_to_floats(*w.tensor, w.first + static_cast<int64_t>(r), decoded.data());
-          std::copy(decoded.begin(), decoded.end(), weights.begin() + static_cast<std::ptrdiff_t>((r - begin) * cols));
+          std::copy(decoded.begin(), decoded.end(), weights.begin() + ((r - begin) * cols));
         }
         for (size_t i = 0; i < n; ++i) {
           for (size_t r = begin; r < end; ++r) {
@@ -290,9 +291,9 @@ Vector ReferenceModel::multiply(const Matrix& w, const Lora& lora, LoraTarget ta
                                 ThreadPool& pool) const {
   Vector y = multiply(w, x, pool);
   if (lora.pairs == nullptr) return y;
-  const LoraPair& pair = (*lora.pairs)[static_cast<size_t>(target)];
+  const LoraPair& pair = (*lora.pairs)[usize(target)];
   if (!pair) return y;
-  const size_t cols = lora.rows * static_cast<size_t>(w.tensor->cols());
+  const size_t cols = lora.rows * usize(w.tensor->cols());
   const Vector more = low_rank(pair, Vector(x.end() - static_cast<std::ptrdiff_t>(cols), x.end()), pool);
   for (size_t i = 0; i < more.size(); ++i) y[y.size() - more.size() + i] += more[i];
   return y;
@@ -306,7 +307,7 @@ void ReferenceModel::mask(const ReferenceDraft& draft, int32_t index, float* out
 
 // Embeddings of tokens, or masks of the adapter.
 Vector ReferenceModel::embed(std::span<const Row> rows, const ReferenceDraft* draft) const {
-  const auto d = static_cast<size_t>(config_.d_model);
+  const auto d = usize(config_.d_model);
   Vector x;
   x.reserve(rows.size() * d);
   std::vector<float> decoded(d);
@@ -323,7 +324,7 @@ Vector ReferenceModel::embed(std::span<const Row> rows, const ReferenceDraft* dr
 void ReferenceModel::inject_states(std::span<const Row> rows, const ReferenceDraft& draft, Vector& x,
                                    ThreadPool& pool) const {
   if (!draft.adapter->state) return;
-  const auto first = static_cast<size_t>(draft.first), d = static_cast<size_t>(config_.d_model);
+  const auto first = usize(draft.first), d = usize(config_.d_model);
   for (size_t i = 0; i < draft.state.size(); ++i) {
     if (draft.state[i].empty()) continue;
     if (rows[first + i].token >= 0 && !draft.adapter->config.state_on_first_row) continue;
@@ -335,9 +336,8 @@ void ReferenceModel::inject_states(std::span<const Row> rows, const ReferenceDra
 // Draft rows: x += up (down rms(x)).
 void ReferenceModel::apply_bridge(const ReferenceDraft& draft, Vector& x, ThreadPool& pool) const {
   if (!draft.adapter->bridge) return;
-  const size_t first = static_cast<size_t>(draft.first) * static_cast<size_t>(config_.d_model);
-  const Vector more =
-      low_rank(draft.adapter->bridge, rms(Vector(x.begin() + static_cast<std::ptrdiff_t>(first), x.end())), pool);
+  const size_t first = usize(draft.first) * usize(config_.d_model);
+  const Vector more = low_rank(draft.adapter->bridge, rms(Vector(x.begin() + first, x.end())), pool);
   for (size_t i = 0; i < more.size(); ++i) x[first + i] += more[i];
 }
 
@@ -356,13 +356,13 @@ Vector ReferenceModel::norm(const Vector& x, const Vector& weight) const {
 
 // RMSNorm of every row without a weight.
 Vector ReferenceModel::rms(const Vector& x) const {
-  return norm(x, Vector(static_cast<size_t>(config_.d_model), 1.0));
+  return norm(x, Vector(usize(config_.d_model), 1.0));
 }
 
 // Rotary embedding of all heads of each row; `heads`: [n, heads, head_dim].
 void ReferenceModel::rotate(Vector& heads, const Forest& forest, int layer) const {
   const RopeConfig& rope = config_.is_local(layer) ? config_.rope_local : config_.rope;
-  const auto head_dim = static_cast<size_t>(config_.head_dim);
+  const auto head_dim = usize(config_.head_dim);
   const size_t per_row = heads.size() / forest.positions.size() / head_dim;
   for (size_t i = 0; i < forest.positions.size() * per_row; ++i) {
     const size_t row = i / per_row;
@@ -375,7 +375,7 @@ void ReferenceModel::round_stored(Vector& heads) const {
   if (rounding_.kv == KvType::kF16) {
     for (double& x : heads) x = ggml_fp16_to_fp32(ggml_fp32_to_fp16(static_cast<float>(x)));
   } else if (rounding_.kv == KvType::kQ8_0) {
-    round_rows_to_int8(heads, static_cast<size_t>(config_.head_dim), 32, /*half_scale=*/true);
+    round_rows_to_int8(heads, usize(config_.head_dim), 32, /*half_scale=*/true);
   }
 }
 
@@ -383,9 +383,9 @@ void ReferenceModel::round_stored(Vector& heads) const {
 // head_dim].
 void ReferenceModel::attend_row(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer,
                                 size_t i, Vector& out) const {
-  const auto head_dim = static_cast<size_t>(config_.head_dim), heads = static_cast<size_t>(config_.n_heads);
-  const auto q_dim = static_cast<size_t>(config_.q_dim()), kv_dim = static_cast<size_t>(config_.kv_dim());
-  const size_t queries_per_kv = heads / static_cast<size_t>(config_.n_kv_heads);
+  const auto head_dim = usize(config_.head_dim), heads = usize(config_.n_heads);
+  const auto q_dim = usize(config_.q_dim()), kv_dim = usize(config_.kv_dim());
+  const size_t queries_per_kv = heads / usize(config_.n_kv_heads);
   std::vector<SeenKey> visible = forest.visible[i];
   if (config_.is_local(layer)) {
     std::erase_if(visible, [&](SeenKey key) { return forest.positions[i] - key.position >= config_.sliding_window; });
@@ -420,7 +420,7 @@ Vector ReferenceModel::attend(const Vector& q, const Vector& k, const Vector& v,
 
 Vector ReferenceModel::self_attention(const Vector& x, const Forest& forest, const Lora& lora, int layer,
                                       ThreadPool& pool) const {
-  const Layer& w = layers_[static_cast<size_t>(layer)];
+  const Layer& w = layers_[layer];
   Vector q = multiply(w.wq, lora, LoraTarget::kQ, x, pool);
   Vector k = multiply(w.wk, lora, LoraTarget::kK, x, pool);
   Vector v = multiply(w.wv, lora, LoraTarget::kV, x, pool);
@@ -438,7 +438,7 @@ Vector ReferenceModel::self_attention(const Vector& x, const Forest& forest, con
 }
 
 Vector ReferenceModel::feed_forward(const Vector& x, const Lora& lora, int layer, ThreadPool& pool) const {
-  const Layer& w = layers_[static_cast<size_t>(layer)];
+  const Layer& w = layers_[layer];
   Vector gate = multiply(w.w_gate, lora, LoraTarget::kGate, x, pool);
   const Vector up = multiply(w.w_up, lora, LoraTarget::kUp, x, pool);
   for (size_t i = 0; i < gate.size(); ++i) gate[i] = activate(config_.activation, gate[i]) * up[i];
@@ -446,7 +446,7 @@ Vector ReferenceModel::feed_forward(const Vector& x, const Lora& lora, int layer
 }
 
 Vector ReferenceModel::run_layer(Vector x, const Forest& forest, const Lora& lora, int layer, ThreadPool& pool) const {
-  const Layer& w = layers_[static_cast<size_t>(layer)];
+  const Layer& w = layers_[layer];
   add(x, norm(self_attention(norm(x, w.attn_norm), forest, lora, layer, pool), w.attn_post_norm));
   add(x, norm(feed_forward(norm(x, w.ffn_norm), lora, layer, pool), w.ffn_post_norm));
   return x;
@@ -465,9 +465,9 @@ ReferenceOutput ReferenceModel::output(Vector hidden, const Adapter* adapter, Th
   }
   if (adapter->draft_ids.empty()) return {.logits = logits, .hidden = normed};
   ReferenceOutput out = {.logits = {}, .hidden = normed};
-  const auto vocab = static_cast<size_t>(config_.vocab_size);
+  const auto vocab = usize(config_.vocab_size);
   for (size_t row = 0; row < logits.size(); row += vocab) {
-    for (const int32_t id : adapter->draft_ids) out.logits.push_back(logits[row + static_cast<size_t>(id)]);
+    for (const TokenId id : adapter->draft_ids) out.logits.push_back(logits[row + usize(id)]);
   }
   return out;
 }
@@ -483,7 +483,7 @@ Result<ReferenceOutput> ReferenceModel::run(std::span<const Row> rows, std::span
       return Error{fmt::format("token {} is outside the vocabulary of {} tokens", rows[i].token, config_.vocab_size)};
     }
   }
-  const auto d = static_cast<size_t>(config_.d_model);
+  const auto d = usize(config_.d_model);
   const Adapter* adapter = draft != nullptr ? draft->adapter : nullptr;
   int64_t n_tokens = 0;
   for (const Row& row : rows) n_tokens = std::max<int64_t>(n_tokens, row.position + 1);
@@ -507,20 +507,18 @@ Result<ReferenceOutput> ReferenceModel::run(std::span<const Row> rows, std::span
   return output(gather(x, std::vector<size_t>(wanted.begin(), wanted.end()), d), adapter, pool);
 }
 
-Vector ReferenceModel::markov_state(const Adapter& adapter, std::span<const int32_t> previous, ThreadPool& pool) const {
+Vector ReferenceModel::markov_state(const Adapter& adapter, std::span<const TokenId> previous, ThreadPool& pool) const {
   std::vector<Row> rows;
-  for (const int32_t token : previous) rows.push_back({token, 0, -1, 0});
+  for (const TokenId token : previous) rows.push_back({token, 0, -1, 0});
   return multiply({adapter.markov_p, 0, adapter.markov_p->rows()}, rms(embed(rows, nullptr)), pool);
 }
 
-Vector ReferenceModel::markov_term(const Adapter& adapter, std::span<const int32_t> previous, ThreadPool& pool) const {
+Vector ReferenceModel::markov_term(const Adapter& adapter, std::span<const TokenId> previous, ThreadPool& pool) const {
   return multiply({adapter.markov_w2, 0, adapter.markov_w2->rows()}, markov_state(adapter, previous, pool), pool);
 }
 
 size_t ReferenceModel::weight_bytes() const {
-  const auto bytes = [](const Matrix& w) {
-    return static_cast<size_t>(w.rows) * ggml_row_size(w.tensor->type, w.tensor->cols());
-  };
+  const auto bytes = [](const Matrix& w) { return usize(w.rows) * ggml_row_size(w.tensor->type, w.tensor->cols()); };
   size_t total = bytes(lm_head_);
   for (const Layer& l : layers_) {
     for (const Matrix* w : {&l.wq, &l.wk, &l.wv, &l.wo, &l.w_gate, &l.w_up, &l.w_down}) total += bytes(*w);
@@ -528,9 +526,9 @@ size_t ReferenceModel::weight_bytes() const {
   return total;
 }
 
-int append_chain(std::vector<Row>& rows, std::span<const int32_t> tokens, int parent, int first_position) {
+int append_chain(std::vector<Row>& rows, std::span<const TokenId> tokens, int parent, int first_position) {
   for (size_t i = 0; i < tokens.size(); ++i) {
-    const auto index = static_cast<int>(rows.size());
+    const auto index = isize(rows);
     rows.push_back(Row{tokens[i], first_position + static_cast<int>(i), parent, 0});
     parent = index;
   }

@@ -13,6 +13,7 @@
 #include "file/gguf.h"
 #include "model/adapter.h"
 #include "model/config.h"
+#include "s3d/types.h"
 
 namespace s3d {
 
@@ -80,8 +81,8 @@ class ReferenceModel {
 
   // P rms(E[token]) for each token, [tokens, Markov rank], and W2 times that, [tokens, draft size]: the Markov term,
   // which the adapter must have.
-  std::vector<double> markov_state(const Adapter& adapter, std::span<const int32_t> previous, ThreadPool& pool) const;
-  std::vector<double> markov_term(const Adapter& adapter, std::span<const int32_t> previous, ThreadPool& pool) const;
+  std::vector<double> markov_state(const Adapter& adapter, std::span<const TokenId> previous, ThreadPool& pool) const;
+  std::vector<double> markov_term(const Adapter& adapter, std::span<const TokenId> previous, ThreadPool& pool) const;
 
   const ModelConfig& config() const { return config_; }
   size_t weight_bytes() const;  // in the file, of what a full pass with logits reads
@@ -136,6 +137,6 @@ class ReferenceModel {
 
 // Rows of a chain of tokens at positions first_position, first_position + 1, …, appended to `rows`; the first one's
 // parent is `parent`. Returns the index of the last row.
-int append_chain(std::vector<Row>& rows, std::span<const int32_t> tokens, int parent = -1, int first_position = 0);
+int append_chain(std::vector<Row>& rows, std::span<const TokenId> tokens, int parent = -1, int first_position = 0);
 
 }  // namespace s3d

@@ -35,7 +35,7 @@ std::vector<double> logits_of(const ReferenceModel& reference, std::span<const R
   return out->logits;
 }
 
-std::vector<Row> chain(std::vector<int32_t> tokens) {
+std::vector<Row> chain(std::vector<TokenId> tokens) {
   std::vector<Row> rows;
   append_chain(rows, tokens);
   return rows;

@@ -1,0 +1,255 @@
+// What the expressions of a template are worth.
+#include "jinja/functions.h"
+#include "jinja/interpreter.h"
+#include "jinja/operators.h"
+#include "jinja/python_text.h"
+#include "jinja/scope_guard.h"
+
+namespace s3d::jinja {
+namespace {
+
+using Kind = Expr::Kind;
+
+// How an error names the expression.
+std::string shown(const Expr& expr) {
+  switch (expr.kind) {
+    case Kind::kFilter:
+      return "filter '" + expr.name + "'";
+    case Kind::kTest:
+      return "test '" + expr.name + "'";
+    case Kind::kAttribute:
+      return "attribute '" + expr.name + "'";
+    case Kind::kItem:
+      return "subscript [...]";
+    case Kind::kCall: {
+      const Expr& callee = *expr.kids[0];
+      const bool named = callee.kind == Kind::kName || callee.kind == Kind::kAttribute;
+      return named ? "call of '" + callee.name + "'" : "call";
+    }
+    case Kind::kBinary:
+      return "operator '" + expr.name + "'";
+    case Kind::kCompare:
+      return "comparison '" + expr.operators[0] + "'";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+Result<Value> Interpreter::eval(const Expr& expr) {
+  const Deeper deeper(depth_);
+  if (depth_ > budget_.limits().depth) {
+    return located(
+        Error{"macros and expressions are nested more than " + std::to_string(budget_.limits().depth) + " deep"},
+        expr.line, "");
+  }
+  budget_.take_steps(1);
+  Result<Value> value = budget_.spent() ? Result<Value>(Error{budget_.what()}) : eval_kind(expr);
+  if (value.ok() && budget_.spent()) value = Error{budget_.what()};
+  if (value.ok() && value->nesting() > budget_.limits().nesting) {
+    value = Error{"lists are nested more than " + std::to_string(budget_.limits().nesting) + " deep"};
+  }
+  if (!value.ok()) return located(value.error(), expr.line, shown(expr));
+  return value;
+}
+
+Result<Value> Interpreter::eval_kind(const Expr& expr) {
+  switch (expr.kind) {
+    case Kind::kConst:
+      return expr.constant;
+    case Kind::kName:
+      return eval_name(expr);
+    case Kind::kList:
+    case Kind::kTuple:
+      return eval_list(expr);
+    case Kind::kDict:
+      return eval_dict(expr);
+    case Kind::kAttribute: {
+      S3D_ASSIGN(const Value object, eval(*expr.kids[0]));
+      return attribute_of(object, expr.name);
+    }
+    case Kind::kItem:
+      return eval_item(expr);
+    case Kind::kCall:
+      return eval_call(expr);
+    case Kind::kFilter:
+      return eval_filter(expr);
+    case Kind::kTest:
+      return eval_test(expr);
+    case Kind::kCondition:
+      return eval_condition(expr);
+    case Kind::kNot:
+    case Kind::kAnd:
+    case Kind::kOr:
+      return eval_logic(expr);
+    case Kind::kNegative:
+    case Kind::kPositive:
+    case Kind::kBinary:
+      return eval_binary(expr);
+    case Kind::kConcat:
+      return eval_concat(expr);
+    case Kind::kCompare:
+      return eval_compare(expr);
+    case Kind::kCaptured:
+      return captured_;
+    default:
+      return Error{"a slice stands only in brackets"};
+  }
+}
+
+Result<Value> Interpreter::eval_name(const Expr& expr) {
+  for (Scope* scope = scope_; scope != nullptr; scope = scope->parent) {
+    if (const Value* value = scope->find(expr.name)) return *value;
+  }
+  if (const Value* value = context_.as_dict().find(expr.name)) return *value;
+  if (is_global(expr.name)) {
+    return Value::of(std::make_shared<const Callable>(Callable{Callable::Form::kFunction, expr.name}));
+  }
+  return Value::undefined("'" + expr.name + "' is undefined");
+}
+
+Result<Value> Interpreter::eval_list(const Expr& expr) {
+  std::vector<Value> items;
+  for (const ExprPtr& kid : expr.kids) {
+    S3D_ASSIGN(Value item, eval(*kid));
+    items.push_back(std::move(item));
+  }
+  return paid_list(std::move(items), budget_, expr.kind == Kind::kTuple ? ListKind::kTuple : ListKind::kList);
+}
+
+Result<Value> Interpreter::eval_dict(const Expr& expr) {
+  Dict dict;
+  for (size_t i = 0; i + 1 < expr.kids.size(); i += 2) {
+    S3D_ASSIGN(Value key, eval(*expr.kids[i]));
+    S3D_ASSIGN(Value value, eval(*expr.kids[i + 1]));
+    if (!hashable(key)) return Error{"a " + std::string(key.type_name()) + " cannot be a key"};
+    dict.set(std::move(key), std::move(value));
+  }
+  budget_.take_bytes(sizeof(Dict) + dict.size() * sizeof(Dict::Entry));
+  return Value::dict(std::move(dict));
+}
+
+Result<Value> Interpreter::eval_item(const Expr& expr) {
+  S3D_ASSIGN(const Value object, eval(*expr.kids[0]));
+  const Expr& index = *expr.kids[1];
+  if (index.kind != Kind::kSlice) {
+    S3D_ASSIGN(const Value key, eval(index));
+    return item_of(object, key);
+  }
+  Value bounds[3] = {Value::none(), Value::none(), Value::none()};
+  for (size_t i = 0; i < 3; ++i) {
+    if (index.kids[i] == nullptr) continue;
+    S3D_ASSIGN(bounds[i], eval(*index.kids[i]));
+  }
+  return slice_of(object, bounds[0], bounds[1], bounds[2], budget_);
+}
+
+Result<CallArguments> Interpreter::eval_arguments(const std::vector<Argument>& arguments) {
+  CallArguments out;
+  for (const Argument& argument : arguments) {
+    S3D_ASSIGN(Value value, eval(*argument.value));
+    switch (argument.form) {
+      case Argument::Form::kPlain:
+        out.positional.push_back(std::move(value));
+        break;
+      case Argument::Form::kNamed:
+        out.named.emplace_back(argument.name, std::move(value));
+        break;
+      case Argument::Form::kSpreadList: {
+        S3D_ASSIGN(const std::vector<Value> items, items_of(value, budget_));
+        out.positional.insert(out.positional.end(), items.begin(), items.end());
+        break;
+      }
+      case Argument::Form::kSpreadDict:
+        if (!value.is_dict()) return Error{"** needs a dict, found a " + std::string(value.type_name())};
+        for (const auto& [key, item] : value.as_dict().entries()) {
+          if (!key.is_text()) return Error{"** needs a dict whose keys are texts"};
+          out.named.emplace_back(key.as_text().bytes(), item);
+        }
+    }
+  }
+  return out;
+}
+
+Result<Value> Interpreter::eval_call(const Expr& expr) {
+  const Value caller = std::exchange(caller_, Value());
+  S3D_ASSIGN(const Value callee, eval(*expr.kids[0]));
+  S3D_ASSIGN(CallArguments arguments, eval_arguments(expr.arguments));
+  if (!caller.is_undefined()) arguments.named.emplace_back("caller", caller);
+  return call(callee, std::move(arguments));
+}
+
+Result<Value> Interpreter::eval_filter(const Expr& expr) {
+  S3D_ASSIGN(const Value value, eval(*expr.kids[0]));
+  S3D_ASSIGN(CallArguments arguments, eval_arguments(expr.arguments));
+  return filter(expr.name, value, std::move(arguments));
+}
+
+Result<Value> Interpreter::eval_test(const Expr& expr) {
+  S3D_ASSIGN(const Value value, eval(*expr.kids[0]));
+  S3D_ASSIGN(CallArguments arguments, eval_arguments(expr.arguments));
+  S3D_ASSIGN(const bool result, test(expr.name, value, std::move(arguments)));
+  return Value::boolean(result);
+}
+
+Result<Value> Interpreter::eval_condition(const Expr& expr) {
+  S3D_ASSIGN(const Value condition, eval(*expr.kids[1]));
+  if (condition.truthy()) return eval(*expr.kids[0]);
+  if (expr.kids[2] != nullptr) return eval(*expr.kids[2]);
+  return Value::undefined("the inline if on line " + std::to_string(expr.line) + " was false and has no else");
+}
+
+Result<Value> Interpreter::eval_logic(const Expr& expr) {
+  S3D_ASSIGN(Value left, eval(*expr.kids[0]));
+  if (expr.kind == Kind::kNot) return Value::boolean(!left.truthy());
+  if (left.truthy() == (expr.kind == Kind::kOr)) return left;
+  return eval(*expr.kids[1]);
+}
+
+Result<Value> Interpreter::eval_binary(const Expr& expr) {
+  S3D_ASSIGN(const Value left, eval(*expr.kids[0]));
+  if (expr.kind == Kind::kNegative) return negative(left);
+  if (expr.kind == Kind::kPositive) {
+    S3D_ASSIGN(const Value negated, negative(left));
+    return negative(negated);
+  }
+  S3D_ASSIGN(const Value right, eval(*expr.kids[1]));
+  return binary(expr.name, left, right, budget_);
+}
+
+Result<Value> Interpreter::eval_concat(const Expr& expr) {
+  MarkedText out;
+  for (const ExprPtr& kid : expr.kids) {
+    S3D_ASSIGN(const Value value, eval(*kid));
+    out.append(to_text(value, budget_));
+  }
+  return Value::text(std::move(out));
+}
+
+Result<Value> Interpreter::eval_compare(const Expr& expr) {
+  S3D_ASSIGN(Value left, eval(*expr.kids[0]));
+  for (size_t i = 0; i < expr.operators.size(); ++i) {
+    S3D_ASSIGN(Value right, eval(*expr.kids[i + 1]));
+    S3D_ASSIGN(const bool holds, compare(expr.operators[i], left, right, budget_));
+    if (!holds) return Value::boolean(false);
+    left = std::move(right);
+  }
+  return Value::boolean(true);
+}
+
+Result<Value> Interpreter::filter(const std::string& name, const Value& value, CallArguments arguments) {
+  if (const Row* row = find_row(text_filters(), name)) return call_row(*this, *row, value, arguments);
+  if (const Row* row = find_row(list_filters(), name)) return call_row(*this, *row, value, arguments);
+  if (auto result = apply_sequence_filter(*this, name, value, arguments)) return std::move(*result);
+  return Error{"there is no filter of this name"};
+}
+
+Result<bool> Interpreter::test(const std::string& name, const Value& value, CallArguments arguments) {
+  const Row* row = find_row(tests(), name);
+  if (row == nullptr) return Error{"there is no test of this name"};
+  S3D_ASSIGN(const Value result, call_row(*this, *row, value, arguments));
+  return result.truthy();
+}
+
+}  // namespace s3d::jinja
