@@ -5,6 +5,7 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 
 set(s3d_parts base file quant kernels model backend decode text engine)
 set(s3d_objects ${s3d_parts})
@@ -19,7 +20,7 @@ target_include_directories(libs3d PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}
 if(NOT S3D_SANITIZE)
   target_link_options(libs3d PRIVATE $<$<PLATFORM_ID:Linux>:-Wl,--no-undefined>)
 endif()
-target_link_libraries(libs3d PUBLIC ggml::ggml-base PRIVATE fmt::fmt Threads::Threads PkgConfig::PCRE2)
+target_link_libraries(libs3d PUBLIC ggml::ggml-base PRIVATE fmt::fmt Threads::Threads PkgConfig::PCRE2 PkgConfig::UTF8PROC)
 
 # The headers that a program on libs3d includes.
 foreach(part ${s3d_parts})

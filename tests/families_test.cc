@@ -36,7 +36,7 @@ Saved read_saved(const std::string& name) {
 // table of half floats (measured 3.6e-4). Others: it rounds activations to the weights' float type (measured 7.4e-4 and
 // 7.7e-3) or to 8 bits (measured 2.0e-2 to 3.0e-2: these random models amplify noise more than trained ones do).
 double bound_of_saved(const std::string& name) {
-  if (name == "gemma3-f32") return 1e-3;
+  if (name == "gemma3-f32" || name == "gemma2-f32") return 1e-3;
   if (name.ends_with("-f16")) return 2e-3;
   if (name.ends_with("-bf16")) return 2e-2;
   return name.find("-f32") != std::string::npos ? 4e-6 : 6e-2;
@@ -47,7 +47,7 @@ class SavedNumbers : public testing::TestWithParam<std::string> {};
 TEST_P(SavedNumbers, ReferenceAgrees) {
   const Saved saved = read_saved(GetParam());
   const auto file = open_file(kModels + saved.model);
-  ModelConfig config = config_of(*file, saved.context);
+  ModelConfig config = config_of(*file);
   // llama.cpp does not apply phi3's sliding window; the file "-window" is from transformers, which does.
   if (config.family == "phi3" && GetParam() != "phi3-f32-window") config.local_layer.clear();
   std::vector<Row> rows;
@@ -66,9 +66,9 @@ TEST_P(SavedNumbers, ReferenceAgrees) {
 
 INSTANTIATE_TEST_SUITE_P(Models, SavedNumbers,
                          testing::Values("llama-f32", "qwen2-f32", "qwen3-f32", "phi3-f32", "phi3-f32-long",
-                                         "phi3-f32-window", "gemma3-f32", "llama-f16", "llama-bf16", "llama-q8_0",
-                                         "llama-q4_0", "llama-q4_1", "llama-q5_0", "llama-q5_1", "llama-q4_k",
-                                         "llama-q5_k", "llama-q6_k"),
+                                         "phi3-f32-window", "gemma3-f32", "gemma2-f32", "granite-f32", "mistral3-f32",
+                                         "llama-f16", "llama-bf16", "llama-q8_0", "llama-q4_0", "llama-q4_1",
+                                         "llama-q5_0", "llama-q5_1", "llama-q4_k", "llama-q5_k", "llama-q6_k"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& c : name) c = c == '-' ? '_' : c;
@@ -93,11 +93,11 @@ std::vector<Row> prompt_and_tree(int vocab, uint64_t seed) {
 }
 
 // Largest error over some rows of logits.
-double worst_error(std::span<const float> engine, std::span<const double> reference, size_t vocab) {
-  EXPECT_EQ(engine.size(), reference.size());
+double worst_error(std::span<const float> runtime, std::span<const double> reference, size_t vocab) {
+  EXPECT_EQ(runtime.size(), reference.size());
   double worst = 0;
-  for (size_t at = 0; at < engine.size(); at += vocab) {
-    const double error = logits_error(engine.subspan(at, vocab), reference.subspan(at, vocab));
+  for (size_t at = 0; at < runtime.size(); at += vocab) {
+    const double error = logits_error(runtime.subspan(at, vocab), reference.subspan(at, vocab));
     if (!(error <= worst)) worst = error;  // NaN stays
   }
   return worst;
@@ -109,10 +109,10 @@ struct Errors {
 };
 
 // Commits a prompt, runs the tree's rows in `layers`, and compares with both references.
-Errors tree_errors(const TestEngine& engine, KvType kv_type, LayerSet layers, uint64_t seed) {
-  const ModelConfig& config = engine.backend->config();
+Errors tree_errors(const TestEngine& runtime, KvType kv_type, LayerSet layers, uint64_t seed) {
+  const ModelConfig& config = runtime.backend->config();
   const std::vector<Row> rows = prompt_and_tree(config.vocab_size, seed);
-  const std::vector<float> logits = engine_logits(engine, rows, kPrompt, kv_type, layers);
+  const std::vector<float> logits = engine_logits(runtime, rows, kPrompt, kv_type, layers);
   std::vector<int> wanted;
   std::vector<LayerSet> row_layers(rows.size(), LayerSet::all(config.n_layers));
   for (size_t i = kPrompt; i < rows.size(); ++i) {
@@ -120,7 +120,7 @@ Errors tree_errors(const TestEngine& engine, KvType kv_type, LayerSet layers, ui
     row_layers[i] = layers;
   }
   const auto vocab = static_cast<size_t>(config.vocab_size);
-  const auto& file = engine.model->file;
+  const auto& file = runtime.model->file;
   return {worst_error(logits, reference_logits(file, config, rows, row_layers, wanted), vocab),
           worst_error(logits, reference_logits(file, config, rows, row_layers, wanted, {true, kv_type}), vocab)};
 }
@@ -129,11 +129,11 @@ Errors tree_errors(const TestEngine& engine, KvType kv_type, LayerSet layers, ui
 // rounding (1e-6), unless a number lay so near the middle between two steps of 8 bits that it was rounded up here and
 // down there; that one step, and those that it causes in turn, hide everything below 1e-2. About every second prompt
 // (of seven layers, three of four) has such a case, so twenty in a row are a wrong kernel.
-Errors errors_without_ties(const TestEngine& engine, KvType kv_type, LayerSet layers) {
+Errors errors_without_ties(const TestEngine& runtime, KvType kv_type, LayerSet layers) {
   constexpr double kFloatRounding = 5e-6;
   Errors all;
   for (uint64_t seed = 0; seed < 20; ++seed) {
-    const Errors errors = tree_errors(engine, kv_type, layers, seed);
+    const Errors errors = tree_errors(runtime, kv_type, layers, seed);
     all.noise = std::max(all.noise, errors.noise);
     all.arithmetic = seed == 0 ? errors.arithmetic : std::min(all.arithmetic, errors.arithmetic);
     if (all.arithmetic < kFloatRounding) break;
@@ -146,18 +146,18 @@ void record(const std::string& what, const Errors& errors) {
   testing::Test::RecordProperty(what, fmt::format("{:.1e} {:.1e}", errors.noise, errors.arithmetic));
 }
 
-LayerSet all_layers(const TestEngine& engine) {
-  return {engine.backend->config().n_layers, 0};
+LayerSet all_layers(const TestEngine& runtime) {
+  return {runtime.backend->config().n_layers, 0};
 }
 
 class EngineOnTinyModels : public testing::TestWithParam<std::tuple<const char*, ggml_type>> {};
 
 TEST_P(EngineOnTinyModels, AgreesWithTheReference) {
   const auto [family, type] = GetParam();
-  const TestEngine engine = open_tiny_engine({.family = family, .type = type});
-  const LayerSet some = engine.backend->config().n_layers == 7 ? LayerSet{2, 3} : LayerSet{0, 1};
-  const Errors full = errors_without_ties(engine, KvType::kF32, all_layers(engine));
-  const Errors draft = errors_without_ties(engine, KvType::kF32, some);
+  const TestEngine runtime = open_tiny_engine({.family = family, .type = type});
+  const LayerSet some = runtime.backend->config().n_layers == 7 ? LayerSet{2, 3} : LayerSet{0, 1};
+  const Errors full = errors_without_ties(runtime, KvType::kF32, all_layers(runtime));
+  const Errors draft = errors_without_ties(runtime, KvType::kF32, some);
   record("full", full);
   record("draft", draft);
   // 8-bit activations; measured: at most 4.9e-2 in K-quants (one scale for 256 numbers), 3.9e-2 in others (for 32).
@@ -166,23 +166,22 @@ TEST_P(EngineOnTinyModels, AgreesWithTheReference) {
   EXPECT_LT(draft.noise, bound);
 }
 
-INSTANTIATE_TEST_SUITE_P(FamiliesAndTypes, EngineOnTinyModels,
-                         testing::Combine(testing::Values("llama", "qwen2", "qwen3", "phi3", "gemma3"),
-                                          testing::Values(GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0,
-                                                          GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0,
-                                                          GGML_TYPE_Q5_1, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K,
-                                                          GGML_TYPE_Q6_K)),
-                         [](const auto& info) {
-                           return fmt::format("{}_{}", std::get<0>(info.param),
-                                              ggml_type_name(std::get<1>(info.param)));
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    FamiliesAndTypes, EngineOnTinyModels,
+    testing::Combine(testing::Values("llama", "qwen2", "qwen3", "phi3", "gemma3", "gemma2", "granite", "mistral3"),
+                     testing::Values(GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0,
+                                     GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K,
+                                     GGML_TYPE_Q6_K)),
+    [](const auto& info) {
+      return fmt::format("{}_{}", std::get<0>(info.param), ggml_type_name(std::get<1>(info.param)));
+    });
 
 class EngineKvTypes : public testing::TestWithParam<const char*> {};
 
 TEST_P(EngineKvTypes, RoundingOfKeysAndValues) {
-  const TestEngine engine = open_tiny_engine({.family = GetParam()});
-  const Errors half = tree_errors(engine, KvType::kF16, all_layers(engine), /*seed=*/0);
-  const Errors q8 = errors_without_ties(engine, KvType::kQ8_0, all_layers(engine));
+  const TestEngine runtime = open_tiny_engine({.family = GetParam()});
+  const Errors half = tree_errors(runtime, KvType::kF16, all_layers(runtime), /*seed=*/0);
+  const Errors q8 = errors_without_ties(runtime, KvType::kQ8_0, all_layers(runtime));
   record("f16", half);
   record("q8_0", q8);
   EXPECT_LT(half.noise, 2e-3);
@@ -190,7 +189,8 @@ TEST_P(EngineKvTypes, RoundingOfKeysAndValues) {
   EXPECT_LT(q8.noise, 3e-2);
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, EngineKvTypes, testing::Values("llama", "qwen2", "qwen3", "phi3", "gemma3"),
+INSTANTIATE_TEST_SUITE_P(Families, EngineKvTypes,
+                         testing::Values("llama", "qwen2", "qwen3", "phi3", "gemma3", "gemma2"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

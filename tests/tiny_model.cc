@@ -22,7 +22,7 @@ class Builder {
 
   std::string build() {
     metadata();
-    const bool tied = family("gemma3") || family("qwen2");
+    const bool tied = gemma() || family("qwen2");
     matrix("token_embd", kVocab, kModel, tied ? 1.0F : std::sqrt(float{kModel}));
     if (!tied) matrix("output", kVocab, kModel, 2.0F);
     norm("output_norm", kModel);
@@ -34,7 +34,8 @@ class Builder {
 
  private:
   bool family(std::string_view name) const { return options_.family == name; }
-  int feed_forward() const { return family("gemma3") ? 256 : 512; }
+  bool gemma() const { return family("gemma3") || family("gemma2"); }
+  int feed_forward() const { return gemma() ? 256 : 512; }
   int layers() const {
     if (options_.layers > 0) return options_.layers;
     return family("gemma3") ? 7 : 2;
@@ -57,7 +58,19 @@ class Builder {
     key("attention.value_length", kHeadDim);
     key("attention.layer_norm_rms_epsilon", 1e-6F);
     key("rope.freq_base", family("gemma3") ? 1e6F : 1e4F);
-    if (family("gemma3") || family("phi3")) key("attention.sliding_window", 8);
+    if (gemma() || family("phi3")) key("attention.sliding_window", 8);
+    if (family("gemma2")) key("attn_logit_softcapping", 2.0F);  // low, so that it matters
+    if (family("granite")) {
+      key("embedding_scale", 3.0F);
+      key("residual_scale", 0.25F);
+      key("attention.scale", 0.2F);
+      key("logit_scale", 4.0F);
+    }
+    if (family("mistral3")) {
+      file_.key_string("mistral3.rope.scaling.type", "yarn");
+      key("rope.scaling.factor", 4.0F);
+      key("rope.scaling.original_context_length", options_.context / 4);
+    }
     if (family("phi3")) key("rope.scaling.original_context_length", options_.context / 4);
     if (family("gemma3")) {
       file_.key_string("gemma3.rope.scaling.type", "linear");
@@ -75,7 +88,7 @@ class Builder {
   }
 
   void block(const std::string& blk) {
-    const bool fused = family("phi3"), post_norms = family("gemma3");
+    const bool fused = family("phi3"), post_norms = gemma();
     const int q = kHeads * kHeadDim, kv = kKvHeads * kHeadDim;
     norm(blk + "attn_norm", kModel);
     if (fused) {

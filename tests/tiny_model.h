@@ -9,10 +9,10 @@
 
 namespace s3d {
 
-// Sizes are multiples of 256 where K-quants need it: d_model 256, d_ff 512 (gemma3: 256), 4 heads of 64 (2 of them
+// Sizes are multiples of 256 where K-quants need it: d_model 256, d_ff 512 (gemmas: 256), 4 heads of 64 (2 of them
 // key-value heads), 300 tokens, 2 layers (gemma3: 7, so that local and global layers occur; windows of 8 positions).
 struct TinyModelOptions {
-  std::string_view family;         // llama, qwen2, qwen3, phi3, gemma3
+  std::string_view family;         // one of known_families()
   ggml_type type = GGML_TYPE_F32;  // of all matrices; vectors are F32
   uint64_t seed = 1;
   int context = 512;

@@ -230,6 +230,53 @@ def make_gemma3(path, kind, seed):
     m.close()
 
 
+def make_gemma2(path, kind, seed):
+    """Layers 0 and 2 of 4 see 16 positions. The caps are low, so that they matter for random weights."""
+    m = TinyModel(path, "gemma2", kind, seed)
+    m.shape(layers=4, d=64, ff=96, heads=4, kv_heads=2, head_dim=32, context=512, base=10000.0, eps=1e-6)
+    w = m.writer
+    w.add_key_length(32)
+    w.add_value_length(32)
+    w.add_sliding_window(16)
+    w.add_attn_logit_softcapping(2.0)
+    w.add_final_logit_softcapping(5.0)
+    m.ends(m.sentencepiece(pad="<pad>"), tied=True)
+    m.blocks(post_norm=True)
+    m.close()
+
+
+def make_granite(path, kind, seed):
+    m = TinyModel(path, "granite", kind, seed)
+    m.shape(layers=2, d=96, ff=160, heads=6, kv_heads=2, head_dim=16, context=512, base=10000.0)
+    w = m.writer
+    w.add_rope_dimension_count(16)
+    w.add_embedding_scale(3.0)
+    w.add_residual_scale(0.25)
+    w.add_attention_scale(0.2)
+    w.add_logit_scale(4.0)
+    vocab = m.byte_level_bpe("refact")
+    w.add_vocab_size(vocab)
+    m.ends(vocab, tied=True)
+    m.blocks()
+    m.close()
+
+
+def make_mistral3(path, kind, seed):
+    """YaRN by 4 beyond 128 positions."""
+    m = TinyModel(path, "mistral3", kind, seed)
+    m.shape(layers=2, d=96, ff=160, heads=6, kv_heads=2, head_dim=16, context=512, base=10000.0)
+    w = m.writer
+    w.add_rope_dimension_count(16)
+    w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    w.add_rope_scaling_factor(4.0)
+    w.add_rope_scaling_orig_ctx_len(128)
+    vocab = m.byte_level_bpe("tekken")
+    w.add_vocab_size(vocab)
+    m.ends(vocab, tied=False)
+    m.blocks()
+    m.close()
+
+
 def main() -> int:
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)
@@ -237,7 +284,7 @@ def main() -> int:
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     families = {"llama": make_llama, "qwen2": make_qwen2, "qwen3": make_qwen3, "phi3": make_phi3,
-                "gemma3": make_gemma3}
+                "gemma3": make_gemma3, "gemma2": make_gemma2, "granite": make_granite, "mistral3": make_mistral3}
     for seed, (family, make) in enumerate(families.items()):
         make(folder / f"{family}-f32.gguf", Type.F32, seed)
     for kind in (Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1):

@@ -6,7 +6,9 @@
 
 For a fixed random prompt, and some of its positions, the log-probabilities of every next token (that is, the logits up
 to a constant per row). KV cache in F32, flash attention off, so that llama.cpp's only roundings are those of float
-arithmetic and, for quantized weights, of its 8-bit activations. phi3 is run at two context sizes (short, long factors).
+arithmetic and, for quantized weights, of its 8-bit activations. phi3 is run at two context sizes, because llama.cpp chooses its factors by them: 256
+for a text within the original length (short ones), 512 for texts beyond it (long ones), where both agree with the
+model's own rule, the length of the text.
 """
 import json
 import pathlib
@@ -57,17 +59,17 @@ def next_logprobs(server: xllamacpp.Server, prompt: list[int], vocab: int, lette
     return values
 
 
-def run(path: pathlib.Path, context: int, name: str) -> None:
+def run(path: pathlib.Path, context: int, name: str, n_tokens=PROMPT_TOKENS, positions=POSITIONS) -> None:
     reader = gguf.GGUFReader(path)
     vocab = next(int(t.shape[1]) for t in reader.tensors if t.name == "token_embd.weight")
-    tokens = np.random.Generator(np.random.PCG64(7)).integers(4, vocab, PROMPT_TOKENS).tolist()
+    tokens = np.random.Generator(np.random.PCG64(7)).integers(4, vocab, n_tokens).tolist()
     letter = reader.get_field("tokenizer.ggml.tokens").contents().index("a")
     server = server_for(path, context)
-    rows = [next_logprobs(server, tokens[:p + 1], vocab, letter) for p in POSITIONS]
+    rows = [next_logprobs(server, tokens[:p + 1], vocab, letter) for p in positions]
     out = path.parent / f"{name}.json"
     with open(out, "w") as f:
         json.dump({"model": path.name, "made_by": f"llama.cpp through xllamacpp {xllamacpp.__version__}",
-                   "context": context, "tokens": tokens, "positions": POSITIONS,
+                   "context": context, "tokens": tokens, "positions": positions,
                    "logprobs": [[float(f"{v:.8g}") for v in row] for row in rows]}, f)
         f.write("\n")
     print(out, flush=True)
@@ -80,7 +82,7 @@ def main() -> int:
     for path in sorted(pathlib.Path(sys.argv[1]).glob("*.gguf")):
         run(path, 256, path.stem)
         if path.name.startswith("phi3"):
-            run(path, 512, path.stem + "-long")
+            run(path, 512, path.stem + "-long", 300, [256, 270, 299])
     return 0
 
 

@@ -8,6 +8,7 @@ import base64
 import json
 import random
 import sys
+import unicodedata
 
 SCRIPTS = {
     "latin": "The quick brown fox doesn't jump; it's resting, and they'll say WE'RE late. I'd've gone, y'all!",
@@ -95,6 +96,26 @@ OTHER = {
     "tool_call": "<tool_call>\n{\"name\": \"f\"}\n</tool_call>",
 }
 
+# Not among the texts on which the small vocabularies were trained (text_vocab.py leaves names with "extra_" out).
+EXTRA = {
+    "extra_decomposed": unicodedata.normalize("NFD", "café naïve Việt Nam ñandú Ångström Žižek ёж Ϊός בּ") + " x\u0315\u0300\u05aeb",
+    "extra_decomposed_hangul": unicodedata.normalize("NFD", "한국어 빠른 여우") + " \u1112\u1161",
+    "extra_decomposed_kana": unicodedata.normalize("NFD", "ガギグゲゴ パピプペポ だいがく"),
+    "extra_decomposed_indic": "\u0928\u093c \u0915\u093c \u0958 \u09c7\u09be \u0b47\u0b56 \u0bc6\u0bbe \u0dd9\u0dcf",
+    "extra_singletons": "\u212b \u2126 \u212a \u2000 \uf900 \ufa10 \u0340 \u0344 \u1f71 \U0002f800 \u0387",
+    "extra_stays": "\ufb01 \u00bd \u3392 \uff21 \u2460 \u1e9b\u0323",
+    "extra_near_special": "e<|im_end|>\u0301 e\u0301<|im_end|> a\u0300<tool_call>\u0300",
+    "extra_cases": "camelCase HTTPServer XMLHttpRequest iPhone McDonald ABC abc Abc aBC ABc éCole ÉCOLE ÀÉÎ Straße ǅungla "
+                   "ΑΒΓαβγ АБВабв Ⅷⅷ ªº ʰʲ DON'T Don'T it'S we'LL x'll 'Tis rock'n'roll l'été O'Neil's",
+    "extra_slashes": "a/b // /// x/\n/\r\n /usr/bin/ http://a/b/\n\n !!/\n?/ ",
+    "extra_numbers": "1 12 123 1234 12345 1234567 3.14159 1,000,000 ١٢٣٤ ²³¹ Ⅻ½ 10e-5 v2.0.1 a1b22c333d4444",
+    "extra_signs": "!a ?Bc #tag @name _x -y +z $HOME `code` ~/x [a]{b}(c) \\n \"q\" 'q' <b> &amp; ^2 |x| …a —b ！中 。文、",
+    "extra_marks": "\u0301 \u0301a a\u0301b !\u0301 1\u0301 \u093f \u0e31\u0e32 \u20ac\u0338 =\u0338",
+    "extra_cjk_mix": "一a二1三 四,五。ァア ー々〆 ㄅㄆ ㅋㅎ 中文abc中文 日本語カタカナひらがな한글",
+    "extra_ends": "trailing   ",
+    "extra_line_ends": "a  \n  b\r\n\r\n  c\n \n\n\td \r e",
+}
+
 BROKEN = {
     "broken_lone_continuation": b"a\x80b\xbfc",
     "broken_truncated_2": b"caf\xc3",
@@ -139,6 +160,7 @@ def main():
     for name, raw in {**BROKEN, **ILL_FORMED}.items():
         lines.append({"name": name, "base64": base64.b64encode(raw).decode()})
     lines += [{"name": n, "text": t} for n, t in random_texts(250)]
+    lines += [{"name": n, "text": t} for n, t in EXTRA.items()]
     for line in lines:
         sys.stdout.write(json.dumps(line, ensure_ascii=True) + "\n")
 

@@ -22,7 +22,7 @@ USERS = ["<tool_call>", "</tool_call>", "  ", "   ", "<tool"]
 def corpus(folder):
     for line in (folder / "corpus.jsonl").read_text().splitlines():
         entry = json.loads(line)
-        if "text" in entry:
+        if "text" in entry and not entry["name"].startswith("extra_"):
             yield entry["text"]
 
 

@@ -84,6 +84,10 @@ void Console::error(std::string_view message) const {
   fmt::print(stderr, "s3d: {} {}\n", styled_err(Style::kError, "error:"), visible(message));
 }
 
+void Console::warning(std::string_view message) const {
+  if (!quiet_) fmt::print(stderr, "s3d: {} {}\n", styled_err(Style::kBold, "warning:"), visible(message));
+}
+
 void Console::note(std::string_view message) const {
   if (!quiet_) fmt::print(stderr, "{}\n", styled_err(Style::kDim, message));
 }

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "model/weights.h"
+#include "s3d/options.h"
 
 namespace s3d::cli {
 
@@ -27,9 +27,10 @@ class Console {
   bool shows_progress() const { return !quiet_ && stderr_is_terminal(); }
   bool stdin_is_terminal() const;
 
-  void error(std::string_view message) const;  // "s3d: error: …"
-  void note(std::string_view message) const;   // a line on stderr, unless quiet
-  void text(std::string_view text) const;      // a part of the answer: written to stdout and flushed
+  void error(std::string_view message) const;    // "s3d: error: …"
+  void warning(std::string_view message) const;  // "s3d: warning: …", unless quiet
+  void note(std::string_view message) const;     // a line on stderr, unless quiet
+  void text(std::string_view text) const;        // a part of the answer: written to stdout and flushed
 
   // Whether all of text() was written, and what else went to stdout; to be asked once, last.
   Status finish() const;

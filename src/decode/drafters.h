@@ -20,9 +20,10 @@ std::unique_ptr<Drafter> make_s3d_drafter(Backend& backend, KvCache& kv, std::sh
 std::unique_ptr<Drafter> make_layer_skip_drafter(Backend& backend, KvCache& kv, LayerSet layers, int depth);
 
 // A second, smaller model with the same vocabulary drafts one token after another. `backend` and `kv` are its own; the
-// drafter keeps one sequence in `kv`. `bytes`: what the second model takes.
+// drafter keeps one sequence in `kv`. `vocab`: the target's tokens; of two vocabularies that are padded to different
+// sizes the common part is drafted from. `bytes`: what the second model takes.
 std::unique_ptr<Drafter> make_model_drafter(std::shared_ptr<Backend> backend, std::shared_ptr<KvCache> kv, int depth,
-                                            size_t bytes);
+                                            int vocab, size_t bytes);
 
 // Prompt lookup: what followed the most recent earlier occurrence of the last tokens, longest match (4 … 2) first.
 std::unique_ptr<Drafter> make_lookup_drafter();

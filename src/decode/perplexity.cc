@@ -75,12 +75,20 @@ Status run_rows(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_
   if (!score) return Ok();
   const auto vocab = static_cast<size_t>(backend.config().vocab_size);
   for (size_t i = begin; i < end; ++i) {
-    tally.add(negative_log_likelihood(out.logits.subspan((i - begin) * vocab, vocab), window[i + 1]));
+    const double nll = negative_log_likelihood(out.logits.subspan((i - begin) * vocab, vocab), window[i + 1]);
+    if (!std::isfinite(nll)) {
+      return Error{
+          fmt::format("{}: the model's answer after {} tokens is no numbers (logits that are NaN or infinite): "
+                      "the file is damaged or was converted wrongly",
+                      backend.config().name, i + 1)};
+    }
+    tally.add(nll);
   }
   return Ok();
 }
 
 Status run_window(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> window, Tally& tally) {
+  kv.use_rope_set(seq, backend.config().rope_set(static_cast<int64_t>(window.size())));
   const size_t first = window.size() / 2, last = window.size() - 1;  // the rows that score: [first, last)
   const auto most = static_cast<size_t>(backend.max_rows());
   for (size_t begin = 0; begin < first; begin += most) {
@@ -105,9 +113,8 @@ Result<PerplexityResult> perplexity(Backend& backend, KvCache& kv, std::span<con
     const auto cut = tokens.subspan(static_cast<size_t>(i) * size, size);
     std::vector<int32_t> window(cut.begin(), cut.end());
     if (options.bos >= 0) window[0] = options.bos;
-    const SeqId seq = kv.add_sequence();
+    const KvSequence seq = kv.add_sequence();
     const Status status = run_window(backend, kv, seq, window, tally);
-    kv.remove_sequence(seq);
     if (!status.ok()) return status.error();
     if (options.progress && !options.progress(tally.result(i + 1), total)) {
       return Error{fmt::format("stopped after {} of {} windows", i + 1, total)};

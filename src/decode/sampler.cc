@@ -18,6 +18,7 @@ using Candidate = Sampler::Candidate;
 using softmax::exp_nonpositive;
 using softmax::kLanes;
 using softmax::kMinusInfinity;
+using softmax::largest_number_of;
 using softmax::largest_of;
 
 int32_t first_with(std::span<const float> values, float wanted) {
@@ -254,8 +255,10 @@ void Sampler::filter(std::span<const float> logits, float largest, Workspace& ws
 int32_t Sampler::sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t stream, int position,
                         Workspace& workspace) const {
   S3D_CHECK(!logits.empty());
+  const softmax::LargestNumber raw = largest_number_of(logits);
+  workspace.finite = raw.all_finite;
   const std::span<const float> values = adjusted(logits, history, workspace);
-  const float largest = largest_of(values);
+  const float largest = changes_logits() ? largest_of(values) : raw.value;
   if (settings_.temperature == 0 || !std::isfinite(largest)) return first_with(values, largest);
   const double u = keyed_uniform(settings_.seed, stream, position);
   if (filters()) {

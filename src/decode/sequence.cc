@@ -17,7 +17,7 @@ Block full_pass(const Backend& backend, std::span<const Row> rows, std::span<con
 }  // namespace
 
 SequenceRun::SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt,
-                         const GenerateOptions& options, const OnToken& on_token)
+                         const DecodeOptions& options, const OnToken& on_token)
     : backend_(backend),
       kv_(kv),
       seq_(seq),
@@ -28,7 +28,6 @@ SequenceRun::SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<con
       tokens_(prompt.begin(), prompt.end()),
       n_prompt_(prompt.size()) {
   timings_.prompt_tokens = static_cast<int>(prompt.size());
-  timings_.cached_tokens = kv.length(seq);
 }
 
 int SequenceRun::context_limit() const {
@@ -56,6 +55,8 @@ Status SequenceRun::check() const {
 
 Status SequenceRun::prefill() {
   const Stopwatch watch;
+  kv_.use_rope_set(seq_, backend_.config().rope_set(static_cast<int64_t>(n_prompt_)));
+  timings_.cached_tokens = kv_.length(seq_);
   while (!finished_ && kv_.length(seq_) < static_cast<int>(n_prompt_)) {
     const size_t begin = static_cast<size_t>(kv_.length(seq_));
     S3D_TRY(prefill_chunk(std::min(n_prompt_, begin + static_cast<size_t>(backend_.max_rows()))));
@@ -64,16 +65,22 @@ Status SequenceRun::prefill() {
   return Ok();
 }
 
-Status SequenceRun::prefill_chunk(size_t end) {
-  if (cancelled()) {
-    finish(FinishReason::kCancelled);
-    return Ok();
-  }
+// Rows of decided tokens from the first that is not committed up to `end`: one chunk of a text.
+std::vector<Row> SequenceRun::chunk(size_t end) const {
   const int begin = kv_.length(seq_);
   std::vector<Row> rows;
   for (int i = begin; i < static_cast<int>(end); ++i) {
     rows.push_back({.token = tokens_[static_cast<size_t>(i)], .position = i, .parent = i - begin - 1, .seq = seq_});
   }
+  return rows;
+}
+
+Status SequenceRun::prefill_chunk(size_t end) {
+  if (cancelled()) {
+    finish(FinishReason::kCancelled);
+    return Ok();
+  }
+  const std::vector<Row> rows = chunk(end);
   std::vector<Want> want(rows.size(), Want::kNothing);
   const bool last_chunk = end == n_prompt_;
   if (last_chunk) want.back() = Want::kLogits;
@@ -84,7 +91,22 @@ Status SequenceRun::prefill_chunk(size_t end) {
     finish(FinishReason::kLength);
   } else {
     keep_state(out.hidden, 0);
-    accept(choose(out.logits), /*drafted=*/false);
+    S3D_ASSIGN(const int32_t token, choose(out.logits));
+    accept(token, /*drafted=*/false);
+  }
+  return Ok();
+}
+
+// When the text has outgrown the short set of rotations, its keys are computed again with the long one.
+Status SequenceRun::follow_rope_set() {
+  const size_t n_context = tokens_.size() - 1;
+  kv_.use_rope_set(seq_, backend_.config().rope_set(static_cast<int64_t>(tokens_.size())));
+  while (kv_.length(seq_) < static_cast<int>(n_context)) {
+    const size_t begin = static_cast<size_t>(kv_.length(seq_));
+    const std::vector<Row> rows = chunk(std::min(n_context, begin + static_cast<size_t>(backend_.max_rows())));
+    const std::vector<Want> want(rows.size(), Want::kNothing);
+    S3D_TRY(backend_.run(full_pass(backend_, rows, want, /*hidden=*/false), kv_));
+    kv_.commit(seq_, static_cast<int>(rows.size()));
   }
   return Ok();
 }
@@ -101,6 +123,10 @@ DraftLimits SequenceRun::draft_limits(int sequences) const {
   if (options_.max_tokens >= 0) {
     depth = std::min(depth, options_.max_tokens - static_cast<int64_t>(tokens_.size() - n_prompt_) - 1);
   }
+  const int64_t short_context = backend_.config().short_context;
+  const auto n_tokens = static_cast<int64_t>(tokens_.size());
+  // All rows of a pass have one set of rotations: none is looked at beyond the length where it changes.
+  if (n_tokens <= short_context) depth = std::min(depth, short_context - n_tokens);
   const int64_t most_rows = std::min<int64_t>(kv_.available(seq_, sequences), backend_.max_rows() / sequences);
   return {.nodes = static_cast<int>(std::max<int64_t>(0, most_rows - 1)),
           .depth = static_cast<int>(std::max<int64_t>(0, depth))};
@@ -111,7 +137,9 @@ Status SequenceRun::draft(int sequences) {
   draft_seconds_ = 0;
   tree_.clear();
   if (cancelled()) finish(FinishReason::kCancelled);
-  if (finished_ || options_.speculator == nullptr) return Ok();
+  if (finished_) return Ok();
+  S3D_TRY(follow_rope_set());
+  if (options_.speculator == nullptr) return Ok();
   const DraftLimits limits = draft_limits(sequences);
   const Stopwatch watch;
   S3D_TRY(options_.speculator->propose({.seq = seq_, .tokens = tokens_, .state = state_}, limits, tree_));
@@ -140,13 +168,13 @@ int SequenceRun::child_with(int node, int32_t token) const {
   return -1;
 }
 
-SequenceRun::Walk SequenceRun::decide_along_tree(std::span<const float> logits) {
+Result<SequenceRun::Walk> SequenceRun::decide_along_tree(std::span<const float> logits) {
   const size_t vocab = static_cast<size_t>(backend_.config().vocab_size);
   Walk walk;
   int node = -1;
   while (true) {
     const size_t row = static_cast<size_t>(node + 1);
-    const int32_t token = choose(logits.subspan(row * vocab, vocab));
+    S3D_ASSIGN(const int32_t token, choose(logits.subspan(row * vocab, vocab)));
     node = child_with(node, token);
     walk.rows.push_back(static_cast<int>(row));
     ++timings_.decoded_tokens;
@@ -156,10 +184,15 @@ SequenceRun::Walk SequenceRun::decide_along_tree(std::span<const float> logits) 
   }
 }
 
-void SequenceRun::absorb(std::span<const float> logits, std::span<const float> hidden, double verify_seconds,
-                         int verify_rows) {
+Status SequenceRun::absorb(std::span<const float> logits, std::span<const float> hidden, double verify_seconds,
+                           int verify_rows) {
   const Stopwatch watch;
-  const Walk walk = decide_along_tree(logits);
+  auto decided = decide_along_tree(logits);
+  if (!decided.ok()) {
+    kv_.truncate(seq_, kv_.length(seq_));
+    return decided.error();
+  }
+  const Walk& walk = *decided;
   const double sample_seconds = watch.seconds();
   keep_state(hidden, static_cast<size_t>(walk.rows.back()));
   kv_.commit_path(seq_, walk.rows);
@@ -177,6 +210,7 @@ void SequenceRun::absorb(std::span<const float> logits, std::span<const float> h
   stats_.verify_seconds += verify_seconds;
   stats_.sample_seconds += sample_seconds;
   stats_.other_seconds += seconds - sample_seconds - draft_seconds_ - verify_seconds;
+  return Ok();
 }
 
 void SequenceRun::keep_state(std::span<const float> hidden, size_t row) {
@@ -205,8 +239,14 @@ void SequenceRun::count_round(const Walk& walk) {
 // ---- Tokens --------------------------------------------------------------------------------------------------------
 
 // The token that follows all decided ones, given the logits of the last of them.
-int32_t SequenceRun::choose(std::span<const float> logits) {
-  return sampler_.sample(logits, tokens_, options_.stream, static_cast<int>(tokens_.size()), workspace_);
+Result<int32_t> SequenceRun::choose(std::span<const float> logits) {
+  const int32_t token = sampler_.sample(logits, tokens_, options_.stream, static_cast<int>(tokens_.size()), workspace_);
+  if (workspace_.finite) return token;
+  const std::string& name = options_.model_name.empty() ? backend_.config().name : options_.model_name;
+  return Error{
+      fmt::format("{}: the model's answer after {} tokens is no numbers (logits that are NaN or infinite): the file is "
+                  "damaged or was converted wrongly; get it again, or another quantization of the model",
+                  name, tokens_.size())};
 }
 
 // Makes `token` part of the answer, unless it ends it, and looks for every reason to stop after it.
@@ -257,14 +297,16 @@ Status round(Backend& backend, KvCache& kv, std::span<SequenceRun* const> sequen
   const size_t vocab = static_cast<size_t>(backend.config().vocab_size);
   const size_t d = static_cast<size_t>(backend.config().d_model);
   size_t first = 0;
+  Status status = Ok();
   for (SequenceRun* sequence : running) {
     const size_t n = static_cast<size_t>(sequence->rows());
-    sequence->absorb(out.logits.subspan(first * vocab, n * vocab),
-                     hidden ? out.hidden.subspan(first * d, n * d) : std::span<const float>{}, seconds,
-                     static_cast<int>(rows.size()));
+    Status absorbed = sequence->absorb(out.logits.subspan(first * vocab, n * vocab),
+                                       hidden ? out.hidden.subspan(first * d, n * d) : std::span<const float>{},
+                                       seconds, static_cast<int>(rows.size()));
+    if (status.ok()) status = std::move(absorbed);
     first += n;
   }
-  return Ok();
+  return status;
 }
 
 }  // namespace s3d

@@ -18,7 +18,7 @@ namespace s3d {
 // cache, options, callback) must outlive it. Thread rule: one call at a time.
 class SequenceRun {
  public:
-  SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt, const GenerateOptions& options,
+  SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt, const DecodeOptions& options,
               const OnToken& on_token);
 
   Status check() const;  // prompt and options, before anything runs
@@ -33,12 +33,15 @@ class SequenceRun {
   int rows() const { return 1 + static_cast<int>(tree_.size()); }
   bool needs_state() const;
   // `logits` [rows(), vocab] and `hidden` [rows(), d_model] (empty unless needed) of the rows that were added. Decides
-  // tokens along the tree while the target's own choice was drafted; commits their rows.
-  void absorb(std::span<const float> logits, std::span<const float> hidden, double verify_seconds, int verify_rows);
+  // tokens along the tree while the target's own choice was drafted; commits their rows. Error: logits that are no
+  // numbers; nothing is pending then, and the sequence is over.
+  Status absorb(std::span<const float> logits, std::span<const float> hidden, double verify_seconds, int verify_rows);
 
  private:
   int context_limit() const;
+  std::vector<Row> chunk(size_t end) const;
   Status prefill_chunk(size_t end);
+  Status follow_rope_set();
   DraftLimits draft_limits(int sequences) const;
   // What the target chose: the rows whose logits decided a token, and the nodes that were it. There is one row more
   // than nodes, but for a sequence that finished with an accepted node: its row is not looked at, nor committed.
@@ -46,9 +49,9 @@ class SequenceRun {
     std::vector<int> rows;
     std::vector<int> path;
   };
-  Walk decide_along_tree(std::span<const float> logits);
+  Result<Walk> decide_along_tree(std::span<const float> logits);
   int child_with(int node, int32_t token) const;
-  int32_t choose(std::span<const float> logits);
+  Result<int32_t> choose(std::span<const float> logits);
   void accept(int32_t token, bool drafted);
   void keep_state(std::span<const float> hidden, size_t row);
   void count_round(const Walk& walk);
@@ -58,7 +61,7 @@ class SequenceRun {
   Backend& backend_;
   KvCache& kv_;
   SeqId seq_;
-  const GenerateOptions& options_;
+  const DecodeOptions& options_;
   const OnToken& on_token_;
   Sampler sampler_;
   Sampler::Workspace workspace_;

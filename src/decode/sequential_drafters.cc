@@ -12,8 +12,9 @@ namespace {
 // A sequence whose last rows may be run and dropped again: greedy continuation, token by token.
 class GreedyChain {
  public:
-  GreedyChain(Backend& backend, KvCache& kv, SeqId seq, LayerSet layers)
-      : backend_(backend), kv_(kv), seq_(seq), layers_(layers) {}
+  // Only the first `vocab` tokens of the backend's vocabulary are looked at.
+  GreedyChain(Backend& backend, KvCache& kv, SeqId seq, LayerSet layers, int vocab)
+      : backend_(backend), kv_(kv), seq_(seq), layers_(layers), vocab_(static_cast<size_t>(vocab)) {}
 
   // Appends to `tree` what follows `token` (not committed yet), a chain within `limits`. The rows that it ran are
   // committed on the way; the caller truncates.
@@ -23,10 +24,11 @@ class GreedyChain {
       const Row row{.token = token, .position = kv_.length(seq_), .parent = -1, .seq = seq_};
       S3D_ASSIGN(const PassOutput out, backend_.run({.rows = {&row, 1}, .layers = layers_}, kv_));
       kv_.commit(seq_, 1);
-      const float largest = softmax::largest_of(out.logits);
+      const std::span<const float> logits = out.logits.first(vocab_);
+      const float largest = softmax::largest_of(logits);
       if (!std::isfinite(largest)) return Ok();
-      token = static_cast<int32_t>(std::find(out.logits.begin(), out.logits.end(), largest) - out.logits.begin());
-      tree.push_back({token, j - 1, 1 / softmax::sum_of_exp(out.logits, largest)});
+      token = static_cast<int32_t>(std::find(logits.begin(), logits.end(), largest) - logits.begin());
+      tree.push_back({token, j - 1, 1 / softmax::sum_of_exp(logits, largest)});
     }
     return Ok();
   }
@@ -36,6 +38,7 @@ class GreedyChain {
   KvCache& kv_;
   SeqId seq_;
   LayerSet layers_;
+  size_t vocab_;
 };
 
 class LayerSkipDrafter : public Drafter {
@@ -53,7 +56,7 @@ class LayerSkipDrafter : public Drafter {
   Status draft(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) override {
     tree.clear();
     const int length = kv_.length(input.seq);
-    GreedyChain chain(backend_, kv_, input.seq, layers_);
+    GreedyChain chain(backend_, kv_, input.seq, layers_, backend_.config().vocab_size);
     Status status = chain.extend(input.tokens.back(), limits, tree);
     kv_.truncate(input.seq, length);
     return status;
@@ -68,11 +71,13 @@ class LayerSkipDrafter : public Drafter {
 
 class ModelDrafter : public Drafter {
  public:
-  ModelDrafter(std::shared_ptr<Backend> backend, std::shared_ptr<KvCache> kv, int depth, size_t bytes)
-      : backend_(std::move(backend)), kv_(std::move(kv)), depth_(depth), bytes_(bytes), seq_(kv_->add_sequence()) {}
-  ~ModelDrafter() override { kv_->remove_sequence(seq_); }
-  ModelDrafter(const ModelDrafter&) = delete;
-  ModelDrafter& operator=(const ModelDrafter&) = delete;
+  ModelDrafter(std::shared_ptr<Backend> backend, std::shared_ptr<KvCache> kv, int depth, int vocab, size_t bytes)
+      : backend_(std::move(backend)),
+        kv_(std::move(kv)),
+        depth_(depth),
+        vocab_(std::min(vocab, backend_->config().vocab_size)),
+        bytes_(bytes),
+        seq_(kv_->add_sequence()) {}
 
   std::string_view name() const override { return "model"; }
   int max_depth() const override { return depth_; }
@@ -87,8 +92,12 @@ class ModelDrafter : public Drafter {
     DraftLimits mine = limits;
     mine.depth = static_cast<int>(std::min<int64_t>({limits.depth, depth_, left}));
     if (mine.depth < 1) return Ok();
+    // The padding of a larger vocabulary than its own; nothing follows it.
+    if (std::any_of(input.tokens.begin(), input.tokens.end(), [this](int32_t token) { return token >= vocab_; })) {
+      return Ok();
+    }
     S3D_TRY(catch_up(input.tokens));
-    GreedyChain chain(*backend_, *kv_, seq_, LayerSet::all(backend_->config().n_layers));
+    GreedyChain chain(*backend_, *kv_, seq_, LayerSet::all(backend_->config().n_layers), vocab_);
     S3D_TRY(chain.extend(input.tokens.back(), mine, tree));
     seen_.push_back(input.tokens.back());
     for (size_t i = 0; i + 1 < tree.size(); ++i) seen_.push_back(tree[i].token);
@@ -101,8 +110,9 @@ class ModelDrafter : public Drafter {
     const size_t wanted = tokens.size() - 1;
     size_t common = 0;
     while (common < std::min(wanted, seen_.size()) && seen_[common] == tokens[common]) ++common;
-    seen_.resize(common);
     kv_->truncate(seq_, static_cast<int>(common));
+    kv_->use_rope_set(seq_, backend_->config().rope_set(static_cast<int64_t>(tokens.size())));
+    seen_.resize(static_cast<size_t>(kv_->length(seq_)));
     while (seen_.size() < wanted) {
       const int begin = static_cast<int>(seen_.size());
       const int end = std::min(static_cast<int>(wanted), begin + backend_->max_rows());
@@ -119,8 +129,9 @@ class ModelDrafter : public Drafter {
   std::shared_ptr<Backend> backend_;
   std::shared_ptr<KvCache> kv_;
   int depth_;
+  int vocab_;  // tokens that both vocabularies have
   size_t bytes_;
-  SeqId seq_;
+  KvSequence seq_;
   std::vector<int32_t> seen_;  // committed in `kv_`
 };
 
@@ -131,8 +142,8 @@ std::unique_ptr<Drafter> make_layer_skip_drafter(Backend& backend, KvCache& kv, 
 }
 
 std::unique_ptr<Drafter> make_model_drafter(std::shared_ptr<Backend> backend, std::shared_ptr<KvCache> kv, int depth,
-                                            size_t bytes) {
-  return std::make_unique<ModelDrafter>(std::move(backend), std::move(kv), depth, bytes);
+                                            int vocab, size_t bytes) {
+  return std::make_unique<ModelDrafter>(std::move(backend), std::move(kv), depth, vocab, bytes);
 }
 
 }  // namespace s3d

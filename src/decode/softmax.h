@@ -49,6 +49,31 @@ inline float largest_of(std::span<const float> values) {
   return *std::max_element(best.begin(), best.end());
 }
 
+// The same, and whether every value is a finite number: one more subtraction and addition for a value (x - x is 0 for
+// numbers and NaN for all else).
+struct LargestNumber {
+  float value;
+  bool all_finite;
+};
+inline LargestNumber largest_number_of(std::span<const float> values) {
+  std::array<float, kLanes> best, bad{};
+  best.fill(kMinusInfinity);
+  size_t i = 0;
+  for (; i + kLanes <= values.size(); i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) {
+      const float value = values[i + j];
+      best[j] = value > best[j] ? value : best[j];
+      bad[j] += value - value;
+    }
+  }
+  for (; i < values.size(); ++i) {
+    best[0] = values[i] > best[0] ? values[i] : best[0];
+    bad[0] += values[i] - values[i];
+  }
+  const bool all_finite = std::all_of(bad.begin(), bad.end(), [](float sum) { return sum == 0; });
+  return {*std::max_element(best.begin(), best.end()), all_finite};
+}
+
 // Sum of e^(value - largest): the probability of a value is e^(value - largest) / that.
 inline float sum_of_exp(std::span<const float> values, float largest) {
   std::array<float, kLanes> sums{};

@@ -170,6 +170,11 @@ Result<std::optional<std::vector<double>>> GgufFile::reals(std::string_view key)
   return get<std::vector<double>>(impl_->first(), key, "an array of numbers", real_values);
 }
 
+bool GgufFile::is_array(std::string_view key) const {
+  const int64_t id = find_key(impl_->first(), key);
+  return id >= 0 && gguf_get_kv_type(impl_->first().gguf(), id) == GGUF_TYPE_ARRAY;
+}
+
 std::vector<std::string> GgufFile::keys() const {
   const gguf_context* gguf = impl_->first().gguf();
   std::vector<std::string> keys;

@@ -64,6 +64,9 @@ class GgufFile {
   Result<std::optional<std::vector<int64_t>>> integers(std::string_view key) const;
   Result<std::optional<std::vector<double>>> reals(std::string_view key) const;
 
+  // Whether there is such a key and its value is an array. The integers of an array of booleans are 0 and 1.
+  bool is_array(std::string_view key) const;
+
   // All keys in file order, and a value as text for people (long arrays and strings are cut to `max_chars`).
   std::vector<std::string> keys() const;
   std::string value_text(std::string_view key, size_t max_chars = 80) const;

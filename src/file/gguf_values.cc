@@ -156,7 +156,9 @@ std::optional<double> real_value(const gguf_context* gguf, int64_t id) {
 }
 
 std::optional<std::vector<int64_t>> integer_values(const gguf_context* gguf, int64_t id) {
-  return load_array<int64_t>(gguf, id, load_integer);
+  return load_array<int64_t>(gguf, id, [](gguf_type type, const void* data) {
+    return type == GGUF_TYPE_BOOL ? std::optional<int64_t>(load<int8_t>(data) != 0) : load_integer(type, data);
+  });
 }
 
 std::optional<std::vector<double>> real_values(const gguf_context* gguf, int64_t id) {

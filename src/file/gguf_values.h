@@ -20,7 +20,7 @@ size_t scalar_bytes(uint32_t type);
 std::optional<int64_t> integer_value(const gguf_context* gguf, int64_t id);
 // From float32, float64 and every integer type.
 std::optional<double> real_value(const gguf_context* gguf, int64_t id);
-// From an array of integers, or of numbers.
+// From an array of integers or booleans, or of numbers.
 std::optional<std::vector<int64_t>> integer_values(const gguf_context* gguf, int64_t id);
 std::optional<std::vector<double>> real_values(const gguf_context* gguf, int64_t id);
 

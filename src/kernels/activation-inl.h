@@ -4,11 +4,11 @@
 
 namespace s3d::S3D_ISA_NS {
 
-// Largest magnitude of x[0, count), 0 for a block of NaNs; count is a multiple of 16.
+// Largest magnitude of x[0, count), NaN where there is one, so that it reaches the logits; count is a multiple of 16.
 inline float max_abs(const float* x, size_t count) {
   F32x16 largest = zero();
-  for (size_t i = 0; i < count; i += 16) largest = max(abs(load(x + i)), largest);
-  return reduce_max(largest);
+  for (size_t i = 0; i < count; i += 16) largest = max_magnitude(abs(load(x + i)), largest);
+  return reduce_max_magnitude(largest);
 }
 
 // Quantizes one block of `count` (a multiple of 32) values; returns the scale.

@@ -37,7 +37,7 @@ inline F32x16 load_stored(const std::byte* base, size_t i) {
 inline void quantize_q8(const float* x, size_t n, int8_t* q, uint16_t* scale) {
   alignas(64) float padded[KvLayout::kScaleDims] = {};
   for (size_t i = 0; i < n; ++i) padded[i] = x[i];
-  const float largest = reduce_max(max(abs(load(padded)), abs(load(padded + kLanes))));
+  const float largest = reduce_max_magnitude(max_magnitude(abs(load(padded)), abs(load(padded + kLanes))));
   alignas(64) int8_t bytes[KvLayout::kScaleDims];
   store_scaled_i8(padded, KvLayout::kScaleDims, largest, bytes);
   for (size_t i = 0; i < n; ++i) q[i] = bytes[i];
@@ -357,6 +357,7 @@ class SegmentAttention {
     const int first = begin / 16 * 16, last = (end + 15) / 16 * 16;
     fill(s, first, begin, s[begin]);  // unseen lanes repeat a seen score: they leave the largest as it is
     fill(s, end, last, s[begin]);
+    if (task_.softcap != 0) softcap(task_.softcap, static_cast<size_t>(last - first), s + first);
     F32x16 largest = load(s + first);
     for (int i = first + 16; i < last; i += 16) largest = max(largest, load(s + i));
     partial[0] = reduce_max(largest);

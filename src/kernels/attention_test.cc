@@ -59,24 +59,12 @@ Floats attend(const FloatKernels& k, const AttentionTask& task, int segments) {
   return out;
 }
 
-AttentionTask make_task(const Slots& slots, int heads, std::vector<AttentionTask::Row> rows) {
-  AttentionTask task{&slots.layout,
-                     slots.pages.data(),
-                     slots.layout.key_head_offset(0, 0),
-                     slots.layout.value_head_offset(0, 0),
-                     0.25F,
-                     heads,
-                     static_cast<int>(rows.size()),
-                     {}};
-  for (size_t i = 0; i < rows.size(); ++i) task.rows[i] = rows[i];
-  return task;
-}
-
 struct Case {
   KvType type;
   int head_dim;
   int length;  // positions that the last row sees
   int window;  // 0 = none
+  float softcap = 0;
 };
 
 class AttentionTest : public testing::TestWithParam<Case> {
@@ -95,6 +83,19 @@ class AttentionTest : public testing::TestWithParam<Case> {
   AttentionTask::Row chain_row(int end, size_t query = 0) const {
     return {q_.data() + query * static_cast<size_t>(GetParam().head_dim), nullptr, begin(end), end, end, nullptr};
   }
+  static AttentionTask make_task(const Slots& slots, int heads, const std::vector<AttentionTask::Row>& rows) {
+    AttentionTask task{&slots.layout,
+                       slots.pages.data(),
+                       slots.layout.key_head_offset(0, 0),
+                       slots.layout.value_head_offset(0, 0),
+                       0.25F,
+                       GetParam().softcap,
+                       heads,
+                       static_cast<int>(rows.size()),
+                       {}};
+    for (size_t i = 0; i < rows.size(); ++i) task.rows[i] = rows[i];
+    return task;
+  }
   int segments() const { return GetParam().length / AttentionTask::kSegment + 1; }
 
   Floats keys_, values_, q_;
@@ -102,7 +103,7 @@ class AttentionTest : public testing::TestWithParam<Case> {
 };
 
 TEST_P(AttentionTest, MatchesDoublePrecision) {
-  const auto [type, head_dim, length, window] = GetParam();
+  const auto [type, head_dim, length, window, cap] = GetParam();
   const FloatKernels& k = *available_kernels().back()->floats;
   const Slots slots(k, type, head_dim, identity_, keys_, values_);
   const Floats out = attend(k, make_task(slots, kHeads, {chain_row(length)}), segments());
@@ -117,7 +118,8 @@ TEST_P(AttentionTest, MatchesDoublePrecision) {
         score += static_cast<double>(q_[static_cast<size_t>(h * head_dim + d)]) *
                  keys_[static_cast<size_t>(p * head_dim + d)];
       }
-      const double weight = std::exp(0.25 * score);
+      const double scaled = 0.25 * score;
+      const double weight = std::exp(cap == 0 ? scaled : cap * std::tanh(scaled / cap));
       total += weight;
       for (int d = 0; d < head_dim; ++d) {
         exact[static_cast<size_t>(d)] += weight * values_[static_cast<size_t>(p * head_dim + d)];
@@ -142,7 +144,7 @@ TEST_P(AttentionTest, InstructionSetsAgree) {
 
 // Up to six rows of a chain, and up to six heads, share a task: each gives the bits that it gives alone.
 TEST_P(AttentionTest, SharingATaskChangesNothing) {
-  const auto [type, head_dim, length, window] = GetParam();
+  const auto [type, head_dim, length, window, cap] = GetParam();
   const size_t dims = static_cast<size_t>(head_dim);
   for (const Kernels* kernels : sets_for_tests()) {
     const FloatKernels& k = *kernels->floats;
@@ -169,7 +171,7 @@ TEST_P(AttentionTest, SharingATaskChangesNothing) {
 
 // The last positions lie scattered over slots after the committed ones, as the rows of a tree do.
 TEST_P(AttentionTest, PathsGiveTheBitsOfAChain) {
-  const auto [type, head_dim, length, window] = GetParam();
+  const auto [type, head_dim, length, window, cap] = GetParam();
   const size_t dims = static_cast<size_t>(head_dim);
   for (const Kernels* kernels : sets_for_tests()) {
     const FloatKernels& k = *kernels->floats;
@@ -212,6 +214,7 @@ std::vector<Case> cases() {
     }
   }
   all.push_back({KvType::kF16, 256, 260, 100});
+  for (const KvType type : {KvType::kF16, KvType::kF32}) all.push_back({type, 64, 300, 0, /*softcap=*/1.5F});
   return all;
 }
 INSTANTIATE_TEST_SUITE_P(Cases, AttentionTest, testing::ValuesIn(cases()));

@@ -34,8 +34,9 @@ struct AttentionTask {
   const std::byte* const* pages;  // of the sequence
   size_t key_offset;              // of this layer and head in each page: KvLayout::key_head_offset
   size_t value_offset;
-  float scale;  // of q·k
-  int heads;    // query heads; rows * heads <= kMaxQueries
+  float scale;    // of q·k
+  float softcap;  // score = softcap * tanh(score / softcap); 0 = off
+  int heads;      // query heads; rows * heads <= kMaxQueries
   int n_rows;
   Row rows[kMaxQueries];
 };

@@ -113,6 +113,22 @@ TEST_P(MatmulTest, PackingKeepsEveryValue) {
   }
 }
 
+// Of any instruction set, at any place: nothing that is no number gets lost when activations are rounded.
+TEST_P(MatmulTest, NanAndInfinityReachEveryOutput) {
+  const size_t cols = cols_for(GetParam()), rows = 17;
+  const Weights w = quantized(GetParam(), rows, cols, random_floats(rows * cols, 4));
+  const PackedMatrix packed = pack(w);
+  for (const Kernels* set : sets_for_tests()) {
+    for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      for (const size_t at : {size_t{0}, cols / 2, cols / 2 + 1, cols - 1}) {
+        std::vector<float> x = random_floats(cols, 5);
+        x[at] = bad;
+        for (const float y : multiply(*set, packed, x, 1, 1)) EXPECT_FALSE(std::isfinite(y)) << set->name << ' ' << at;
+      }
+    }
+  }
+}
+
 // The kernels against a double-precision product of the same weights and the same (quantized) activations: the bound
 // is that of summing in float, from the norms.
 TEST_P(MatmulTest, PortableMatchesDouble) {

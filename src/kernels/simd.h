@@ -70,6 +70,10 @@ inline F32x16 max(F32x16 a, F32x16 b) {
 inline F32x16 min(F32x16 a, F32x16 b) {
   return {_mm512_min_ps(a.v, b.v)};
 }
+// The larger of two magnitudes (no sign bit), compared as integers: NaN is above infinity, so that none gets lost.
+inline F32x16 max_magnitude(F32x16 a, F32x16 b) {
+  return {_mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(a.v), _mm512_castps_si512(b.v)))};
+}
 inline F32x16 load_f16(const uint16_t* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
 }
@@ -150,6 +154,10 @@ inline F32x16 max(F32x16 a, F32x16 b) {
 }
 inline F32x16 min(F32x16 a, F32x16 b) {
   return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
+}
+inline F32x16 max_magnitude(F32x16 a, F32x16 b) {
+  return {_mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(a.lo), _mm256_castps_si256(b.lo))),
+          _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(a.hi), _mm256_castps_si256(b.hi)))};
 }
 inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) {
   return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
@@ -238,6 +246,9 @@ inline F32x16 max(const F32x16& a, const F32x16& b) {
 inline F32x16 min(const F32x16& a, const F32x16& b) {
   return each([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
 }
+inline F32x16 max_magnitude(const F32x16& a, const F32x16& b) {
+  return each([&](int i) { return b.v[i] != b.v[i] || b.v[i] > a.v[i] ? b.v[i] : a.v[i]; });
+}
 inline F32x16 fma(const F32x16& a, const F32x16& b, const F32x16& c) {
   return each([&](int i) { return std::fma(a.v[i], b.v[i], c.v[i]); });
 }
@@ -293,6 +304,18 @@ inline float reduce_max(F32x16 a) {
   for (int half = 8; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
   }
+  return x[0];
+}
+// Of magnitudes: NaN if any is.
+inline float reduce_max_magnitude(F32x16 a) {
+  alignas(64) int32_t bits[16];
+  alignas(64) float x[16];
+  store(x, a);
+  std::memcpy(bits, x, sizeof bits);
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) bits[i] = bits[i] > bits[i + half] ? bits[i] : bits[i + half];
+  }
+  std::memcpy(x, bits, sizeof(float));
   return x[0];
 }
 

@@ -13,8 +13,8 @@
 namespace s3d {
 namespace {
 
-ModelConfig config_of(const TestModelFile& file, int context = 0) {
-  auto config = read_model_config(file.open(), context);
+ModelConfig config_of(const TestModelFile& file) {
+  auto config = read_model_config(file.open());
   EXPECT_TRUE(config.ok()) << config.error().message;
   return std::move(config).value();
 }
@@ -86,6 +86,52 @@ TEST(ModelConfig, OldLinearScalingKey) {
   EXPECT_EQ(config_of(file).rope.scale, 0.5f);
 }
 
+// Right values: the formulas of transformers' modeling_rope_utils.py (_compute_yarn_parameters), worked out in Python
+// for 16 dimensions, base 10000, factor 4, an original context of 128, beta 32 and 1.
+TEST(ModelConfig, YarnScaling) {
+  TestModelFile file("qwen2", {.head_dim = 16});
+  file.with([](GgufTestWriter& writer) {
+    writer.key_string("qwen2.rope.scaling.type", "yarn");
+    writer.key_f32("qwen2.rope.scaling.factor", 4);
+    writer.key_u32("qwen2.rope.scaling.original_context_length", 128);
+  });
+  const ModelConfig config = config_of(file);
+  EXPECT_EQ(config.rope.scale, 1);
+  EXPECT_FLOAT_EQ(config.rope.magnitude, 1 + 0.1f * std::log(4.0f));
+  const std::vector<float> expected = {1, 1.3333333f, 2, 4, 4, 4, 4, 4};
+  ASSERT_EQ(config.rope.factors.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_FLOAT_EQ(config.rope.factors[i], expected[i]) << i;
+  EXPECT_EQ(config.rope_local.factors, config.rope.factors);
+  file.with([](GgufTestWriter& writer) {
+    writer.key_f32("qwen2.rope.scaling.yarn_beta_fast", 4);
+    writer.key_f32("qwen2.rope.scaling.attn_factor", 0.5f);
+  });
+  EXPECT_FLOAT_EQ(config_of(file).rope.magnitude, 0.5f + 0.05f * std::log(4.0f));
+}
+
+// One number for each layer, in any width, where they are all the same.
+TEST(ModelConfig, ArraysOfEqualNumbersAreOneNumber) {
+  for (const char* key : {"attention.head_count", "attention.head_count_kv", "feed_forward_length"}) {
+    const ModelConfig usual = config_of(TestModelFile("llama"));
+    const bool heads = std::string(key) == "attention.head_count", ff = std::string(key) == "feed_forward_length";
+    const auto value = static_cast<uint32_t>(heads ? usual.n_heads : ff ? usual.d_ff : usual.n_kv_heads);
+    const auto with_array = [&](std::vector<uint32_t> values) {
+      TestModelFile file("llama");
+      file.without(key).with(
+          [=](GgufTestWriter& w) { w.key_array<uint32_t>(std::string("llama.") + key, GGUF_TYPE_UINT32, values); });
+      return file;
+    };
+    const ModelConfig config = config_of(with_array({value, value}));
+    EXPECT_EQ(config.n_heads, usual.n_heads);
+    EXPECT_EQ(config.n_kv_heads, usual.n_kv_heads);
+    EXPECT_EQ(config.d_ff, usual.d_ff);
+    expect_error(with_array({value, value * 2}), "in one layer and");
+    expect_error(with_array({value}), "has 1 values, expected one, or one for each of the 2 layers");
+    expect_error(with_array({}), "has 0 values");
+    expect_error(with_array({0, 0}), "is 0, expected 1");
+  }
+}
+
 TEST(ModelConfig, Qwen) {
   const ModelConfig qwen2 = config_of(TestModelFile("qwen2"));
   EXPECT_EQ(qwen2.rope_style, RopeStyle::kSplitHalves);
@@ -108,21 +154,25 @@ void add_long_rope(GgufTestWriter& writer) {
   writer.tensor_f32("rope_factors_short.weight", {4}, {1, 2, 3, 4});
 }
 
-TEST(ModelConfig, Phi3ChoosesFactorsByContext) {
+TEST(ModelConfig, Phi3HasFactorsForShortAndForLongTexts) {
   TestModelFile file("phi3");
   file.with(add_long_rope);
   const std::vector<float> long_factors = {5, 6, 7, 8};
   const std::vector<float> short_factors = {1, 2, 3, 4};
-  EXPECT_EQ(config_of(file).rope.factors, long_factors);  // the trained context is 128
-  EXPECT_EQ(config_of(file, 33).rope.factors, long_factors);
-  EXPECT_EQ(config_of(file, 32).rope.factors, short_factors);
-  EXPECT_EQ(config_of(file, 32).rope_local.factors, short_factors);
+  const ModelConfig config = config_of(file);
+  EXPECT_EQ(config.short_context, 32);
+  EXPECT_EQ(config.rope_set(32), RopeSet::kShort);
+  EXPECT_EQ(config.rope_set(33), RopeSet::kLong);
+  EXPECT_EQ(config.rope.factors_of(config.rope_set(32)), short_factors);
+  EXPECT_EQ(config.rope.factors_of(config.rope_set(33)), long_factors);
+  EXPECT_EQ(config.rope_local.factors_of(RopeSet::kLong), long_factors);
+  EXPECT_EQ(config_of(TestModelFile("llama")).rope_set(1 << 20), RopeSet::kShort);
 }
 
 TEST(ModelConfig, Phi3MagnitudeAndWindow) {
   TestModelFile file("phi3");
   file.with(add_long_rope);
-  const ModelConfig config = config_of(file, 16);
+  const ModelConfig config = config_of(file);
   const double expected = std::sqrt(1 + std::log(128.0 / 32) / std::log(32.0));
   EXPECT_FLOAT_EQ(config.rope.magnitude, static_cast<float>(expected));
   EXPECT_FLOAT_EQ(config.rope_local.magnitude, static_cast<float>(expected));
@@ -166,13 +216,97 @@ TEST(ModelConfig, Gemma3) {
   EXPECT_FLOAT_EQ(config.attention_scale, 1 / std::sqrt(8.0f));
 }
 
+TEST(ModelConfig, Gemma3WindowPatterns) {
+  const auto layers_of = [](const std::function<void(GgufTestWriter&)>& pattern) {
+    TestModelFile file("gemma3", {.layers = 4});
+    file.with([](GgufTestWriter& w) { w.key_u32("gemma3.attention.sliding_window", 16); }).with(pattern);
+    return file;
+  };
+  const std::string key = "gemma3.attention.sliding_window_pattern";
+  const std::vector<bool> wanted = {true, false, false, true};
+  EXPECT_EQ(config_of(layers_of([&](GgufTestWriter& w) {
+              w.key_array<uint8_t>(key, GGUF_TYPE_BOOL, {1, 0, 0, 1});
+            })).local_layer,
+            wanted);
+  EXPECT_EQ(config_of(layers_of([&](GgufTestWriter& w) {
+              w.key_array<uint32_t>(key, GGUF_TYPE_UINT32, {1, 0, 0, 1});
+            })).local_layer,
+            wanted);
+  EXPECT_EQ(config_of(layers_of([&](GgufTestWriter& w) { w.key_u32(key, 2); })).local_layer,
+            (std::vector<bool>{true, false, true, false}));
+  expect_error(layers_of([&](GgufTestWriter& w) { w.key_array<uint8_t>(key, GGUF_TYPE_BOOL, {1}); }),
+               "has 1 values, expected one for each of the 4");
+}
+
 TEST(ModelConfig, Gemma3Of27BHasItsOwnAttentionScale) {
   const ModelConfig config = config_of(TestModelFile("gemma3", {.layers = 62, .vocab = 4}));
   EXPECT_FLOAT_EQ(config.attention_scale, 1 / std::sqrt(24.0f / 4));
 }
 
+TEST(ModelConfig, Gemma2) {
+  TestModelFile file("gemma2", {.layers = 4});
+  file.with([](GgufTestWriter& w) { w.key_f32("gemma2.attn_logit_softcapping", 40); });
+  const ModelConfig config = config_of(file);
+  EXPECT_EQ(config.activation, Activation::kGeluTanh);
+  EXPECT_TRUE(config.post_norms);
+  EXPECT_FLOAT_EQ(config.embedding_scale, std::sqrt(24.0f));
+  EXPECT_EQ(config.attention_softcap, 40);
+  EXPECT_EQ(config.logit_softcap, 30);
+  EXPECT_EQ(config.sliding_window, 4096);
+  EXPECT_EQ(config.local_layer, (std::vector<bool>{true, false, true, false}));
+  const ModelConfig large = config_of(TestModelFile("gemma2", {.layers = 46, .vocab = 4}));
+  EXPECT_FLOAT_EQ(large.attention_scale, 1 / std::sqrt(24.0f / 4));
+}
+
+TEST(ModelConfig, Granite) {
+  TestModelFile file("granite");
+  file.with([](GgufTestWriter& w) {
+    w.key_f32("granite.logit_scale", 8);
+    w.key_f32("granite.embedding_scale", 12);
+    w.key_f32("granite.residual_scale", 0.25f);
+    w.key_f32("granite.attention.scale", 0.015625f);
+  });
+  const ModelConfig config = config_of(file);
+  EXPECT_EQ(config.rope_style, RopeStyle::kInterleaved);
+  EXPECT_FLOAT_EQ(config.embedding_scale, 48);  // 12 / 0.25
+  EXPECT_FLOAT_EQ(config.norm_eps, 16e-5f);     // 1e-5 / 0.25²
+  EXPECT_FLOAT_EQ(config.logit_scale, 0.125f);
+  EXPECT_FLOAT_EQ(config.attention_scale, 0.015625f);
+  EXPECT_EQ(config.rope.dims, 8);
+  file.with([](GgufTestWriter& w) { w.key_bool("granite.rope.scaling.finetuned", false); });
+  EXPECT_EQ(config_of(file).rope.dims, 0);
+  expect_error(TestModelFile("granite"), "\"granite.logit_scale\" is missing");
+}
+
+// Beyond the original context this model's attention gets sharper with the position, which is not computed.
+TEST(ModelConfig, Mistral3EndsWhereItsAttentionChanges) {
+  EXPECT_EQ(config_of(TestModelFile("mistral3")).context_length, 128);
+  TestModelFile file("mistral3");
+  file.with([](GgufTestWriter& w) { w.key_f32("mistral3.attention.temperature_scale", 0.1f); });
+  expect_error(file, "original_context_length\" is missing");
+  file.with([](GgufTestWriter& w) { w.key_u32("mistral3.rope.scaling.original_context_length", 64); });
+  EXPECT_EQ(config_of(file).context_length, 64);
+}
+
+// Phi-4-mini: three quarters of a head are rotated.
+TEST(ModelConfig, Phi3WithAPartOfTheHeadRotated) {
+  TestModelFile file("phi3");
+  file.with([](GgufTestWriter& w) {
+    w.key_u32("phi3.rope.dimension_count", 6);
+    w.key_u32("phi3.attention.sliding_window", 0);
+    w.tensor_f32("rope_factors_long.weight", {3}, {5, 6, 7});
+    w.tensor_f32("rope_factors_short.weight", {3}, {1, 2, 3});
+  });
+  const ModelConfig config = config_of(file);
+  EXPECT_EQ(config.rope.dims, 6);
+  EXPECT_EQ(config.rope.long_factors.size(), 3u);
+  EXPECT_FALSE(config.is_local(0));
+}
+
 TEST(ModelConfig, UnknownFamilyListsTheKnownOnes) {
-  expect_error(TestModelFile("mamba"), "\"mamba\" is not supported; known families: llama, qwen2, qwen3, phi3, gemma3");
+  expect_error(TestModelFile("mamba"),
+               "\"mamba\" is not supported; known families: llama, qwen2, qwen3, phi3, gemma3, "
+               "gemma2, granite, mistral3");
   GgufTestWriter writer;
   const auto config = read_model_config(*GgufFile::from_bytes(writer.image(), "x.gguf"));
   ASSERT_FALSE(config.ok());
@@ -217,9 +351,9 @@ TEST(ModelConfig, UnsupportedVariantsAreRefused) {
   TestModelFile experts("llama");
   experts.with([](GgufTestWriter& w) { w.key_u32("llama.expert_count", 8); });
   expect_error(experts, "mixture of 8 experts");
-  TestModelFile yarn("qwen2");
-  yarn.with([](GgufTestWriter& w) { w.key_string("qwen2.rope.scaling.type", "yarn"); });
-  expect_error(yarn, "\"yarn\" is not supported");
+  TestModelFile scaling("qwen2");
+  scaling.with([](GgufTestWriter& w) { w.key_string("qwen2.rope.scaling.type", "ntk"); });
+  expect_error(scaling, "\"ntk\" is not supported (none, linear, longrope and yarn are)");
   TestModelFile values("qwen3");
   values.without("attention.value_length").with([](GgufTestWriter& w) {
     w.key_u32("qwen3.attention.value_length", 4);

@@ -19,16 +19,22 @@ namespace s3d {
 // Errors name the file, the whole key, what was expected and what was found.
 class ConfigReader {
  public:
-  // `context`: as in read_model_config. Both references must outlive the reader.
-  ConfigReader(const GgufFile& file, const std::string& architecture, int context)
-      : file_(file), architecture_(architecture), context_(context) {}
+  // Both references must outlive the reader.
+  ConfigReader(const GgufFile& file, const std::string& architecture) : file_(file), architecture_(architecture) {}
 
   const GgufFile& file() const { return file_; }
-  int context() const { return context_; }
 
   // An integer in [min, max]; the first is an error when the key is absent.
   Result<int> required_int(std::string_view key, int64_t min, int64_t max) const;
   Result<int> optional_int(std::string_view key, int fallback, int64_t min, int64_t max) const;
+
+  // The same where a file may hold an array with one number for each of `layers` layers, all equal. Error: they differ.
+  Result<int> required_layer_int(std::string_view key, int layers, int64_t min, int64_t max) const;
+  Result<int> optional_layer_int(std::string_view key, int layers, int fallback, int64_t min, int64_t max) const;
+
+  // Which layers have a sliding window: an array of booleans or integers, one for each of `layers` layers, or a number
+  // n, by which the last of every n layers has none. `period`: n where the key is absent.
+  Result<std::vector<bool>> window_layers(std::string_view key, int layers, int period) const;
 
   // A finite number in [min, max].
   Result<float> required_real(std::string_view key, double min, double max) const;
@@ -45,11 +51,14 @@ class ConfigReader {
 
  private:
   std::string full_key(std::string_view key) const;
+  Result<int> in_range(std::string_view key, int64_t value, int64_t min, int64_t max) const;
 
   const GgufFile& file_;
   const std::string& architecture_;
-  int context_;
 };
+
+// Reads rope_freqs.weight if it is there: the frequency divisors of Llama 3.1's scaling, worked out by the converter.
+Status add_rope_freqs(const ConfigReader& reader, ModelConfig& config);
 
 // Which tensors a layer has besides the common ones.
 enum class QkvBias { kNone, kOptional };
@@ -75,6 +84,9 @@ extern const Family kFamilyQwen2;
 extern const Family kFamilyQwen3;
 extern const Family kFamilyPhi3;
 extern const Family kFamilyGemma3;
+extern const Family kFamilyGemma2;
+extern const Family kFamilyGranite;
+extern const Family kFamilyMistral3;
 
 // All of them.
 std::span<const Family* const> families();

@@ -21,13 +21,14 @@ Status configure_gemma3(const ConfigReader& reader, ModelConfig& config) {
   }
   S3D_ASSIGN(config.rope.base, reader.optional_real("rope.freq_base", 1e6f, 1, 1e12));
   S3D_ASSIGN(config.rope_local.base, reader.optional_real("rope.freq_base_swa", 10000.0f, 1, 1e12));
-  config.rope_local.scale = 1;  // linear scaling is for the full-attention layers only
+  config.rope_local.scale = 1;  // scaling is for the full-attention layers only
+  config.rope_local.factors.clear();
+  config.rope_local.magnitude = 1;
   S3D_ASSIGN(config.logit_softcap, reader.optional_real("final_logit_softcapping", 0.0f, 0, 1e6));
   S3D_ASSIGN(config.sliding_window, reader.optional_int("attention.sliding_window", 0, 0, 1 << 26));
   if (config.sliding_window == 0) return Ok();
   // Five layers with a window, then one without, unless the file says otherwise.
-  S3D_ASSIGN(const int period, reader.optional_int("attention.sliding_window_pattern", 6, 1, 1024));
-  for (int layer = 0; layer < config.n_layers; ++layer) config.local_layer.push_back(layer % period < period - 1);
+  S3D_ASSIGN(config.local_layer, reader.window_layers("attention.sliding_window_pattern", config.n_layers, 6));
   return Ok();
 }
 

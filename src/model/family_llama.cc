@@ -8,9 +8,7 @@ constexpr std::string_view kLlamaExtra[] = {"rope_freqs.weight"};
 
 Status configure_llama(const ConfigReader& reader, ModelConfig& config) {
   config.rope_style = RopeStyle::kInterleaved;  // converters permute Q and K rows for it
-  // Llama 3.1 and later: the frequency divisors of its long-context scaling, worked out by the converter.
-  S3D_ASSIGN(config.rope.factors, reader.factors("rope_freqs.weight", config.rope.dims / 2));
-  return Ok();
+  return add_rope_freqs(reader, config);
 }
 
 }  // namespace

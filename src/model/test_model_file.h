@@ -123,7 +123,7 @@ class TestModelFile {
     if (!phi3) list.push_back({"ffn_gate.weight", {d, ff}});
     list.push_back({"ffn_up.weight", {d, phi3 ? 2 * ff : ff}});
     list.push_back({"ffn_down.weight", {ff, d}});
-    if (family_ == "gemma3") {
+    if (family_ == "gemma3" || family_ == "gemma2") {
       list.insert(list.end(), {{"post_attention_norm.weight", {d}}, {"post_ffw_norm.weight", {d}}});
     }
     for (const auto& [name, shape] : list) tensor(writer, prefix + name, shape);

@@ -184,6 +184,7 @@ Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig confi
     S3D_TRY(load_feed_forward(loader, model.config, family.layout, layer, weights));
   }
   S3D_TRY(loader.read("output_norm.weight", model.output_norm));
+  for (float& weight : model.output_norm) weight *= model.config.logit_scale;
   S3D_TRY(
       loader.pack(model.config.tied_head ? "token_embd.weight" : "output.weight", model.lm_head, model.lm_head_ids));
   return model;

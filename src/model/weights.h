@@ -12,6 +12,7 @@
 #include "file/gguf.h"
 #include "kernels/packed_matrix.h"
 #include "model/config.h"
+#include "s3d/options.h"
 
 namespace s3d {
 
@@ -29,16 +30,13 @@ struct LayerWeights {
   std::vector<float> ffn_post_norm;   // [d_model] gemma3
 };
 
-// Progress of loading, in bytes of the file; called from the loading thread.
-using LoadProgress = std::function<void(size_t done, size_t total)>;
-
 struct Model {
   ModelConfig config;
   std::shared_ptr<const GgufFile> file;  // kept mapped: embedding rows are read from it
   const Tensor* token_embedding;         // [vocab, d_model] in `file`
   std::vector<LayerWeights> layers;
-  std::vector<float> output_norm;    // [d_model]
-  PackedMatrix lm_head;                 // [vocab, d_model], packed from output.weight or token_embd.weight
+  std::vector<float> output_norm;    // [d_model] times ModelConfig::logit_scale
+  PackedMatrix lm_head;              // [vocab, d_model], packed from output.weight or token_embd.weight
   std::vector<int32_t> lm_head_ids;  // [vocab] token of each row of `lm_head`; empty: row r is token r
   size_t packed_bytes() const;       // all packed matrices: what one full pass reads
 
@@ -52,9 +50,9 @@ Result<Model> open_model(std::shared_ptr<const GgufFile> file, ModelConfig confi
                          std::span<const int32_t> lm_head_first = {});
 
 // Reads, checks every shape against the config, packs (on `pool`), and releases the mapped pages as it goes, so that
-// peak memory stays near the file's size. `lm_head_first`: tokens whose rows come first in the LM head, so that the head
-// of a draft vocabulary is the beginning of the full one and needs no copy. Errors name the tensor, the expected and
-// the found shape or type.
+// peak memory stays near the file's size. `lm_head_first`: tokens whose rows come first in the LM head, so that the
+// head of a draft vocabulary is the beginning of the full one and needs no copy. Errors name the tensor, the expected
+// and the found shape or type.
 Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig config, ThreadPool& pool,
                          const LoadProgress& progress = {}, std::span<const int32_t> lm_head_first = {});
 

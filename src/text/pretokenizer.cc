@@ -3,42 +3,14 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-#include <array>
 #include <cstdint>
 #include <limits>
 #include <utility>
 
+#include "text/pretokenizer_forms.h"
+
 namespace s3d {
 namespace {
-
-// White space as the Unicode property White_Space has it. PCRE2's own \s has U+180E besides, which Unicode moved out
-// of that property in 2013 and the tokenizers' authors' libraries do not have.
-#define WS "\\p{Z}\\t-\\r\\x{85}"
-
-// GPT-2's words: contractions, then letters, digits or signs with the blank before them, then white space. The last
-// blank of a run stays with the word after it.
-#define GPT2_WORDS \
-  "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" WS "\\p{L}\\p{N}]+|[" WS "]+(?![^" WS "])|[" WS "]+"
-
-// The words of Llama 3 and Qwen 2, which differ in how many digits go together.
-#define LLAMA3_WORDS(digits)                                                                                     \
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?[^" WS "\\p{L}\\p{N}]+[\\r\\n]*|[" WS \
-  "]*[\\r\\n]+|[" WS "]+(?![^" WS "])|[" WS "]+"
-
-// Expressions are applied one after the other, each to the pieces that the one before it left: what matches is a piece
-// of its own, and so is what lies between two matches.
-struct Definition {
-  std::string_view name;
-  std::array<const char*, 4> expressions;  // nullptr from the end on
-};
-
-constexpr std::array<Definition, 5> kDefinitions = {{
-    {"smollm", {"\\p{N}", GPT2_WORDS}},
-    {"qwen2", {LLAMA3_WORDS("\\p{N}")}},
-    {"llama-bpe", {LLAMA3_WORDS("\\p{N}{1,3}")}},
-    {"gpt-2", {GPT2_WORDS}},
-    {"default", {"[\\p{P}$+<=>^~|]+", GPT2_WORDS, "\\p{N}+", "[0-9][0-9][0-9]"}},
-}};
 
 struct CodeDeleter {
   void operator()(pcre2_code* code) const { pcre2_code_free(code); }
@@ -99,26 +71,26 @@ PreTokenizer& PreTokenizer::operator=(PreTokenizer&&) noexcept = default;
 PreTokenizer::~PreTokenizer() = default;
 
 Result<PreTokenizer> PreTokenizer::create(std::string_view name) {
-  for (const Definition& definition : kDefinitions) {
-    if (definition.name != name) continue;
-    auto impl = std::make_unique<Impl>();
-    for (const char* expression : definition.expressions) {
-      if (expression != nullptr) impl->codes.push_back(compile(expression));
-    }
-    // PCRE2's own limits guard against hostile expressions; ours are fixed, and a long run of blanks needs the steps.
-    impl->context.reset(pcre2_match_context_create(nullptr));
-    S3D_CHECK(impl->context != nullptr);
-    pcre2_set_match_limit(impl->context.get(), std::numeric_limits<uint32_t>::max());
-    return PreTokenizer(std::move(impl));
+  const PreTokenizerForm* form = find_pre_tokenizer_form(name);
+  if (form == nullptr) {
+    std::string known;
+    for (const std::string& each : known_names()) known += (known.empty() ? "" : ", ") + each;
+    return Error{"tokenizer.ggml.pre: unknown pre-tokenizer '" + std::string(name) + "'; known: " + known};
   }
-  std::string known;
-  for (const std::string& each : known_names()) known += (known.empty() ? "" : ", ") + each;
-  return Error{"tokenizer.ggml.pre: unknown pre-tokenizer '" + std::string(name) + "'; known: " + known};
+  auto impl = std::make_unique<Impl>();
+  for (const char* expression : form->expressions->list) {
+    if (expression != nullptr) impl->codes.push_back(compile(expression));
+  }
+  // PCRE2's own limits guard against hostile expressions; ours are fixed, and a long run of blanks needs the steps.
+  impl->context.reset(pcre2_match_context_create(nullptr));
+  S3D_CHECK(impl->context != nullptr);
+  pcre2_set_match_limit(impl->context.get(), std::numeric_limits<uint32_t>::max());
+  return PreTokenizer(std::move(impl));
 }
 
 std::vector<std::string> PreTokenizer::known_names() {
   std::vector<std::string> names;
-  for (const Definition& definition : kDefinitions) names.emplace_back(definition.name);
+  for (const PreTokenizerForm& form : pre_tokenizer_forms()) names.emplace_back(form.name);
   return names;
 }
 

@@ -13,7 +13,7 @@ namespace s3d {
 // Thread rule: const after create(); any number of threads may split at once.
 class PreTokenizer {
  public:
-  // `name`: smollm, qwen2, llama-bpe, gpt-2 or default. Error: another name; the message lists these.
+  // `name`: one of known_names(). Error: another name; the message lists these.
   static Result<PreTokenizer> create(std::string_view name);
   PreTokenizer(PreTokenizer&&) noexcept;
   PreTokenizer& operator=(PreTokenizer&&) noexcept;

@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "text/bpe.h"
+#include "text/nfc.h"
 #include "text/pretokenizer.h"
+#include "text/pretokenizer_forms.h"
 #include "text/special_splitter.h"
 #include "text/spm.h"
 #include "text/utf8.h"
@@ -16,14 +18,15 @@ namespace {
 struct BytePairs {
   PreTokenizer words;
   BpeModel model;
+  bool nfc;  // text is composed first
 };
 
 Result<BytePairs> create_byte_pairs(const Vocab& vocab, const TokenizerMetadata& metadata) {
   const std::string pre = metadata.pre.empty() ? "default" : metadata.pre;
   S3D_ASSIGN(PreTokenizer words, PreTokenizer::create(pre));
-  // Llama 3 takes a word that is a token as it is, without asking whether merges lead to it.
-  S3D_ASSIGN(BpeModel model, BpeModel::create(vocab, metadata.merges, /*whole_words=*/pre == "llama-bpe"));
-  return BytePairs{std::move(words), std::move(model)};
+  const PreTokenizerHabits& habits = find_pre_tokenizer_form(pre)->habits;
+  S3D_ASSIGN(BpeModel model, BpeModel::create(vocab, metadata.merges, habits.whole_words));
+  return BytePairs{std::move(words), std::move(model), habits.nfc};
 }
 
 }  // namespace
@@ -77,7 +80,9 @@ void Tokenizer::Impl::encode_plain(std::string_view text, std::vector<TokenId>& 
     return;
   }
   const std::string repaired = utf8_valid(text) ? std::string() : utf8_replace_broken(text);
-  const std::string_view whole = repaired.empty() ? text : repaired;
+  const std::string_view utf8 = repaired.empty() ? text : repaired;
+  const std::optional<std::string> composed = byte_pairs->nfc ? compose(utf8) : std::nullopt;
+  const std::string_view whole = composed ? *composed : utf8;
   for (const std::string_view word : byte_pairs->words.split(whole)) byte_pairs->model.encode(vocab, word, out);
 }
 
@@ -141,6 +146,9 @@ TokenId Tokenizer::find(std::string_view piece) const {
 }
 const std::string& Tokenizer::chat_template() const {
   return impl_->chat_template;
+}
+const std::vector<std::string>& Tokenizer::warnings() const {
+  return impl_->vocab.warnings();
 }
 
 }  // namespace s3d

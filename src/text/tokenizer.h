@@ -17,8 +17,8 @@ namespace s3d {
 // Thread rule: const after load(); any number of readers.
 class Tokenizer {
  public:
-  // Reads tokenizer.ggml.model ("gpt2": byte-level BPE with the pre-tokenizers smollm, qwen2, llama-bpe, gpt-2,
-  // default; "llama": SentencePiece-style with byte fallback), vocabulary, merges, scores, types, special ids.
+  // Reads tokenizer.ggml.model ("gpt2": byte-level BPE with the pre-tokenizers of PreTokenizer::known_names();
+  // "llama": SentencePiece-style with byte fallback), vocabulary, merges, scores, types, special ids.
   // Errors: missing or inconsistent metadata, unknown model or pre-tokenizer, by name.
   static Result<Tokenizer> load(const GgufFile& file);
 
@@ -49,6 +49,9 @@ class Tokenizer {
   bool is_control(TokenId id) const;
   TokenId find(std::string_view piece) const;  // id of a token by its exact text in the vocabulary, -1 = none
   const std::string& chat_template() const;    // tokenizer.chat_template, may be empty
+
+  // What is odd about the file's tokenizer and was put right, one sentence each, for people; usually empty.
+  const std::vector<std::string>& warnings() const;
 
  private:
   struct Impl;

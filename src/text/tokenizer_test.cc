@@ -91,14 +91,34 @@ TEST(Tokenizer, BeginAndEndOfTextAsTheFileAsks) {
   EXPECT_EQ(make(metadata).encode("ab", true, false), (Ids{258, 256, 258}));
   EXPECT_EQ(make(metadata).encode("ab", false, false), (Ids{256}));
   metadata = tiny_bpe();
-  metadata.pre = "llama-bpe";  // Llama 3 adds it unless the file says otherwise
-  EXPECT_EQ(make(metadata).encode("ab", true, false), (Ids{258, 256}));
+  for (const char* pre : {"llama-bpe", "llama3", "falcon3", "tekken"}) {
+    metadata.pre = pre;  // Llama 3 adds it unless the file says otherwise
+    EXPECT_EQ(make(metadata).encode("ab", true, false), (Ids{258, 256})) << pre;
+  }
+  metadata.pre = "smaug-bpe";
+  EXPECT_EQ(make(metadata).encode("ab", true, false), (Ids{256}));
   EXPECT_EQ(make(tiny_spm()).encode("", true, false), (Ids{1}));
 }
 
 TEST(Tokenizer, BrokenUtf8BecomesReplacementCharacters) {
   const Tokenizer t = make(tiny_bpe());
   EXPECT_EQ(t.decode(t.encode("a\xFF\xE2\x82z", false, false)), "a\uFFFD\uFFFD\uFFFDz");
+}
+
+// As the reference tokenizers of Qwen do: a letter with a mark beside it is the letter that has the mark.
+TEST(Tokenizer, TextIsComposedWhereTheReferenceDoesSo) {
+  TokenizerMetadata metadata = tiny_bpe();
+  for (const char* pre : {"qwen2", "deepseek-r1-qwen", "megrez", "qwen35", "command-r"}) {
+    metadata.pre = pre;
+    const Tokenizer t = make(metadata);
+    EXPECT_EQ(t.encode("abcafe\u0301", false, false), t.encode("abcaf\u00E9", false, false)) << pre;
+    EXPECT_EQ(t.decode(t.encode("e\u0301<user>\u0301\xFF", false, false)), "\u00E9<user>\u0301\uFFFD") << pre;
+  }
+  for (const char* pre : {"llama-bpe", "gpt-2", "smollm", "tekken", "gpt-4o", "deepseek-v3"}) {
+    metadata.pre = pre;
+    const Tokenizer t = make(metadata);
+    EXPECT_EQ(t.decode(t.encode("e\u0301", false, false)), "e\u0301") << pre;
+  }
 }
 
 TEST(Tokenizer, AMebibyteOfOneCharacterIsEncoded) {
@@ -116,7 +136,7 @@ TEST(Tokenizer, UnknownKindsAreErrorsByName) {
   expect_error(
       tiny_bpe(), [](auto& m) { m.model = "wordpiece"; }, "'wordpiece'");
   expect_error(
-      tiny_bpe(), [](auto& m) { m.pre = "tekken"; }, "'tekken'");
+      tiny_bpe(), [](auto& m) { m.pre = "nobody"; }, "'nobody'");
 }
 
 TEST(Tokenizer, InconsistentVocabulariesAreErrors) {
@@ -148,6 +168,30 @@ TEST(Tokenizer, InconsistentVocabulariesAreErrors) {
       tiny_spm(), [](auto& m) { m.scores[1] = std::numeric_limits<double>::quiet_NaN(); }, "found NaN");
   expect_error(
       tiny_spm(), [](auto& m) { m.types[260] = 6; }, "byte token 260");
+}
+
+// As llama.cpp does (issue 4331 there): a mark's text says what it is, whatever type the file gives it.
+TEST(Tokenizer, MarksTypedAsOrdinaryTextAreControlTokens) {
+  TokenizerMetadata metadata = tiny_bpe();
+  metadata.tokens.insert(metadata.tokens.end(), {"<|im_start|>", "<|im_end|>", "<fim_prefix>", "</s>", "<mark>"});
+  metadata.types.insert(metadata.types.end(), {1, 1, 4, 1, 1});
+  metadata.eos = 0;
+  const Tokenizer t = make(metadata);
+  EXPECT_EQ(t.encode("<|im_start|>ab<|im_end|>", false, true), (Ids{261, 256, 262}));
+  EXPECT_GT(t.encode("<|im_end|>", false, false).size(), 1U);
+  EXPECT_EQ(t.piece(262), "");
+  EXPECT_TRUE(t.is_end(262));
+  EXPECT_FALSE(t.is_end(261));
+  EXPECT_TRUE(t.is_control(261));
+  EXPECT_TRUE(t.is_control(263));
+  EXPECT_FALSE(t.is_end(263));
+  EXPECT_FALSE(t.is_control(264));  // "</s>" and what nobody knows stay text
+  EXPECT_FALSE(t.is_control(265));
+  ASSERT_EQ(t.warnings().size(), 1U);
+  EXPECT_NE(t.warnings()[0].find("'<|im_end|>', '<|im_start|>' ordinary text"), std::string::npos) << t.warnings()[0];
+  EXPECT_TRUE(make(tiny_bpe()).warnings().empty());
+  metadata.types.clear();
+  EXPECT_TRUE(make(metadata).is_end(262));
 }
 
 TEST(Tokenizer, MissingIdsAreTolerated) {

@@ -6,6 +6,8 @@
 #include <cctype>
 #include <functional>
 
+#include "text/pretokenizer_forms.h"
+
 namespace s3d {
 namespace {
 
@@ -24,16 +26,75 @@ Status assign(Result<std::optional<T>> value, std::optional<T>& out) {
 }
 
 // Texts of tokens that end an answer. Files often name only one end token (or the wrong one), so chat models'
-// well-known ones count too where the vocabulary has them as control or user-defined tokens, the fill-in-the-middle
-// separators included: code models end a completion with them. "</s>" must be a control token: Gemma has it as the
-// closing tag of HTML.
-constexpr std::array<std::string_view, 24> kEndTexts = {
-    "<|eot_id|>",    "<|im_end|>",      "<|end|>",      "<|return|>",
-    "<end_of_turn>", "<|endoftext|>",   "</s>",         "<|eom_id|>",
-    "<EOT>",         "_<EOT>",          "[EOT]",        "[EOS]",
-    "<eos>",         "<|end_of_text|>", "<fim-pad>",    "<end_of_utterance>",
-    "<|fim_pad|>",   "<fim_pad>",       "<|file_sep|>", "<|fim_repo|>",
-    "<|repo_name|>", "<fim-repo>",      "<reponame>",   "<|call|>",
+// well-known ones count too, the fill-in-the-middle separators included: code models end a completion with them.
+// "</s>" must be a control token: Gemma has it as the closing tag of HTML, Qwen as ordinary text.
+constexpr std::array<std::string_view, 33> kEndTexts = {
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "</s>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<eos>",
+    "<|end_of_text|>",
+    "<fim-pad>",
+    "<end_of_utterance>",
+    "<|fim_pad|>",
+    "<fim_pad>",
+    "<|file_sep|>",
+    "<|fim_repo|>",
+    "<|repo_name|>",
+    "<fim-repo>",
+    "<reponame>",
+    "<|call|>",
+    "<|calls|>",
+    "<|flush|>",
+    "<turn|>",
+    "<|tool_response>",
+    "[e~[",
+    "<REPO>",
+    "<PAD>",
+    "[PAD]",
+    "<\uFF5Cend\u2581of\u2581sentence\uFF5C>",
+};
+
+// Texts of tokens that are marks between parts of a prompt: nobody writes them as text.
+constexpr std::array<std::string_view, 29> kMarkTexts = {
+    "<|im_start|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|begin_of_text|>",
+    "<start_of_turn>",
+    "<|fim_prefix|>",
+    "<fim-prefix>",
+    "<fim_prefix>",
+    "<PRE>",
+    "\u2581<PRE>",
+    "<|code_prefix|>",
+    "<|prefix|>",
+    "<|fim_suffix|>",
+    "<fim-suffix>",
+    "<fim_suffix>",
+    "<SUF>",
+    "\u2581<SUF>",
+    "<|code_suffix|>",
+    "<|suffix|>",
+    "<|fim_middle|>",
+    "<fim-middle>",
+    "<fim_middle>",
+    "<MID>",
+    "\u2581<MID>",
+    "<|code_middle|>",
+    "<|middle|>",
+    "<\uFF5Cfim\u2581begin\uFF5C>",
+    "<\uFF5Cfim\u2581hole\uFF5C>",
+    "<\uFF5Cfim\u2581end\uFF5C>",
 };
 
 Error bad_length(std::string_view key, size_t found, size_t tokens) {
@@ -63,6 +124,11 @@ Status take_id(std::string_view key, const std::optional<int64_t>& value, int vo
   }
   out = static_cast<TokenId>(*value);
   return Ok();
+}
+
+bool adds_bos(std::string_view pre) {
+  const PreTokenizerForm* form = find_pre_tokenizer_form(pre);
+  return form != nullptr && form->habits.adds_bos;
 }
 
 }  // namespace
@@ -95,6 +161,7 @@ Result<Vocab> Vocab::create(TokenizerMetadata& metadata) {
   Vocab vocab;
   S3D_TRY(vocab.take_tokens(metadata));
   S3D_TRY(vocab.take_types(metadata.types));
+  vocab.take_marks();
   S3D_TRY(vocab.take_special_ids(metadata));
   vocab.take_stripping(metadata);
   return vocab;
@@ -137,6 +204,23 @@ Status Vocab::take_types(const std::vector<int64_t>& types) {
   return Ok();
 }
 
+// Some converters type marks as ordinary or user-defined tokens. As in llama.cpp, their texts say what they are.
+void Vocab::take_marks() {
+  std::string ordinary;
+  const auto take = [&](std::string_view text) {
+    const TokenId id = text == "</s>" ? -1 : find(text);
+    if (id < 0 || is_control(id)) return;
+    if (type(id) != TokenType::kUserDefined) ordinary += (ordinary.empty() ? "" : ", ") + quoted(text);
+    if (types_.empty()) types_.assign(tokens_.size(), TokenType::kNormal);
+    types_[static_cast<size_t>(id)] = TokenType::kControl;
+  };
+  for (const std::string_view text : kEndTexts) take(text);
+  for (const std::string_view text : kMarkTexts) take(text);
+  if (ordinary.empty()) return;
+  warnings_.push_back("tokenizer.ggml.token_type calls " + ordinary +
+                      " ordinary text; taken for control tokens, which is what such texts are elsewhere");
+}
+
 // GGUF has no key for a token's "rstrip". As llama.cpp does, Phi-3 is known by the model's name: all its special tokens
 // strip but three.
 void Vocab::take_stripping(const TokenizerMetadata& metadata) {
@@ -166,7 +250,7 @@ Status Vocab::take_special_ids(const TokenizerMetadata& metadata) {
   S3D_TRY(take_id("unknown_token_id", metadata.unknown, size(), unknown_));
   S3D_TRY(take_id("eot_token_id", metadata.eot, size(), eot));
   S3D_TRY(take_id("eom_token_id", metadata.eom, size(), eom));
-  add_bos_ = metadata.add_bos.value_or(sentence_piece || (metadata.pre == "llama-bpe" && bos_ >= 0));
+  add_bos_ = metadata.add_bos.value_or(sentence_piece || (adds_bos(metadata.pre) && bos_ >= 0));
   add_eos_ = metadata.add_eos.value_or(false);
   if (add_bos_ && bos_ < 0) return Error{"tokenizer.ggml.add_bos_token is true, but there is no bos_token_id"};
   if (add_eos_ && eos_ < 0) return Error{"tokenizer.ggml.add_eos_token is true, but there is no eos_token_id"};
@@ -174,10 +258,7 @@ Status Vocab::take_special_ids(const TokenizerMetadata& metadata) {
     if (id >= 0) ends_.push_back(id);
   }
   for (const std::string_view text : kEndTexts) {
-    const TokenId id = find(text);
-    if (id < 0) continue;
-    const bool user_defined = type(id) == TokenType::kUserDefined && text != "</s>";
-    if (type(id) == TokenType::kControl || user_defined) ends_.push_back(id);
+    if (const TokenId id = find(text); id >= 0 && type(id) == TokenType::kControl) ends_.push_back(id);
   }
   std::sort(ends_.begin(), ends_.end());
   ends_.erase(std::unique(ends_.begin(), ends_.end()), ends_.end());

@@ -10,10 +10,9 @@
 
 #include "base/result.h"
 #include "file/gguf.h"
+#include "s3d/types.h"
 
 namespace s3d {
-
-using TokenId = int32_t;
 
 // Values of tokenizer.ggml.token_type.
 enum class TokenType : uint8_t {
@@ -65,11 +64,14 @@ class Vocab {
   // White space that follows this special token in a text belongs to it (Phi-3).
   bool strips_right(TokenId id) const { return !strips_right_.empty() && strips_right_[static_cast<size_t>(id)]; }
   bool is_control(TokenId id) const { return type(id) == TokenType::kControl || type(id) == TokenType::kUnknown; }
+  // What is odd about the vocabulary and was put right, for people; usually empty.
+  const std::vector<std::string>& warnings() const { return warnings_; }
 
  private:
   Vocab() = default;
   Status take_tokens(TokenizerMetadata& metadata);
   Status take_types(const std::vector<int64_t>& types);
+  void take_marks();
   Status take_special_ids(const TokenizerMetadata& metadata);
   void take_stripping(const TokenizerMetadata& metadata);
   size_t slot_of(std::string_view text) const;
@@ -79,6 +81,7 @@ class Vocab {
   std::vector<bool> strips_right_;  // of each id; empty = none does
   std::vector<TokenId> slots_;      // hash table with open addressing, size a power of two: the id, or -1 = free
   std::vector<TokenId> ends_;       // sorted
+  std::vector<std::string> warnings_;
   size_t longest_ = 0;
   TokenId bos_ = -1;
   TokenId eos_ = -1;

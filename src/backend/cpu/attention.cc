@@ -77,6 +77,7 @@ AttentionTask BlockAttention::make_task(int layer, size_t index, const float* q,
   task.key_offset = layout_->key_head_offset(layer, kv_head);
   task.value_offset = layout_->value_head_offset(layer, kv_head);
   task.scale = config_.attention_scale;
+  task.softcap = config_.attention_softcap;
   task.heads = std::min(part_heads_, group_ - first_head);
   task.n_rows = tile.count;
   for (int i = 0; i < tile.count; ++i) {

@@ -61,9 +61,13 @@ void CpuBackend::Impl::prepare(const Block& block, KvCache& kv) {
   n = rows.size();
   layout = &kv.layout();
   positions.clear();
-  for (const Row& row : rows) positions.push_back(row.position);
-  rope[0].fill(positions);
-  if (!config.local_layer.empty()) rope[1].fill(positions);
+  rope_sets.clear();
+  for (const Row& row : rows) {
+    positions.push_back(row.position);
+    rope_sets.push_back(kv.rope_set(row.seq));
+  }
+  rope[0].fill(positions, rope_sets);
+  if (!config.local_layer.empty()) rope[1].fill(positions, rope_sets);
   attention.prepare(placement, *layout);
   prepare_adapter(block);
   normed.resize(normed_formats | lora_formats, n, static_cast<size_t>(config.d_model), kernels.tile);

@@ -118,6 +118,7 @@ struct CpuBackend::Impl {
   std::span<const Row> rows;
   size_t n = 0;  // rows
   std::vector<int> positions;
+  std::vector<RopeSet> rope_sets;          // [n]
   const PackedAdapter* adapter = nullptr;  // of a draft pass
   FormatSet lora_formats;                  // in which a draft pass stores rows beside the base's
   std::vector<const float*> injected;      // [n] what is added to each row's input, or null

@@ -17,7 +17,8 @@ using Doubles = std::vector<double>;
 // The planned slots of a block as the store of a reference pass. Key `first of its sequence + slot` is that slot's.
 class CacheStore : public ReferenceStore {
  public:
-  CacheStore(const BlockPlacement& placement, const KvLayout& layout) : placement_(placement), layout_(layout) {
+  CacheStore(const BlockPlacement& placement, const KvCache& kv)
+      : placement_(placement), layout_(kv.layout()), kv_(kv) {
     size_t keys = 0;
     for (const PlacedSequence& sequence : placement.sequences) {
       first_.push_back(keys);
@@ -28,6 +29,10 @@ class CacheStore : public ReferenceStore {
     for (const PlacedRow& row : placement.rows) seen_.push_back(seen_by(row));
   }
 
+  RopeSet rope_set(size_t row) const override {
+    const auto sequence = static_cast<size_t>(placement_.rows[row].sequence);
+    return kv_.rope_set(placement_.sequences[sequence].id);
+  }
   const std::vector<std::vector<SeenKey>>& seen() const override { return seen_; }
 
   void exchange(int layer, Doubles& k, Doubles& v) override {
@@ -76,6 +81,7 @@ class CacheStore : public ReferenceStore {
 
   const BlockPlacement& placement_;
   const KvLayout& layout_;
+  const KvCache& kv_;
   std::vector<size_t> first_;  // [sequences + 1] index of a sequence's slot 0, and how many keys there are
   std::vector<std::vector<SeenKey>> seen_;
 };
@@ -102,8 +108,8 @@ Result<std::unique_ptr<ReferenceBackend>> ReferenceBackend::create(std::shared_p
 ReferenceBackend::ReferenceBackend(ReferenceModel model, int threads, int max_rows)
     : model_(std::move(model)), pool_(threads), max_rows_(max_rows) {}
 
-Result<ReferenceOutput> ReferenceBackend::compute(const Block& block, const KvLayout& layout) {
-  CacheStore store(placement_, layout);
+Result<ReferenceOutput> ReferenceBackend::compute(const Block& block, const KvCache& kv) {
+  CacheStore store(placement_, kv);
   const std::vector<LayerSet> layers(block.rows.size(), block.layers);
   if (block.adapter == nullptr) return model_.run(block.rows, layers, placement_.wanted, pool_, nullptr, &store);
   const std::vector<Doubles> states = states_of(block, static_cast<size_t>(config().d_model));
@@ -119,7 +125,7 @@ Result<PassOutput> ReferenceBackend::run(const Block& block, KvCache& kv) {
   S3D_CHECK(cache.n_layers == c.n_layers && cache.n_kv_heads == c.n_kv_heads && cache.head_dim == c.head_dim,
             "the KV cache was made for another model");
   S3D_TRY(place_block(block, c, max_rows_, kv, placement_));
-  const Result<ReferenceOutput> out = compute(block, cache);
+  const Result<ReferenceOutput> out = compute(block, kv);
   if (block.kv == KvUse::kScratch || !out.ok()) drop_pending(placement_, kv);
   if (!out.ok()) return out.error();
   logits_.assign(out->logits.begin(), out->logits.end());

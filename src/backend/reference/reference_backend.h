@@ -35,7 +35,7 @@ class ReferenceBackend : public Backend {
 
  private:
   ReferenceBackend(ReferenceModel model, int threads, int max_rows);
-  Result<ReferenceOutput> compute(const Block& block, const KvLayout& layout);
+  Result<ReferenceOutput> compute(const Block& block, const KvCache& kv);
 
   ReferenceModel model_;
   ThreadPool pool_;

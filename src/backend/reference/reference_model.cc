@@ -69,10 +69,11 @@ void round_rows_to_int8(Vector& x, size_t cols, size_t block, bool half_scale) {
 }
 
 // Turns the pairs of one head by the angles of `position` (RopeConfig says the formula).
-void rotate_head(double* head, const RopeConfig& rope, RopeStyle style, int32_t position) {
+void rotate_head(double* head, const RopeConfig& rope, RopeSet set, RopeStyle style, int32_t position) {
   const int half = rope.dims / 2;
+  const std::vector<float>& factors = rope.factors_of(set);
   for (int i = 0; i < half; ++i) {
-    const double factor = rope.factors.empty() ? 1 : rope.factors[static_cast<size_t>(i)];
+    const double factor = factors.empty() ? 1 : factors[static_cast<size_t>(i)];
     const double angle = position * std::pow(double{rope.base}, -2.0 * i / rope.dims) * rope.scale / factor;
     const double cosine = std::cos(angle) * rope.magnitude, sine = std::sin(angle) * rope.magnitude;
     double& a = style == RopeStyle::kInterleaved ? head[2 * i] : head[i];
@@ -103,6 +104,7 @@ void scatter(const Vector& from, const std::vector<size_t>& rows, size_t width, 
 struct ReferenceModel::Forest {
   std::vector<size_t> rows;                   // indices in the pass
   std::vector<int32_t> positions;             // [rows]
+  std::vector<RopeSet> rope_sets;             // [rows]
   std::vector<std::vector<SeenKey>> visible;  // [rows] from the root on; without a store, indices in `rows`
   ReferenceStore* store = nullptr;
 
@@ -234,6 +236,7 @@ Result<ReferenceModel> ReferenceModel::load(std::shared_ptr<const GgufFile> file
   S3D_TRY(loader.matrix("token_embd.weight", config.d_model, config.vocab_size, model.embedding_));
   S3D_TRY(loader.matrix(head, config.d_model, config.vocab_size, model.lm_head_));
   S3D_TRY(loader.vector("output_norm.weight", config.d_model, model.output_norm_));
+  for (double& weight : model.output_norm_) weight *= config.logit_scale;
   model.layers_.resize(static_cast<size_t>(config.n_layers));
   for (size_t i = 0; i < model.layers_.size(); ++i) {
     const std::string blk = fmt::format("blk.{}.", i);
@@ -357,12 +360,13 @@ Vector ReferenceModel::rms(const Vector& x) const {
 }
 
 // Rotary embedding of all heads of each row; `heads`: [n, heads, head_dim].
-void ReferenceModel::rotate(Vector& heads, const std::vector<int32_t>& positions, int layer) const {
+void ReferenceModel::rotate(Vector& heads, const Forest& forest, int layer) const {
   const RopeConfig& rope = config_.is_local(layer) ? config_.rope_local : config_.rope;
   const auto head_dim = static_cast<size_t>(config_.head_dim);
-  const size_t per_row = heads.size() / positions.size() / head_dim;
-  for (size_t i = 0; i < positions.size() * per_row; ++i) {
-    rotate_head(heads.data() + i * head_dim, rope, config_.rope_style, positions[i / per_row]);
+  const size_t per_row = heads.size() / forest.positions.size() / head_dim;
+  for (size_t i = 0; i < forest.positions.size() * per_row; ++i) {
+    const size_t row = i / per_row;
+    rotate_head(heads.data() + i * head_dim, rope, forest.rope_sets[row], config_.rope_style, forest.positions[row]);
   }
 }
 
@@ -390,7 +394,9 @@ void ReferenceModel::attend_row(const Vector& q, const Vector& k, const Vector& 
     const size_t at = head * head_dim, kv_at = head / queries_per_kv * head_dim;
     Vector weights;
     for (const SeenKey& key : visible) {
-      weights.push_back(dot(&q[i * q_dim + at], &k[key.index * kv_dim + kv_at], head_dim) * config_.attention_scale);
+      const double score = dot(&q[i * q_dim + at], &k[key.index * kv_dim + kv_at], head_dim) * config_.attention_scale;
+      const double cap = config_.attention_softcap;
+      weights.push_back(cap == 0 ? score : cap * std::tanh(score / cap));
     }
     softmax(weights);
     for (size_t s = 0; s < visible.size(); ++s) {
@@ -423,8 +429,8 @@ Vector ReferenceModel::self_attention(const Vector& x, const Forest& forest, con
   add_to_rows(v, w.bv);
   q = norm(q, w.q_norm);
   k = norm(k, w.k_norm);
-  rotate(q, forest.positions, layer);
-  rotate(k, forest.positions, layer);
+  rotate(q, forest, layer);
+  rotate(k, forest, layer);
   round_stored(k);
   round_stored(v);
   if (forest.store != nullptr) forest.store->exchange(layer, k, v);
@@ -479,11 +485,16 @@ Result<ReferenceOutput> ReferenceModel::run(std::span<const Row> rows, std::span
   }
   const auto d = static_cast<size_t>(config_.d_model);
   const Adapter* adapter = draft != nullptr ? draft->adapter : nullptr;
+  int64_t n_tokens = 0;
+  for (const Row& row : rows) n_tokens = std::max<int64_t>(n_tokens, row.position + 1);
   Vector x = embed(rows, draft);
   if (draft != nullptr) inject_states(rows, *draft, x, pool);
   for (int layer = 0; layer < config_.n_layers; ++layer) {
     if (draft != nullptr && layer == config_.n_layers - adapter->config.layers.last) apply_bridge(*draft, x, pool);
     Forest forest(rows, layers, layer, config_.n_layers);
+    for (const size_t row : forest.rows) {
+      forest.rope_sets.push_back(store != nullptr ? store->rope_set(row) : config_.rope_set(n_tokens));
+    }
     if (forest.rows.empty()) continue;
     if (store != nullptr) {
       S3D_CHECK(forest.rows.size() == rows.size(), "with a store all rows run the same layers");

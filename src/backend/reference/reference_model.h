@@ -41,6 +41,8 @@ struct SeenKey {
 class ReferenceStore {
  public:
   virtual ~ReferenceStore() = default;
+  // The rotations of a row of the pass.
+  virtual RopeSet rope_set(size_t row) const = 0;
   // Of every row of the pass: what it sees, from position 0 to its own.
   virtual const std::vector<std::vector<SeenKey>>& seen() const = 0;
   // Stores the keys and values of the pass's rows, [n rows, kv_dim], and replaces them by all that any row sees, as
@@ -70,7 +72,8 @@ class ReferenceModel {
   // not run its hidden state stays as it is, and no other row sees it there: as in a draft pass after full passes.
   // `wanted`: the rows whose results are returned. `draft`: null, or the rows that are a draft pass, whose `layers`
   // must be the adapter's plan; then only draft rows may be wanted. `store`: null, or who says whom a row sees, instead
-  // of Row::parent. Error: a token outside the vocabulary. Time: n rows * weights / (about 4e9 a second and core).
+  // of Row::parent. Without a store the text is as long as the highest position of all rows says (RopeSet). Error: a
+  // token outside the vocabulary. Time: n rows * weights / (about 4e9 a second and core).
   Result<ReferenceOutput> run(std::span<const Row> rows, std::span<const LayerSet> layers, std::span<const int> wanted,
                               ThreadPool& pool, const ReferenceDraft* draft = nullptr,
                               ReferenceStore* store = nullptr) const;
@@ -113,7 +116,7 @@ class ReferenceModel {
   Vector rms(const Vector& x) const;
   void inject_states(std::span<const Row> rows, const ReferenceDraft& draft, Vector& x, ThreadPool& pool) const;
   void apply_bridge(const ReferenceDraft& draft, Vector& x, ThreadPool& pool) const;
-  void rotate(Vector& heads, const std::vector<int32_t>& positions, int layer) const;
+  void rotate(Vector& heads, const Forest& forest, int layer) const;
   void attend_row(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer, size_t i,
                   Vector& out) const;
   Vector attend(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer,
