@@ -9,14 +9,14 @@ namespace {
 
 // The 27B model is the only one whose attention is scaled by d_model / n_heads instead of head_dim; it is known by
 // its depth, as in Google's own configuration files.
-constexpr int kGemma2LayersOf27B = 46;
+constexpr int kLayersOfGemma2With27B = 46;
 
 Status configure_gemma2(const ConfigReader& reader, ModelConfig& config) {
   config.rope_style = RopeStyle::kSplitHalves;
   config.activation = Activation::kGeluTanh;
   config.post_norms = true;
   config.embedding_scale = std::sqrt(static_cast<float>(config.d_model));
-  if (config.n_layers == kGemma2LayersOf27B) {
+  if (config.n_layers == kLayersOfGemma2With27B) {
     config.attention_scale = 1 / std::sqrt(static_cast<float>(config.d_model) / static_cast<float>(config.n_heads));
   }
   S3D_ASSIGN(config.attention_softcap, reader.optional_real("attn_logit_softcapping", 50.0f, 0, 1e6));

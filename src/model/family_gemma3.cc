@@ -9,14 +9,14 @@ namespace {
 
 // The 27B model is the only one whose attention is scaled by d_model / n_heads instead of head_dim; it is known by
 // its depth, as in Google's own configuration files.
-constexpr int kGemma3LayersOf27B = 62;
+constexpr int kLayersOfGemma3With27B = 62;
 
 Status configure_gemma3(const ConfigReader& reader, ModelConfig& config) {
   config.rope_style = RopeStyle::kSplitHalves;
   config.activation = Activation::kGeluTanh;
   config.post_norms = true;
   config.embedding_scale = std::sqrt(static_cast<float>(config.d_model));
-  if (config.n_layers == kGemma3LayersOf27B) {
+  if (config.n_layers == kLayersOfGemma3With27B) {
     config.attention_scale = 1 / std::sqrt(static_cast<float>(config.d_model) / static_cast<float>(config.n_heads));
   }
   S3D_ASSIGN(config.rope.base, reader.optional_real("rope.freq_base", 1e6f, 1, 1e12));
