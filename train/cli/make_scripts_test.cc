@@ -45,10 +45,11 @@ std::vector<std::vector<std::string>> calls_of(const fs::path& script, const Tes
   return calls;
 }
 
-// A file of that name is there when the script runs in earnest.
+// Makes the files that are named (folders have no extension), which are there when the script runs in earnest.
 void make_files(const std::vector<std::string>& call, const TestFolder& folder) {
   for (const std::string& argument : call) {
-    if (argument.rfind(folder / "files", 0) != 0 || fs::exists(argument)) continue;
+    if (argument.rfind(folder / "files", 0) != 0 || !fs::path(argument).has_extension() || fs::exists(argument))
+      continue;
     fs::create_directories(fs::path(argument).parent_path());
     std::ofstream{argument};
   }
