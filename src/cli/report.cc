@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/median.h"
+#include "base/stopwatch.h"
 #include "cli/bandwidth.h"
 
 namespace s3d::cli {
@@ -29,11 +30,10 @@ RunFigures measure_run(const Engine& engine, const Timings& timings) {
   ThreadPool pool(engine.threads());
   const auto bytes = static_cast<double>(engine.model().packed_bytes());
   std::vector<double> seconds;
-  double spent = 0;
+  const Stopwatch watch;
   do {
     seconds.push_back(read_seconds(parts, pool));
-    spent += seconds.back();
-  } while (seconds.size() < 5 && spent < 0.2);
+  } while (seconds.size() < 5 && watch.seconds() < 0.2);
   figures.read_gbps = bytes / median(std::move(seconds)) / 1e9;
   return figures;
 }
