@@ -68,30 +68,61 @@ double cgroup_cores() {
 
 }  // namespace
 
+bool Team::take(int owner, bool front, size_t count, size_t step, Range& chunk) {
+  constexpr unsigned kCountBits = 24;
+  constexpr uint64_t kCount = (uint64_t{1} << kCountBits) - 1;
+  const Range share = share_of(static_cast<size_t>(owner), count);
+  const size_t size = share.end - share.begin;
+  S3D_CHECK(size <= kCount);
+  std::atomic<uint64_t>& word = shared_->taken[static_cast<size_t>(owner)].word;
+  uint64_t old = word.load(std::memory_order_relaxed);
+  while (true) {
+    const bool fresh = old >> (2 * kCountBits) != loop_;
+    const size_t first = fresh ? 0 : old & kCount, last = fresh ? 0 : old >> kCountBits & kCount;
+    const size_t left = size - first - last;
+    const size_t n = std::min(left, front ? std::max(step, left / 2) : step);
+    if (n == 0 && !(fresh && front)) return false;
+    // The owner writes its word in every loop, also when it has no share: a number comes again after 65,536 loops.
+    const uint64_t taken = (front ? first + n : first) | (front ? last : last + n) << kCountBits;
+    if (!word.compare_exchange_weak(old, taken | uint64_t{loop_} << (2 * kCountBits), std::memory_order_relaxed))
+      continue;
+    if (n == 0) return false;
+    chunk.begin = front ? share.begin + first : share.end - last - n;
+    chunk.end = chunk.begin + n;
+    return true;
+  }
+}
+
 void Team::release(unsigned phase) {
-  // The others touch neither counter until they see the new phase.
-  arrived_.store(0, std::memory_order_relaxed);
-  next_.store(0, std::memory_order_relaxed);
+  // The others do not touch the counter until they see the new phase.
+  shared_->arrived.store(0, std::memory_order_relaxed);
   // Sequentially consistent: notify_all() next reads whether anybody sleeps, and must not do so before this is seen.
-  phase_.store(phase + 1);
-  phase_.notify_all();
+  shared_->phase.store(phase + 1);
+  shared_->phase.notify_all();
 }
 
 void Team::wait(unsigned phase) {
-  wait_until_changed(phase_, phase);
+  wait_until_changed(shared_->phase, phase);
 }
 
 struct ThreadPool::Impl {
-  explicit Impl(int threads) : team(threads) {}
+  explicit Impl(int threads) : shared(threads) {
+    for (int i = 0; i < threads; ++i) teams.push_back(Team(shared, i));
+  }
 
   // Body of the threads that the pool starts.
   void serve(int thread) {
     for (unsigned seen = 0;; ++seen) {
       wait_until_changed(generation, seen);
       if (stop) return;
-      (*body)(thread, team);
-      team.barrier();
+      run_body(thread);
     }
+  }
+
+  void run_body(int thread) {
+    Team& team = teams[static_cast<size_t>(thread)];
+    (*body)(thread, team);
+    team.barrier();
   }
 
   void announce() {
@@ -99,7 +130,9 @@ struct ThreadPool::Impl {
     generation.notify_all();
   }
 
-  Team team;  // one for the pool's life: a slow thread may still be leaving the last barrier when run() has returned
+  // For the pool's life: a slow thread may still be leaving the last barrier when run() has returned.
+  Team::Shared shared;
+  std::vector<Team> teams;
   const std::function<void(int, Team&)>* body = nullptr;  // written before `generation` changes
   bool stop = false;                                      // likewise
   std::atomic<bool> running{false};
@@ -119,7 +152,7 @@ ThreadPool::ThreadPool(int threads) {
     // The system gives no more (a limit of processes): the threads that are here wait for the first run, and will be
     // the team.
   }
-  impl_->team.size_ = 1 + static_cast<int>(impl_->threads.size());
+  impl_->shared.size = 1 + static_cast<int>(impl_->threads.size());
 }
 
 ThreadPool::~ThreadPool() {
@@ -129,15 +162,14 @@ ThreadPool::~ThreadPool() {
 }
 
 int ThreadPool::size() const {
-  return impl_->team.size();
+  return impl_->shared.size;
 }
 
 void ThreadPool::run(const std::function<void(int thread, Team& team)>& body) {
   S3D_CHECK(!impl_->running.exchange(true), "ThreadPool::run called while another run is in progress");
   impl_->body = &body;
   if (size() > 1) impl_->announce();
-  body(0, impl_->team);
-  impl_->team.barrier();
+  impl_->run_body(0);
   impl_->running.store(false);
 }
 

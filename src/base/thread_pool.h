@@ -4,17 +4,28 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 namespace s3d {
 
 class ThreadPool;
 
-// What a function running on the pool sees of its team. Owned by the pool; one run() at a time uses it.
-class Team {
+// What a function running on the pool sees of its team: one object a thread. Owned by the pool; one run() at a time
+// uses it.
+class alignas(64) Team {
  public:
-  int size() const { return size_; }
+  struct Range {
+    size_t begin, end;
+  };
+
+  int size() const { return shared_->size; }
+  int thread() const { return thread_; }  // of the caller, from 0
+
+  // The equal share of the calling thread in [0, count): where for_chunks lets it begin.
+  Range share(size_t count) const { return share_of(static_cast<size_t>(thread_), count); }
 
   // Returns when every thread of the team has arrived. Writes before it are visible after it.
   void barrier() {
@@ -24,11 +35,11 @@ class Team {
   // The same, and the thread that arrives last calls `last` before any returns: for a step too short to share.
   template <typename Last>
   void barrier(Last&& last) {
-    if (size_ == 1) {
+    if (size() == 1) {
       last();
       return;
     }
-    const unsigned phase = phase_.load(std::memory_order_relaxed);
+    const unsigned phase = shared_->phase.load(std::memory_order_relaxed);
     if (arrive()) {
       last();
       release(phase);
@@ -37,9 +48,10 @@ class Team {
     }
   }
 
-  // Splits [0, count) into chunks, handed out in order to whoever is free, and calls body(begin, end). Chunks begin
-  // large, half of what would be a thread's equal share of the rest, and shrink to `grain`: long runs keep the
-  // memory's prefetchers going, short last ones let all threads end together.
+  // Splits [0, count) into equal shares, one for each thread, and a share into chunks; calls body(begin, end). A thread
+  // takes the chunks of its own share in order, each half of what is left but at least `grain`: it reads one long run
+  // of memory, and every start elsewhere costs up to a microsecond until the prefetchers have caught up
+  // (docs/kernels.md, "One row"). When nothing is left it helps others from the end of their shares, `grain` at a time.
   // Every thread of the team must call it with the same arguments; ends with a barrier. Which thread runs a chunk is
   // not fixed, so a result must not depend on it.
   template <typename Body>
@@ -50,37 +62,54 @@ class Team {
   // The same, ending with barrier(last).
   template <typename Body, typename Last>
   void for_chunks(size_t count, size_t grain, Body&& body, Last&& last) {
-    const size_t step = grain == 0 ? 1 : grain;
-    if (size_ == 1) {
+    const size_t step = std::max<size_t>(1, grain);
+    if (size() == 1) {
       if (count > 0) body(size_t{0}, count);
       last();
       return;
     }
-    for (size_t begin = 0, end = 0; claim(count, step, begin, end);) body(begin, end);
+    ++loop_;
+    Range chunk{};
+    while (take(thread_, /*front=*/true, count, step, chunk)) body(chunk.begin, chunk.end);
+    for (int i = 1; i < std::min(size(), kHelped + 1); ++i) {
+      const int owner = (thread_ + i) % size();
+      while (take(owner, /*front=*/false, count, step, chunk)) body(chunk.begin, chunk.end);
+    }
     barrier(last);
   }
 
  private:
   friend class ThreadPool;
-  explicit Team(int size) : size_(size) {}
-  // The next chunk; false when nothing is left.
-  bool claim(size_t count, size_t least, size_t& begin, size_t& end) {
-    begin = next_.load(std::memory_order_relaxed);
-    do {
-      if (begin >= count) return false;
-      const size_t fair = (count - begin) / (2 * static_cast<size_t>(size_));
-      end = std::min(count, begin + std::max(least, fair));
-    } while (!next_.compare_exchange_weak(begin, end, std::memory_order_relaxed));
-    return true;
+  // Of how many others a thread looks at the shares: each look is a cache miss.
+  static constexpr int kHelped = 8;
+
+  // What has been taken of a thread's share in one loop: from its front by the thread, from its back by helpers. One
+  // word: the loop's number (16 bits), then the two counts. A word of another loop means that nothing was taken.
+  struct alignas(64) Taken {
+    std::atomic<uint64_t> word{0};
+  };
+  struct Shared {
+    explicit Shared(int n) : size(n), taken(static_cast<size_t>(n)) {}
+    int size;
+    std::vector<Taken> taken;  // [size]
+    alignas(64) std::atomic<int> arrived{0};
+    alignas(64) std::atomic<unsigned> phase{0};
+  };
+  Team(Shared& shared, int thread) : shared_(&shared), thread_(thread) {}
+
+  Range share_of(size_t thread, size_t count) const {
+    const auto n = static_cast<size_t>(size());
+    return {count * thread / n, count * (thread + 1) / n};
   }
-  bool arrive() { return arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_; }  // true for the last
-  void release(unsigned phase);  // rewinds the chunk counter and lets the others go on
+  // The next chunk of a share, from its front or its back; false when nothing is left.
+  bool take(int owner, bool front, size_t count, size_t step, Range& chunk);
+  bool arrive() { return shared_->arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == size(); }  // true for the last
+  void release(unsigned phase);  // lets the others go on
   void wait(unsigned phase);
 
-  int size_;
-  alignas(64) std::atomic<size_t> next_{0};
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<unsigned> phase_{0};
+  Shared* shared_;
+  int thread_;
+  uint16_t loop_ = 0;  // the same on all threads of the team: they all call for_chunks in the same order
 };
 
 // Threads wait by spinning for a short while (a pass is a chain of very short steps), then sleep.

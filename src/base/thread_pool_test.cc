@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 namespace s3d {
@@ -58,8 +60,47 @@ TEST_P(ThreadPoolTest, ChunksCoverTheRangeOnce) {
   }
 }
 
-// Each loop reads what the loop before it wrote: fails if a loop starts before the chunk counter is rewound, or before
-// all of the last loop's chunks are done.
+// A thread reads one long run of memory: it begins at the beginning of its own share. Nobody leaves the first chunk
+// before all have one, so nobody can help yet.
+TEST_P(ThreadPoolTest, ThreadsBeginAtTheirShares) {
+  ThreadPool pool(GetParam());
+  const size_t n = static_cast<size_t>(pool.size()), count = 10 * n + 3;
+  std::vector<size_t> first(n, count);
+  std::vector<Team::Range> shares(n);
+  std::atomic<size_t> begun{0};
+  pool.run([&](int thread, Team& team) {
+    EXPECT_EQ(team.thread(), thread);
+    const size_t t = static_cast<size_t>(thread);
+    shares[t] = team.share(count);
+    team.for_chunks(count, 1, [&](size_t begin, size_t) {
+      if (first[t] != count) return;
+      first[t] = begin;
+      ++begun;
+      while (begun < n) std::this_thread::yield();
+    });
+  });
+  for (size_t t = 0; t < n; ++t) {
+    EXPECT_EQ(first[t], shares[t].begin);
+    EXPECT_EQ(shares[t].begin, t == 0 ? 0 : shares[t - 1].end);
+  }
+  EXPECT_EQ(shares.back().end, count);
+}
+
+// The loops' numbers, by which what was taken is told apart, come again after 65,536.
+TEST(ThreadPoolLoops, MoreThanTheirNumbers) {
+  ThreadPool pool(2);
+  std::atomic<long> calls{0};
+  constexpr long kLoops = 66000;
+  pool.run([&](int, Team& team) {
+    for (long i = 0; i < kLoops; ++i) {
+      team.for_chunks(i % 3, 1, [&](size_t begin, size_t end) { calls += static_cast<long>(end - begin); });
+    }
+  });
+  EXPECT_EQ(calls, kLoops);
+}
+
+// Each loop reads what the loop before it wrote: fails if a loop takes what was taken for another loop's, or starts
+// before all of the last loop's chunks are done.
 TEST_P(ThreadPoolTest, LoopsFollowEachOther) {
   ThreadPool pool(GetParam());
   constexpr size_t kCount = 37;

@@ -30,7 +30,8 @@ class ReadBuffer {
   size_t bytes_ = 0;
 };
 
-// Seconds for one reading of all `parts` by all threads of `pool`, each part split evenly.
+// Seconds for one reading of all `parts` by all threads of `pool`, each part split evenly: the least of one for each
+// way of reading that the CPU's best kernels have.
 double read_seconds(std::span<const Bytes> parts, ThreadPool& pool);
 
 // All matrices that a full pass reads, for measuring with no memory of its own.

@@ -7,6 +7,7 @@
 
 #include "base/index.h"
 #include "base/median.h"
+#include "base/stopwatch.h"
 #include "cli/bandwidth.h"
 
 namespace s3d::cli {
@@ -30,11 +31,10 @@ RunFigures measure_run(const Runtime& runtime, const Timings& timings) {
   ThreadPool pool(runtime.threads());
   const auto bytes = static_cast<double>(runtime.model().packed_bytes());
   std::vector<double> seconds;
-  double spent = 0;
+  const Stopwatch watch;
   do {
     seconds.push_back(read_seconds(parts, pool));
-    spent += seconds.back();
-  } while (seconds.size() < 5 && spent < 0.2);
+  } while (seconds.size() < 5 && watch.seconds() < 0.2);
   figures.read_gbps = bytes / median(std::move(seconds)) / 1e9;
   return figures;
 }

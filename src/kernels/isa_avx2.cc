@@ -22,11 +22,13 @@
 #include "kernels/matmul_avx2-inl.h"
 #include "kernels/matmul_driver-inl.h"
 #include "kernels/matmul_table-inl.h"
+#include "kernels/read_loops-inl.h"
 // clang-format on
 
 namespace s3d {
 
-const Kernels kAvx2Kernels{Isa::kAvx2,          "avx2", avx2::kWidestTile, &avx2::store_activation, &avx2::matmul,
-                           &avx2::kFloatKernels};
+const Kernels kAvx2Kernels{
+    Isa::kAvx2,           "avx2",          avx2::kWidestTile, &avx2::store_activation, &avx2::matmul,
+    &avx2::kFloatKernels, avx2::kReadLoops};
 
 }  // namespace s3d

@@ -22,11 +22,13 @@
 #include "kernels/matmul_avx512-inl.h"
 #include "kernels/matmul_driver-inl.h"
 #include "kernels/matmul_table-inl.h"
+#include "kernels/read_loops-inl.h"
 // clang-format on
 
 namespace s3d {
 
 const Kernels kAvx512Kernels{
-    Isa::kAvx512, "avx512", avx512::kWidestTile, &avx512::store_activation, &avx512::matmul, &avx512::kFloatKernels};
+    Isa::kAvx512,           "avx512",          avx512::kWidestTile, &avx512::store_activation, &avx512::matmul,
+    &avx512::kFloatKernels, avx512::kReadLoops};
 
 }  // namespace s3d

@@ -18,11 +18,13 @@
 #include "kernels/matmul_float-inl.h"
 #include "kernels/matmul_portable-inl.h"
 #include "kernels/matmul_table-inl.h"
+#include "kernels/read_loops-inl.h"
 // clang-format on
 
 namespace s3d {
 
-const Kernels kPortableKernels{Isa::kPortable,          "portable", 8, &portable::store_activation, &portable::matmul,
-                               &portable::kFloatKernels};
+const Kernels kPortableKernels{
+    Isa::kPortable,           "portable",          8, &portable::store_activation, &portable::matmul,
+    &portable::kFloatKernels, portable::kReadLoops};
 
 }  // namespace s3d

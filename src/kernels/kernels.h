@@ -79,6 +79,9 @@ class Activations {
   std::vector<int16_t> pairs32_;
 };
 
+// Reads `lines` cache lines of 64 bytes from `data` on and returns their exclusive or, folded to 64 bits.
+using ReadLoop = uint64_t (*)(const std::byte* data, size_t lines);
+
 struct Kernels {
   Isa isa;
   std::string_view name;  // "portable", "avx2", "avx512"
@@ -93,6 +96,9 @@ struct Kernels {
                  size_t ld_y);
 
   const FloatKernels* floats;  // norms, rotations, activations, attention
+
+  // Ways of reading memory, for measuring its speed. Which one is the fastest depends on the machine.
+  std::span<const ReadLoop> read_loops;
 };
 
 // The set for an instruction set; nullptr if this build or this CPU lacks it.

@@ -179,9 +179,9 @@ S3D_INLINED inline void block_legacy(const uint8_t* block, const TileBlock& x, S
     clear<kW>(sum);
     const int8_t* q = x.q + s * 32 * kW;
     if constexpr (kType == GGML_TYPE_Q8_0) {
-      dot32_signed<kW>(block + kLay.q + s * 512, q, sum);
+      dot32_signed<kW>(block + kLay.q + s * kLay.run, q, sum);
     } else {
-      dot32<kW, kLay.qh != 0>(block + kLay.q + s * 256, block + kLay.qh + s * 64, q, ones, sum);
+      dot32<kW, kLay.qh != 0>(block + kLay.q + s * kLay.run, block + kLay.qh + s * kLay.run, q, ones, sum);
     }
 #pragma GCC unroll 2
     for (int h = 0; h < 2; ++h) {
@@ -237,7 +237,8 @@ S3D_INLINED inline void block_q45_k(const uint8_t* block, const TileBlock& x, Su
       const __m256i sc = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(scales + h * 8)));
       return _mm256_or_si256(sc, _mm256_slli_epi32(sc, 16));
     });
-    dot32<kW, kLay.qh != 0>(block + kLay.q + s * 256, block + kLay.qh + s * 64, x.q + s * 32 * kW, scale, sum);
+    dot32<kW, kLay.qh != 0>(block + kLay.q + s * kLay.run, block + kLay.qh + s * kLay.run, x.q + s * 32 * kW, scale,
+                            sum);
   }
   for (int h = 0; h < 2; ++h) {
     const __m256 d = load_halves(block + kLay.d + h * 16);
@@ -290,11 +291,12 @@ S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sum
     for (int j = 0; j < kW; ++j) sum[j] = _mm256_setzero_si256();
     for (int p = 0; p < 8; ++p) {
       const __m256i sc = scales_q6(block, p, h);
-      const uint8_t* q = block + kLay.q + p * 256 + h * 32;
-      const uint8_t* qh = block + kLay.qh + p * 128 + h * 32;
+      const uint8_t* q = block + kLay.q + 2 * p * kLay.run + h * 32;
+      const uint8_t* qh = block + kLay.qh + 2 * p * kLay.run + h * 32;
       const int8_t* xq = x.q + p * 32 * kW;
       dot16_q6<kW>(q, qh, xq, _mm256_blend_epi16(sc, _mm256_slli_epi32(sc, 16), 0xAA), sum);
-      dot16_q6<kW>(q + 128, qh + 64, xq + 16 * kW, _mm256_blend_epi16(_mm256_srli_epi32(sc, 16), sc, 0xAA), sum);
+      dot16_q6<kW>(q + kLay.run, qh + kLay.run, xq + 16 * kW, _mm256_blend_epi16(_mm256_srli_epi32(sc, 16), sc, 0xAA),
+                   sum);
     }
     const __m256 d = load_halves(block + kLay.d + h * 16);
     __m256i sc[8];

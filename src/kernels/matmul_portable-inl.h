@@ -25,11 +25,13 @@ template <ggml_type kType>
 inline int value(const uint8_t* block, size_t g, size_t i) {
   constexpr r16::Layout kLay = r16::layout(kType);
   if constexpr (kType == GGML_TYPE_Q8_0) return static_cast<int8_t>(block[kLay.q + g * 64 + i]);
-  int v = block[kLay.q + g / 2 * 64 + i] >> (g % 2 * 4) & 15;
+  constexpr size_t kGroups = r16::run_groups(kType);
+  const size_t run = g / kGroups * kLay.run, in_run = g % kGroups;
+  int v = block[kLay.q + run + in_run / 2 * 64 + i] >> (in_run % 2 * 4) & 15;
   if constexpr (kType == GGML_TYPE_Q5_0 || kType == GGML_TYPE_Q5_1 || kType == GGML_TYPE_Q5_K) {
-    v |= (block[kLay.qh + g / 8 * 64 + i] >> (g % 8) & 1) << 4;
+    v |= (block[kLay.qh + run + i] >> in_run & 1) << 4;
   } else if constexpr (kType == GGML_TYPE_Q6_K) {
-    v |= (block[kLay.qh + g / 4 * 64 + i] >> (g % 4 * 2) & 3) << 4;
+    v |= (block[kLay.qh + run + i] >> (in_run * 2) & 3) << 4;
   }
   return v;
 }

@@ -13,12 +13,18 @@
 namespace s3d {
 namespace {
 
-void* map_memory(size_t bytes) {
-  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+constexpr size_t kLargePage = size_t{2} << 20;
+constexpr size_t kBlockBytes = size_t{64} << 20;  // of WeightMemory, where no matrix is larger
+
+// Zeroed memory that begins at a large page; pages that nothing is written to take no memory. Null: out of memory.
+std::shared_ptr<std::byte> map_block(size_t bytes) {
+  const size_t mapped = bytes + kLargePage;
+  void* memory = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return nullptr;
-  // 2 MiB pages: 31.0 -> 34.9 GB/s for one-row passes on Zen 4 (docs/kernels.md).
-  if (bytes >= size_t{2} << 20) madvise(memory, bytes, MADV_HUGEPAGE);
-  return memory;
+  const size_t before = -reinterpret_cast<uintptr_t>(memory) % kLargePage;
+  std::byte* begin = static_cast<std::byte*>(memory) + before;
+  madvise(begin, bytes, MADV_HUGEPAGE);  // a wish
+  return {begin, [memory, mapped](std::byte*) { munmap(memory, mapped); }};
 }
 
 // Units of 16 rows whose reading makes about 16 MiB of a mapped file resident. A row that is read out of order brings
@@ -60,12 +66,24 @@ ActFormat act_format(ggml_type type) {
   }
 }
 
-void PackedMatrix::Free::operator()(std::byte* p) const {
-  munmap(p, bytes);
+std::shared_ptr<std::byte> WeightMemory::take(size_t bytes) {
+  constexpr size_t kAlign = 64;
+  const size_t rounded = (bytes + kAlign - 1) / kAlign * kAlign;
+  if (size_ - used_ < rounded) {
+    const size_t size = std::max(kBlockBytes, (rounded + kLargePage - 1) / kLargePage * kLargePage);
+    block_ = map_block(size);
+    used_ = 0;
+    size_ = block_ == nullptr ? 0 : size;
+    if (block_ == nullptr) return nullptr;
+  }
+  std::shared_ptr<std::byte> part{block_, block_.get() + used_};
+  used_ += rounded;
+  return part;
 }
 
 Result<PackedMatrix> PackedMatrix::pack(ggml_type type, const void* src, size_t rows, size_t cols, ThreadPool* pool,
-                                        std::span<const int32_t> order, const std::function<void()>& after_slice) {
+                                        std::span<const int32_t> order, const std::function<void()>& after_slice,
+                                        WeightMemory* memory) {
   S3D_CHECK(order.empty() || order.size() == rows);
   if (!is_supported_weight(type)) {
     return Error{
@@ -83,11 +101,10 @@ Result<PackedMatrix> PackedMatrix::pack(ggml_type type, const void* src, size_t 
   m.rows_ = rows;
   m.cols_ = cols;
   m.unit_bytes_ = r16::unit_bytes(type, cols);
-  void* memory = map_memory(m.bytes());
-  if (memory == nullptr) {
+  m.data_ = memory != nullptr ? memory->take(m.bytes()) : map_block(m.bytes());
+  if (m.data_ == nullptr) {
     return Error{"out of memory: " + std::to_string(m.bytes()) + " bytes were asked for to pack a weight matrix"};
   }
-  m.data_ = {static_cast<std::byte*>(memory), Free{m.bytes()}};
 
   const auto* from = static_cast<const std::byte*>(src);
   const auto pack_range = [&](size_t begin, size_t end) { m.pack_units(from, order, begin, end); };

@@ -25,7 +25,20 @@ enum class ActFormat {
 bool is_supported_weight(ggml_type type);
 ActFormat act_format(ggml_type type);
 
-// A [rows, cols] matrix in r16 layout; owns its memory (64-byte aligned, 2 MiB pages asked for). Move-only.
+// Memory for the matrices of a model. They take their parts of few large blocks in 2 MiB pages: a matrix with memory of
+// its own begins and ends within such a page, and that part of it, a third of a model with small matrices, would lie in
+// 4 KiB pages. A block lives as long as a matrix in it. Thread rule: one call at a time.
+class WeightMemory {
+ public:
+  // 64-byte aligned zeros; null: out of memory.
+  std::shared_ptr<std::byte> take(size_t bytes);
+
+ private:
+  std::shared_ptr<std::byte> block_;
+  size_t used_ = 0, size_ = 0;  // bytes of the block
+};
+
+// A [rows, cols] matrix in r16 layout, 64-byte aligned. Move-only.
 // Rows are padded with zeros to a multiple of 16. Thread rule: const after pack().
 class PackedMatrix {
  public:
@@ -35,10 +48,11 @@ class PackedMatrix {
   // multiple of ggml_row_size). Work is shared among the threads of `pool`, which must be idle, when it is not null.
   // `order`: row r of the result is row order[r] of `src` ([rows] different rows of it); empty: all in their order.
   // `after_slice`, if given, is called by the caller's thread after every few MiB, so that the pages of a mapped `src`
-  // that were read so far can be given back. Errors: unsupported type, cols not a multiple of the type's block, out of
-  // memory.
+  // that were read so far can be given back. `memory`, if given, is where the matrix takes its part. Errors:
+  // unsupported type, cols not a multiple of the type's block, out of memory.
   static Result<PackedMatrix> pack(ggml_type type, const void* src, size_t rows, size_t cols, ThreadPool* pool,
-                                   std::span<const int32_t> order = {}, const std::function<void()>& after_slice = {});
+                                   std::span<const int32_t> order = {}, const std::function<void()>& after_slice = {},
+                                   WeightMemory* memory = nullptr);
 
   ggml_type type() const { return type_; }
   size_t rows() const { return rows_; }
@@ -50,15 +64,9 @@ class PackedMatrix {
   const std::byte* unit(size_t u) const { return data_.get() + u * unit_bytes_; }
 
  private:
-  struct Free {
-    size_t bytes;
-    Free() : bytes(0) {}
-    explicit Free(size_t n) : bytes(n) {}
-    void operator()(std::byte* p) const;
-  };
   void pack_units(const std::byte* src, std::span<const int32_t> order, size_t begin, size_t end);
 
-  std::unique_ptr<std::byte, Free> data_;
+  std::shared_ptr<std::byte> data_;
   ggml_type type_ = GGML_TYPE_F32;
   size_t rows_ = 0;
   size_t cols_ = 0;

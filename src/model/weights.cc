@@ -58,8 +58,9 @@ class Loader {
   Status pack_rows(const Tensor& tensor, int64_t first, int64_t rows, PackedMatrix& out,
                    std::span<const int32_t> order = {}) {
     const std::byte* data = tensor.data + static_cast<size_t>(first) * ggml_row_size(tensor.type, tensor.cols());
-    auto packed = PackedMatrix::pack(tensor.type, data, static_cast<size_t>(rows), static_cast<size_t>(tensor.cols()),
-                                     &pool_, order, [&] { file_.release_pages(tensor); });
+    auto packed = PackedMatrix::pack(
+        tensor.type, data, static_cast<size_t>(rows), static_cast<size_t>(tensor.cols()), &pool_, order,
+        [&] { file_.release_pages(tensor); }, &memory_);
     if (!packed.ok()) return packed.error().within(fmt::format("{}: tensor \"{}\"", file_.path(), tensor.name));
     out = std::move(*packed);
     return Ok();
@@ -74,6 +75,7 @@ class Loader {
   const GgufFile& file_;
   ThreadPool& pool_;
   const LoadProgress& progress_;
+  WeightMemory memory_;
   size_t done_ = 0;
   size_t total_;
 };

@@ -131,16 +131,15 @@ struct Place {
   unsigned shift;
 };
 Place low_place(ggml_type type, size_t row, size_t k) {
-  const size_t group = k / 4;
-  const size_t in_line = 4 * row + k % 4;
+  const size_t group = k / 4 % run_groups(type);  // in its run
+  const size_t in_line = k / 4 / run_groups(type) * layout(type).run + 4 * row + k % 4;
   if (low_bits(type) == 8) return {group * kLine + in_line, 0};
   return {group / 2 * kLine + in_line, group % 2 == 0 ? 0U : 4U};
 }
 Place high_place(ggml_type type, size_t row, size_t k) {
-  const size_t group = k / 4;
-  const size_t in_line = 4 * row + k % 4;
-  if (high_bits(type) == 1) return {group / 8 * kLine + in_line, static_cast<unsigned>(group % 8)};
-  return {group / 4 * kLine + in_line, static_cast<unsigned>(2 * (group % 4))};
+  const size_t group = k / 4 % run_groups(type);
+  const size_t in_line = k / 4 / run_groups(type) * layout(type).run + 4 * row + k % 4;
+  return {in_line, static_cast<unsigned>(group) * static_cast<unsigned>(high_bits(type))};
 }
 
 // Four values of one k-group at a time: they are neighbours in a line.

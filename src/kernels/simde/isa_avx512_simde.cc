@@ -24,6 +24,7 @@
 #include "kernels/matmul_avx512-inl.h"
 #include "kernels/matmul_driver-inl.h"
 #include "kernels/matmul_table-inl.h"
+#include "kernels/read_loops-inl.h"
 // clang-format on
 
 namespace s3d {
@@ -33,6 +34,7 @@ const Kernels kAvx512SimdeKernels{Isa::kAvx512,
                                   avx512_simde::kWidestTile,
                                   &avx512_simde::store_activation,
                                   &avx512_simde::matmul,
-                                  &avx512_simde::kFloatKernels};
+                                  &avx512_simde::kFloatKernels,
+                                  avx512_simde::kReadLoops};
 
 }  // namespace s3d
