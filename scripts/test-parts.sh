@@ -1,4 +1,4 @@
-# The parts of scripts/test, one function each; sourced by it. $logs is a folder for their logs.
+# The parts of scripts/check, one function each; sourced by it. $logs is a folder for their logs.
 
 jobs=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
 
@@ -9,6 +9,9 @@ build_quietly() {
   local log="$logs/build"
   scripts/build "$@" >"$log" 2>&1 || { grep -v '^\[[0-9]*/[0-9]*\] \(Building\|Linking\)' "$log" | head -n 200; return 1; }
 }
+
+# closing_lines LOG: what ctest said last.
+closing_lines() { sed -n '/tests passed,/,$p' "$1"; }
 
 # run_ctest PART DIR [ctest arguments]: prints failures and the summary; keeps the log for the closing lines.
 run_ctest() {
@@ -28,10 +31,21 @@ part_format() {
   return "${PIPESTATUS[1]}"
 }
 
+# The folder of the release build that is tested and packed. Sources of a folder are compiled together: half the time of a
+# build from nothing. CI repeats the closing lines.
+build_release() { build_quietly -d build-test -- -DS3D_FUZZ=ON -DCMAKE_UNITY_BUILD=ON; }
+
 # The default model comes along, so that tests on real weights run; without a network they are skipped and say so.
 part_tests() {
   scripts/fetch-model smollm2-135m >/dev/null || echo "tests: the default model could not be fetched; its tests are skipped"
-  build_quietly -d build -- -DS3D_FUZZ=ON && run_ctest tests build
+  build_release && run_ctest tests build-test
+  local status=$?
+  [[ ! -e "$logs/tests" ]] || closing_lines "$logs/tests" >build-test/closing-lines
+  return "$status"
+}
+
+part_lossless() {
+  build_release && S3D_LOSSLESS=${S3D_LOSSLESS:-127} build-test/tests/lossless_test --gtest_brief=1
 }
 
 # run_asan TARGETS of scripts/build and then, after --, arguments of ctest. Without the real models (an empty cache
@@ -53,7 +67,7 @@ part_asan() { run_asan --; }
 # Half of asan's time goes into building the rest. matmul_test is left out: it takes a minute to compile alone.
 part_asan_units() {
   local tests
-  mapfile -t tests < <(sources 'src/*_test.cc' | grep -E '^src/(base|file|quant|kernels|model|pass|spec|text)/' |
+  mapfile -t tests < <(sources 'src/*_test.cc' | grep -E '^src/(base|file|quant|kernels|model|backend|decode|text)/' |
     grep -v matmul_test | xargs -n 1 basename -s .cc)
   run_asan "${tests[@]}" -- --tests-regex "^($(IFS='|'; echo "${tests[*]}"))$"
 }
@@ -83,6 +97,26 @@ part_tidy() {
   cmake -S . -B build-tidy -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DS3D_TESTS=OFF >"$logs/tidy" 2>&1 ||
     { cat "$logs/tidy"; return 1; }
   scripts/tidy build-tidy --jobs "$jobs" ${S3D_TIDY_MOST:+--most "$S3D_TIDY_MOST"}
+}
+
+part_wheel() {
+  local environment=build-test/wheel-environment wheel model answer
+  build_release && wheel=$(scripts/make-wheel -b build-test) || return 1
+  rm -rf "$environment"
+  python3 -m venv "$environment" && "$environment/bin/pip" install --quiet --no-index "$wheel" || return 1
+  "$environment/bin/s3d" --version || return 1
+  model=$(scripts/fetch-model smollm2-135m) || { echo "wheel: no model, so it was not asked anything"; return 0; }
+  answer=$("$environment/bin/s3d" generate -m "$model" -p "The capital of France is" --raw --max-tokens 4 2>/dev/null)
+  [[ "$answer" == *Paris* ]] || { echo "wheel: its s3d said '$answer' and not Paris"; return 1; }
+}
+
+part_deb() {
+  build_release && (cd build-test && rm -f ./*.deb && cpack -G DEB) >"$logs/deb" 2>&1 || { cat "$logs/deb"; return 1; }
+  if ((EUID == 0)) && command -v debootstrap >/dev/null; then
+    scripts/try-deb build-test/s3d_*.deb
+  else
+    echo "deb: made; to try it in a bare Debian, root and debootstrap are needed"
+  fi
 }
 
 # libtorch's headers are slow to compile: the trainer's own tests only.

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/engine.h"
+#include "engine/runtime.h"
 #include "file/gguf.h"
 
 namespace s3d {
@@ -39,9 +39,11 @@ std::string bits_of(ggml_type type, bool nan) {
 }
 
 Result<Generation> generate_from(const std::string& path, KvType kv_type) {
-  S3D_ASSIGN(Engine engine, Engine::load({.model = path, .threads = 1, .context = 64, .kv_type = kv_type}));
-  const SeqId seq = engine.kv().add_sequence();
-  return engine.generate(seq, std::vector<TokenId>{kToken}, {.max_tokens = 4});
+  S3D_ASSIGN(const std::unique_ptr<Runtime> loaded,
+             Runtime::load({.model = path, .threads = 1, .context = 64, .kv_type = kv_type}));
+  Runtime& runtime = *loaded;
+  const KvSequence seq = runtime.kv().add_sequence();
+  return runtime.generate(seq, std::vector<TokenId>{kToken}, {.max_tokens = 4});
 }
 
 class BrokenNumbers : public ::testing::TestWithParam<std::string> {};

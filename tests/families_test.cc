@@ -93,11 +93,11 @@ std::vector<Row> prompt_and_tree(int vocab, uint64_t seed) {
 }
 
 // Largest error over some rows of logits.
-double worst_error(std::span<const float> engine, std::span<const double> reference, size_t vocab) {
-  EXPECT_EQ(engine.size(), reference.size());
+double worst_error(std::span<const float> runtime, std::span<const double> reference, size_t vocab) {
+  EXPECT_EQ(runtime.size(), reference.size());
   double worst = 0;
-  for (size_t at = 0; at < engine.size(); at += vocab) {
-    const double error = logits_error(engine.subspan(at, vocab), reference.subspan(at, vocab));
+  for (size_t at = 0; at < runtime.size(); at += vocab) {
+    const double error = logits_error(runtime.subspan(at, vocab), reference.subspan(at, vocab));
     if (!(error <= worst)) worst = error;  // NaN stays
   }
   return worst;
@@ -109,10 +109,10 @@ struct Errors {
 };
 
 // Commits a prompt, runs the tree's rows in `layers`, and compares with both references.
-Errors tree_errors(const TestEngine& engine, KvType kv_type, LayerSet layers, uint64_t seed) {
-  const ModelConfig& config = engine.backend->config();
+Errors tree_errors(const TestEngine& runtime, KvType kv_type, LayerSet layers, uint64_t seed) {
+  const ModelConfig& config = runtime.backend->config();
   const std::vector<Row> rows = prompt_and_tree(config.vocab_size, seed);
-  const std::vector<float> logits = engine_logits(engine, rows, kPrompt, kv_type, layers);
+  const std::vector<float> logits = engine_logits(runtime, rows, kPrompt, kv_type, layers);
   std::vector<int> wanted;
   std::vector<LayerSet> row_layers(rows.size(), LayerSet::all(config.n_layers));
   for (size_t i = kPrompt; i < rows.size(); ++i) {
@@ -120,7 +120,7 @@ Errors tree_errors(const TestEngine& engine, KvType kv_type, LayerSet layers, ui
     row_layers[i] = layers;
   }
   const auto vocab = static_cast<size_t>(config.vocab_size);
-  const auto& file = engine.model->file;
+  const auto& file = runtime.model->file;
   return {worst_error(logits, reference_logits(file, config, rows, row_layers, wanted), vocab),
           worst_error(logits, reference_logits(file, config, rows, row_layers, wanted, {true, kv_type}), vocab)};
 }
@@ -129,11 +129,11 @@ Errors tree_errors(const TestEngine& engine, KvType kv_type, LayerSet layers, ui
 // rounding (1e-6), unless a number lay so near the middle between two steps of 8 bits that it was rounded up here and
 // down there; that one step, and those that it causes in turn, hide everything below 1e-2. About every second prompt
 // (of seven layers, three of four) has such a case, so twenty in a row are a wrong kernel.
-Errors errors_without_ties(const TestEngine& engine, KvType kv_type, LayerSet layers) {
+Errors errors_without_ties(const TestEngine& runtime, KvType kv_type, LayerSet layers) {
   constexpr double kFloatRounding = 5e-6;
   Errors all;
   for (uint64_t seed = 0; seed < 20; ++seed) {
-    const Errors errors = tree_errors(engine, kv_type, layers, seed);
+    const Errors errors = tree_errors(runtime, kv_type, layers, seed);
     all.noise = std::max(all.noise, errors.noise);
     all.arithmetic = seed == 0 ? errors.arithmetic : std::min(all.arithmetic, errors.arithmetic);
     if (all.arithmetic < kFloatRounding) break;
@@ -146,18 +146,18 @@ void record(const std::string& what, const Errors& errors) {
   testing::Test::RecordProperty(what, fmt::format("{:.1e} {:.1e}", errors.noise, errors.arithmetic));
 }
 
-LayerSet all_layers(const TestEngine& engine) {
-  return {engine.backend->config().n_layers, 0};
+LayerSet all_layers(const TestEngine& runtime) {
+  return {runtime.backend->config().n_layers, 0};
 }
 
 class EngineOnTinyModels : public testing::TestWithParam<std::tuple<const char*, ggml_type>> {};
 
 TEST_P(EngineOnTinyModels, AgreesWithTheReference) {
   const auto [family, type] = GetParam();
-  const TestEngine engine = open_tiny_engine({.family = family, .type = type});
-  const LayerSet some = engine.backend->config().n_layers == 7 ? LayerSet{2, 3} : LayerSet{0, 1};
-  const Errors full = errors_without_ties(engine, KvType::kF32, all_layers(engine));
-  const Errors draft = errors_without_ties(engine, KvType::kF32, some);
+  const TestEngine runtime = open_tiny_engine({.family = family, .type = type});
+  const LayerSet some = runtime.backend->config().n_layers == 7 ? LayerSet{2, 3} : LayerSet{0, 1};
+  const Errors full = errors_without_ties(runtime, KvType::kF32, all_layers(runtime));
+  const Errors draft = errors_without_ties(runtime, KvType::kF32, some);
   record("full", full);
   record("draft", draft);
   // 8-bit activations; measured: at most 4.9e-2 in K-quants (one scale for 256 numbers), 3.9e-2 in others (for 32).
@@ -179,9 +179,9 @@ INSTANTIATE_TEST_SUITE_P(
 class EngineKvTypes : public testing::TestWithParam<const char*> {};
 
 TEST_P(EngineKvTypes, RoundingOfKeysAndValues) {
-  const TestEngine engine = open_tiny_engine({.family = GetParam()});
-  const Errors half = tree_errors(engine, KvType::kF16, all_layers(engine), /*seed=*/0);
-  const Errors q8 = errors_without_ties(engine, KvType::kQ8_0, all_layers(engine));
+  const TestEngine runtime = open_tiny_engine({.family = GetParam()});
+  const Errors half = tree_errors(runtime, KvType::kF16, all_layers(runtime), /*seed=*/0);
+  const Errors q8 = errors_without_ties(runtime, KvType::kQ8_0, all_layers(runtime));
   record("f16", half);
   record("q8_0", q8);
   EXPECT_LT(half.noise, 2e-3);

@@ -11,9 +11,9 @@
 #include <map>
 #include <memory>
 
-#include "engine/engine.h"
 #include "engine/model_path.h"
 #include "engine/prompt_file.h"
+#include "engine/runtime.h"
 #include "engine/speculation.h"
 
 namespace s3d {
@@ -60,9 +60,9 @@ SamplerOptions sampler_of(size_t index) {
 }
 constexpr size_t kSamplers = 4;
 
-std::vector<Configuration> all_configurations(const Engine& engine) {
+std::vector<Configuration> all_configurations(const Runtime& runtime) {
   std::vector<Configuration> out;
-  for (const OpenDrafter& drafter : open_drafters(engine.adapter_path())) {
+  for (const OpenDrafter& drafter : open_drafters(runtime.adapter_path())) {
     for (int rows = 0; rows <= 8; ++rows) {
       for (const int width : {1, 3}) {
         for (const int batch : {1, 3}) {
@@ -76,14 +76,14 @@ std::vector<Configuration> all_configurations(const Engine& engine) {
   return out;
 }
 
-std::vector<std::vector<TokenId>> read_prompts(const Engine& engine, size_t count) {
+std::vector<std::vector<TokenId>> read_prompts(const Runtime& runtime, size_t count) {
   std::vector<std::vector<TokenId>> prompts;
-  const ChatTemplate chat = ChatTemplate::create(engine.tokenizer().chat_template(), "").value();
+  const ChatTemplate chat = ChatTemplate::create(runtime.tokenizer().chat_template(), "").value();
   for (const char* file : {"chat", "code", "extraction", "qa", "translation"}) {
     const std::string path = std::string(S3D_SOURCE_DIR) + "/bench/prompts/" + file + ".jsonl";
     const std::vector<FilePrompt> all = read_prompt_file(path).value();
     for (const FilePrompt& prompt : all) {
-      std::vector<TokenId> tokens = engine.encode_chat(chat, {{"user", prompt.turns[0]}}).value();
+      std::vector<TokenId> tokens = runtime.encode_chat(chat, {{"user", prompt.turns[0]}}).value();
       if (tokens.size() < 300) prompts.push_back(std::move(tokens));
     }
   }
@@ -96,32 +96,32 @@ std::vector<std::vector<TokenId>> read_prompts(const Engine& engine, size_t coun
 class Contest {
  public:
   Contest(const std::string& model, int threads, KvType kv_type, const Size& size)
-      : engine_(Engine::load({.model = model, .threads = threads, .context = 512, .sequences = 3, .kv_type = kv_type})
+      : loaded_(Runtime::load({.model = model, .threads = threads, .context = 512, .sequences = 3, .kv_type = kv_type})
                     .value()),
+        runtime_(*loaded_),
         size_(size),
-        prompts_(read_prompts(engine_, size.prompts)) {}
+        prompts_(read_prompts(runtime_, size.prompts)) {}
 
-  const Engine& engine() const { return engine_; }
+  const Runtime& runtime() const { return runtime_; }
   void expect_same(const Configuration& c) {
     std::vector<std::unique_ptr<Speculator>> speculators;
     std::vector<BatchItem> items;
     std::vector<size_t> numbers;
     for (int i = 0; i < c.batch; ++i) {
       auto speculator =
-          make_speculator(engine_, {.drafter = c.drafter, .draft_rows = c.draft_rows, .draft_width = c.draft_width});
+          make_speculator(runtime_, {.drafter = c.drafter, .draft_rows = c.draft_rows, .draft_width = c.draft_width});
       ASSERT_TRUE(speculator.ok()) << speculator.error().message;
       speculators.push_back(std::move(*speculator));
       numbers.push_back(next_++ % prompts_.size());
       items.push_back(item(numbers.back(), c.sampler, speculators.back().get()));
     }
-    const auto all = generate_batch(engine_.backend(), engine_.kv(), items);
+    const auto all = generate_batch(runtime_.backend(), runtime_.kv(), items);
     ASSERT_TRUE(all.ok()) << all.error().message;
     for (size_t i = 0; i < items.size(); ++i) {
-      engine_.kv().remove_sequence(items[i].seq);
       EXPECT_EQ((*all)[i].tokens, plain(numbers[i], c.sampler))
           << c.drafter << ", " << c.draft_rows << " rows, width " << c.draft_width << ", batch " << c.batch
-          << ", sampler " << c.sampler << ", prompt " << numbers[i] << ", " << engine_.threads() << " threads, KV "
-          << kv_type_name(engine_.kv().type());
+          << ", sampler " << c.sampler << ", prompt " << numbers[i] << ", " << runtime_.threads() << " threads, KV "
+          << kv_type_name(runtime_.kv().type());
       accepted += (*all)[i].spec.num_accepted_tokens;
     }
   }
@@ -130,11 +130,11 @@ class Contest {
 
  private:
   BatchItem item(size_t prompt, size_t sampler, Speculator* speculator) {
-    return {.seq = engine_.kv().add_sequence(),
+    return {.seq = runtime_.kv().add_sequence(),
             .prompt = prompts_[prompt],
             .options = {.sampler = sampler_of(sampler),
                         .max_tokens = size_.tokens,
-                        .is_end = [this](int32_t token) { return engine_.tokenizer().is_end(token); },
+                        .is_end = [this](int32_t token) { return runtime_.tokenizer().is_end(token); },
                         .stream = prompt,
                         .speculator = speculator}};
   }
@@ -142,13 +142,13 @@ class Contest {
     auto& known = plain_[{prompt, sampler}];
     if (known.empty()) {
       const BatchItem alone = item(prompt, sampler, nullptr);
-      known = engine_.generate(alone.seq, alone.prompt, alone.options).value().tokens;
-      engine_.kv().remove_sequence(alone.seq);
+      known = runtime_.generate(alone.seq, alone.prompt, alone.options).value().tokens;
     }
     return known;
   }
 
-  Engine engine_;
+  std::unique_ptr<Runtime> loaded_;
+  Runtime& runtime_;
   Size size_;
   std::vector<std::vector<TokenId>> prompts_;
   std::map<std::pair<size_t, size_t>, std::vector<int32_t>> plain_;
@@ -165,7 +165,7 @@ TEST_P(Lossless, SpeculationChangesNoToken) {
   for (const int threads : {2, 1, 3, 4}) {
     for (const KvType kv_type : {KvType::kF16, KvType::kQ8_0}) {
       Contest contest(GetParam(), threads, kv_type, size);
-      for (const Configuration& c : all_configurations(contest.engine())) {
+      for (const Configuration& c : all_configurations(contest.runtime())) {
         if (number++ % size.stride != 0) continue;
         contest.expect_same(c);
         ++run;
@@ -185,15 +185,16 @@ INSTANTIATE_TEST_SUITE_P(All, Lossless, testing::Values("smollm2-135m", "qwen2.5
 TEST(LosslessDraftModel, ASecondModelChangesNoToken) {
   // The model drafts for itself through a second copy: every draft is right, or the two copies are not independent.
   if (!find_model("smollm2-135m").ok()) GTEST_SKIP() << "smollm2-135m is absent: scripts/fetch-model smollm2-135m";
-  Engine engine = Engine::load({.model = "smollm2-135m", .threads = 2, .context = 256}).value();
-  const std::vector<TokenId> prompt = engine.encode("The tide comes in twice a day, and the").value();
+  const std::unique_ptr<Runtime> loaded =
+      Runtime::load({.model = "smollm2-135m", .threads = 2, .context = 256}).value();
+  Runtime& runtime = *loaded;
+  const std::vector<TokenId> prompt = runtime.encode("The tide comes in twice a day, and the").value();
   const auto text = [&](Speculator* speculator) {
-    const SeqId seq = engine.kv().add_sequence();
-    Generation g = engine.generate(seq, prompt, {.max_tokens = 40, .speculator = speculator}).value();
-    engine.kv().remove_sequence(seq);
+    const KvSequence seq = runtime.kv().add_sequence();
+    Generation g = runtime.generate(seq, prompt, {.max_tokens = 40, .speculator = speculator}).value();
     return g;
   };
-  auto speculator = make_speculator(engine, {.drafter = "model", .draft_rows = 3, .draft_model = "smollm2-135m"});
+  auto speculator = make_speculator(runtime, {.drafter = "model", .draft_rows = 3, .draft_model = "smollm2-135m"});
   ASSERT_TRUE(speculator.ok()) << speculator.error().message;
   const Generation drafted = text(speculator->get());
   EXPECT_EQ(drafted.tokens, text(nullptr).tokens);

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/engine.h"
 #include "engine/model_path.h"
+#include "engine/runtime.h"
 #include "norm_error.h"
 #include "test_engine.h"
 
@@ -58,13 +58,14 @@ Choice choice_of(std::span<const double> logits) {
 }
 
 TEST_P(RealModels, LogitsAndGreedyTextAgreeWithTheReference) {
-  auto engine = Engine::load({.model = path_, .threads = 2, .context = 256});
-  ASSERT_TRUE(engine.ok()) << engine.error().message;
-  const auto prompt = engine->encode(kPrompt);
+  auto loaded = Runtime::load({.model = path_, .threads = 2, .context = 256});
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+  Runtime& runtime = **loaded;
+  const auto prompt = runtime.encode(kPrompt);
   ASSERT_TRUE(prompt.ok()) << prompt.error().message;
-  GenerateOptions options{.max_tokens = kAnswer};
+  DecodeOptions options{.max_tokens = kAnswer};
   options.is_end = [](int32_t) { return false; };
-  const auto answer = engine->generate(engine->kv().add_sequence(), *prompt, options);
+  const auto answer = runtime.generate(runtime.kv().add_sequence(), *prompt, options);
   ASSERT_TRUE(answer.ok()) << answer.error().message;
 
   std::vector<int32_t> tokens = *prompt;
@@ -101,20 +102,20 @@ TEST_P(RealModels, LogitsAndGreedyTextAgreeWithTheReference) {
 }
 
 // The choices behind an answer that `engine` has just given on `seq`: its rows after the prompt again, in one pass.
-std::vector<Choice> choices_again(Engine& engine, SeqId seq, const std::vector<int32_t>& prompt,
+std::vector<Choice> choices_again(Runtime& runtime, SeqId seq, const std::vector<int32_t>& prompt,
                                   const std::vector<int32_t>& answer) {
-  engine.kv().truncate(seq, static_cast<int>(prompt.size()) - 1);
+  runtime.kv().truncate(seq, static_cast<int>(prompt.size()) - 1);
   std::vector<int32_t> tokens = {prompt.back()};
   tokens.insert(tokens.end(), answer.begin(), answer.end() - 1);
   std::vector<Row> rows;
-  append_chain(rows, tokens, -1, engine.kv().length(seq));
+  append_chain(rows, tokens, -1, runtime.kv().length(seq));
   for (Row& row : rows) row.seq = seq;
   const std::vector<Want> want(rows.size(), Want::kLogits);
-  const auto out = engine.backend().run({.rows = rows, .layers = LayerSet::all(engine.config().n_layers), .want = want},
-                                        engine.kv());
+  const auto out = runtime.backend().run(
+      {.rows = rows, .layers = LayerSet::all(runtime.config().n_layers), .want = want}, runtime.kv());
   EXPECT_TRUE(out.ok()) << (out.ok() ? "" : out.error().message);
   std::vector<Choice> choices;
-  const auto vocab = static_cast<size_t>(engine.config().vocab_size);
+  const auto vocab = static_cast<size_t>(runtime.config().vocab_size);
   for (size_t i = 0; i < rows.size(); ++i) {
     const auto row = out->logits.subspan(i * vocab, vocab);
     choices.push_back(choice_of(std::vector<double>(row.begin(), row.end())));
@@ -127,18 +128,19 @@ TEST(RealModel, TheReferenceBackendWritesTheSameText) {
   constexpr int kTokens = 8;
   const auto path = find_model("smollm2-135m");
   if (!path.ok()) GTEST_SKIP() << "smollm2-135m is absent: scripts/fetch-model smollm2-135m";
-  GenerateOptions options{.max_tokens = kTokens};
+  DecodeOptions options{.max_tokens = kTokens};
   options.is_end = [](int32_t) { return false; };
   std::vector<int32_t> answers[2];
   std::vector<Choice> choices;
   for (const BackendKind backend : {BackendKind::kCpu, BackendKind::kReference}) {
-    auto engine = Engine::load({.model = *path, .threads = 2, .context = 256, .backend = backend});
-    ASSERT_TRUE(engine.ok()) << engine.error().message;
-    const auto prompt = engine->encode(kPrompt).value();
-    const SeqId seq = engine->kv().add_sequence();
+    auto loaded = Runtime::load({.model = *path, .threads = 2, .context = 256, .backend = backend});
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+    Runtime& runtime = **loaded;
+    const auto prompt = runtime.encode(kPrompt).value();
+    const KvSequence seq = runtime.kv().add_sequence();
     auto& answer = answers[backend == BackendKind::kReference];
-    answer = engine->generate(seq, prompt, options).value().tokens;
-    if (backend == BackendKind::kReference) choices = choices_again(*engine, seq, prompt, answer);
+    answer = runtime.generate(seq, prompt, options).value().tokens;
+    if (backend == BackendKind::kReference) choices = choices_again(runtime, seq, prompt, answer);
   }
   int clear = 0;
   for (size_t i = 0; i < choices.size(); ++i) {

@@ -28,34 +28,34 @@ ModelConfig config_of(const GgufFile& file) {
 TestEngine open_engine(const std::string& path) {
   ThreadPool pool(2);
   const auto file = open_file(path);
-  TestEngine engine;
-  engine.model = std::make_shared<const Model>(need(load_model(file, config_of(*file), pool)));
-  engine.backend = need(CpuBackend::create(engine.model, /*threads=*/2, need(choose_kernels())));
-  return engine;
+  TestEngine runtime;
+  runtime.model = std::make_shared<const Model>(need(load_model(file, config_of(*file), pool)));
+  runtime.backend = need(CpuBackend::create(runtime.model, /*threads=*/2, need(choose_kernels())));
+  return runtime;
 }
 
 TestEngine open_tiny_engine(const TinyModelOptions& options) {
   const std::string path = write_tiny_model(options);
-  TestEngine engine = open_engine(path);
+  TestEngine runtime = open_engine(path);
   std::filesystem::remove(path);  // stays mapped
-  return engine;
+  return runtime;
 }
 
-std::vector<float> engine_logits(const TestEngine& engine, std::span<const Row> rows, int n_context, KvType kv_type,
+std::vector<float> engine_logits(const TestEngine& runtime, std::span<const Row> rows, int n_context, KvType kv_type,
                                  LayerSet layers) {
-  const ModelConfig& config = engine.backend->config();
+  const ModelConfig& config = runtime.backend->config();
   KvCache kv = need(KvCache::create(config, kv_type, static_cast<int64_t>(rows.size())));
-  const SeqId seq = kv.add_sequence();
+  const KvSequence seq = kv.add_sequence();
   const auto run = [&](int begin, int end, LayerSet run_layers, Want want) {
     std::vector<Row> part(rows.begin() + begin, rows.begin() + end);
     for (Row& row : part) row = {row.token, row.position, std::max(row.parent - begin, -1), seq};
     const std::vector<Want> wanted(part.size(), want);
     Block block{.rows = part, .layers = run_layers};
     block.want = wanted;
-    const PassOutput out = need(engine.backend->run(block, kv));
+    const PassOutput out = need(runtime.backend->run(block, kv));
     return std::vector<float>(out.logits.begin(), out.logits.end());
   };
-  const int most = engine.backend->max_rows();
+  const int most = runtime.backend->max_rows();
   for (int begin = 0; begin < n_context; begin += most) {
     const int end = std::min(begin + most, n_context);
     run(begin, end, LayerSet::all(config.n_layers), Want::kNothing);

@@ -25,7 +25,7 @@ TestEngine open_tiny_engine(const TinyModelOptions& options);  // leaves no file
 
 // Commits rows [0, n_context), a chain from position 0, and runs the others as one block over `layers` (their parents
 // are indices in `rows`); returns the logits of those, [rows - n_context, vocab].
-std::vector<float> engine_logits(const TestEngine& engine, std::span<const Row> rows, int n_context, KvType kv_type,
+std::vector<float> engine_logits(const TestEngine& runtime, std::span<const Row> rows, int n_context, KvType kv_type,
                                  LayerSet layers);
 
 // Logits of the reference after the wanted rows, [wanted, vocab]; `layers` as in ReferenceModel::run.

@@ -8,21 +8,21 @@ namespace {
 
 class AdapterTask : public Task {
  public:
-  AdapterTask(const Recipe& recipe, const Group& group, const Inputs& in, DraftParams params, RecordStore context,
+  AdapterTask(const Recipe& recipe, const Group& group, const Inputs& in, DraftParams params, RecordStore records,
               const RecordStore& held_out_records)
       : recipe_(recipe),
         group_(group),
         in_(in),
         params_(std::move(params)),
         block_(in.base, params_.draft_ids),
-        context_(std::move(context)),
+        records_(std::move(records)),
         held_out_records_(held_out_records) {}
 
   std::vector<Trained> trained() const override { return trained_params(params_); }
 
   StepLoss add_gradients(const std::vector<AnchorGroup>& groups, int rows) override {
     const TrainingBatch batch =
-        make_batch(in_.data, context_, params_.config, groups, recipe_.per_group, in_.base.device, rows);
+        make_batch(in_.data, records_, params_.config, groups, recipe_.per_group, in_.base.device, rows);
     std::optional<RecordStore::SoftTargets> soft;
     if (recipe_.loss.soft_share > 0) soft = soft_targets(batch, rows);
     const LossSums sums = draft_loss(block_, params_, batch, soft, recipe_.loss);
@@ -46,7 +46,7 @@ class AdapterTask : public Task {
     // Rows beyond the end have no target; any position will do for them.
     std::vector<int64_t> last;
     for (const int s : batch.sequences) last.push_back(in_.data.sequences[static_cast<size_t>(s)].length() - 1);
-    return context_.soft_targets(batch.sequences, torch::minimum(at, torch::tensor(last).view({-1, 1, 1})));
+    return records_.soft_targets(batch.sequences, torch::minimum(at, torch::tensor(last).view({-1, 1, 1})));
   }
 
   const Recipe& recipe_;
@@ -54,7 +54,7 @@ class AdapterTask : public Task {
   const Inputs& in_;
   DraftParams params_;
   DraftBlock block_;
-  RecordStore context_;
+  RecordStore records_;
   const RecordStore& held_out_records_;
 };
 
@@ -66,9 +66,9 @@ std::string adapter_path(const Recipe& recipe) {
 
 Result<std::unique_ptr<Task>> make_adapter_task(const Recipe& recipe, const Group& group, const Inputs& in,
                                                 const RecordStore& held_out_records, DraftParams params) {
-  S3D_ASSIGN(RecordStore context, RecordStore::build(in.base, in.data, record_store_options(recipe, "train")));
+  S3D_ASSIGN(RecordStore records, RecordStore::build(in.base, in.data, record_store_options(recipe, "train")));
   return std::unique_ptr<Task>(
-      std::make_unique<AdapterTask>(recipe, group, in, std::move(params), std::move(context), held_out_records));
+      std::make_unique<AdapterTask>(recipe, group, in, std::move(params), std::move(records), held_out_records));
 }
 
 }  // namespace s3d::train

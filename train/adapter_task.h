@@ -10,7 +10,7 @@
 
 namespace s3d::train {
 
-// `in` and the context of its held-out text must outlive it; `params` is what the run starts with. Stores
+// `in` and the records of its held-out text must outlive it; `params` is what the run starts with. Stores
 // adapter_path(recipe). Errors: those of RecordStore::build.
 Result<std::unique_ptr<Task>> make_adapter_task(const Recipe& recipe, const Group& group, const Inputs& in,
                                                 const RecordStore& held_out_records, DraftParams params);

@@ -144,8 +144,8 @@ TrainingBatch make_batch(const Dataset& data, const RecordStore& store, const Ad
                          const std::vector<AnchorGroup>& groups, int per_group, torch::Device device, int rows) {
   TrainingBatch batch = make_rows(data, config, groups, per_group, device, rows);
   if (config.state_rank > 0) batch.draft.state = store.state(batch.sequences, batch.draft.positions);
-  batch.draft.context = [&store, sequences = batch.sequences, length = batch.draft.context_length](int kept_layer) {
-    return store.context(kept_layer, sequences, length);
+  batch.draft.context_kv = [&store, sequences = batch.sequences, length = batch.draft.context_length](int index) {
+    return store.kv(index, sequences, length);
   };
   return batch;
 }

@@ -79,12 +79,12 @@ struct TrainingBatch {
   Tensor previous;             // [S * A, R] the token before it (row 0: x_t; 0 where there is none)
 };
 
-// The rows of these anchors without what the base knows of their sequences (DraftBatch::context and ::state).
+// The rows of these anchors without what the base knows of their sequences (DraftBatch::context_kv and ::state).
 // `per_group`: A. `rows`: R; 0: masks + 1. All groups must hold at least one anchor.
 TrainingBatch make_rows(const Dataset& data, const AdapterConfig& config, const std::vector<AnchorGroup>& groups,
                         int per_group, torch::Device device, int rows = 0);
 
-// The same with context and state from a store.
+// The same with that from a store.
 TrainingBatch make_batch(const Dataset& data, const RecordStore& store, const AdapterConfig& config,
                          const std::vector<AnchorGroup>& groups, int per_group, torch::Device device, int rows = 0);
 

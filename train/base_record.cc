@@ -5,7 +5,9 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <utility>
 
@@ -25,6 +27,15 @@ std::string read_label(const std::string& path) {
   return in ? label.substr(0, label.find('\0')) : "";
 }
 
+// The most probable tokens of each position in a file of that label; 0 if it says nothing of them.
+int soft_of(const std::string& label) {
+  constexpr std::string_view kWord = " soft ";
+  const size_t at = label.find(kWord);
+  int soft = 0;
+  if (at != std::string::npos) std::from_chars(label.data() + at + kWord.size(), label.data() + label.size(), soft);
+  return soft;
+}
+
 Status check_label(const std::string& path, const RecordFormat& format) {
   const std::string there = read_label(path);
   if (there == format.label()) return Ok();
@@ -35,7 +46,8 @@ Status check_label(const std::string& path, const RecordFormat& format) {
                     path)};
   }
   return Error{
-      fmt::format("{} is for another base or plan; remove it, or use the plan it was made with.\n  there: {}\n"
+      fmt::format("{} is of another base, of other layers or of fewer soft targets; remove it, or ask for what it "
+                  "holds.\n  there: {}\n"
                   "  here:  {}",
                   path, there, format.label())};
 }
@@ -87,7 +99,7 @@ RecordFormat record_format(const ModelConfig& base, uint64_t fingerprint, const 
 }
 
 std::string RecordFormat::label() const {
-  return fmt::format("s3d-records 1 base {} layers {} kv {}x{} kept {}+{} soft {}{}", fingerprint_text(fingerprint),
+  return fmt::format("s3d-records 1 base {} layers {} kv {}x{} recorded {}+{} soft {}{}", fingerprint_text(fingerprint),
                      n_layers, n_kv_heads, head_dim, layers.first, layers.last, soft,
                      states ? fmt::format(" states {}", d_model) : "");
 }
@@ -96,9 +108,9 @@ void top_tokens(std::span<const float> logits, float log_sum, std::span<int32_t>
                 std::span<float> probabilities) {
   const std::vector<Candidate> best = most_probable(logits, tokens.size());
   for (size_t i = 0; i < tokens.size(); ++i) {
-    const bool kept = i < best.size() && best[i].logit > best.front().logit - kFar;
-    tokens[i] = kept ? best[i].token : 0;
-    probabilities[i] = kept ? std::exp(best[i].logit - log_sum) : 0;
+    const bool near = i < best.size() && best[i].logit > best.front().logit - kFar;
+    tokens[i] = near ? best[i].token : 0;
+    probabilities[i] = near ? std::exp(best[i].logit - log_sum) : 0;
   }
 }
 
@@ -119,17 +131,15 @@ std::vector<uint16_t> recorded_kv(KvCache& cache, SeqId seq, const RecordFormat&
   for (int at = 0; at < std::min(length, cache.length(seq)); ++at) {
     const std::byte* page = cache.page(seq, at / KvLayout::kPageTokens);
     const int slot = at % KvLayout::kPageTokens;
-    for (int kept = 0; kept < format.layers.count(); ++kept) {
-      const int layer = format.layers.layer(kept, format.n_layers);
+    const auto copy = [&](const KvLayout::Place& from, size_t to) {
+      for (size_t d = 0; d < dims; ++d) std::memcpy(&out[to + d], page + from.numbers + d * from.step, sizeof out[0]);
+    };
+    for (int i = 0; i < format.layers.count(); ++i) {
+      const int layer = format.layers.layer(i, format.n_layers);
       for (int head = 0; head < format.n_kv_heads; ++head) {
-        const size_t to = 2 * static_cast<size_t>(kept) * plane + (static_cast<size_t>(at) * heads + head) * dims;
-        const auto* keys =
-            reinterpret_cast<const uint16_t*>(page + layout.key_head_offset(layer, head) +
-                                              static_cast<size_t>(slot / KvLayout::kGroup) * layout.key_group_bytes());
-        for (size_t d = 0; d < dims; ++d) out[to + d] = keys[d * KvLayout::kGroup + slot % KvLayout::kGroup];
-        const auto* values = reinterpret_cast<const uint16_t*>(page + layout.value_head_offset(layer, head) +
-                                                               slot * layout.value_row_bytes());
-        std::copy_n(values, dims, out.begin() + static_cast<std::ptrdiff_t>(to + plane));
+        const size_t to = 2 * static_cast<size_t>(i) * plane + (static_cast<size_t>(at) * heads + head) * dims;
+        copy(layout.key(layer, head, slot), to);
+        copy(layout.value(layer, head, slot), to + plane);
       }
     }
   }
@@ -197,10 +207,12 @@ Result<RecordReader> RecordReader::open(const std::string& path, const RecordFor
   RecordReader reader;
   reader.path_ = path;
   reader.format_ = format;
+  const std::string there = read_label(path);
+  reader.format_.soft = std::max(format.soft, soft_of(there));
   reader.format_.states = true;
-  if (format.states || read_label(path) != reader.format_.label()) {
-    reader.format_ = format;
-    S3D_TRY(check_label(path, format));
+  if (format.states || there != reader.format_.label()) {
+    reader.format_.states = format.states;
+    S3D_TRY(check_label(path, reader.format_));
   }
   reader.in_ = std::make_unique<std::ifstream>(path, std::ios::binary);
   return reader;

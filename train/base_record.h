@@ -18,7 +18,7 @@ namespace s3d::train {
 
 // What is to be recorded of a text.
 struct RecordOptions {
-  LayerSet layers;      // whose keys and values are kept: those of the draft pass
+  LayerSet layers;      // whose keys and values are recorded: those of the draft pass
   int soft = 16;        // most probable tokens at each position
   bool states = false;  // hidden states too, for adapters with state injection
 };
@@ -27,8 +27,8 @@ struct RecordOptions {
 struct RecordFormat {
   uint64_t fingerprint = 0;  // of the base
   int n_layers = 0, n_kv_heads = 0, head_dim = 0;
-  LayerSet layers;  // whose keys and values are kept
-  int soft = 0;     // most probable tokens kept at each position
+  LayerSet layers;  // whose keys and values are recorded
+  int soft = 0;     // most probable tokens of each position
   int d_model = 0;
   bool states = false;  // also rms(h) of each position, h the hidden state after the last layer
 
@@ -43,7 +43,7 @@ RecordFormat record_format(const ModelConfig& base, uint64_t fingerprint, const 
 
 // One sequence. Halfs are bit patterns.
 struct BaseRecord {
-  std::vector<uint16_t> kv;                  // [kept, 2, length, kv_heads, head_dim]
+  std::vector<uint16_t> kv;                  // [layers, 2, length, kv_heads, head_dim]
   std::vector<int32_t> soft_tokens;          // [length, soft]
   std::vector<uint16_t> soft_probabilities;  // [length, soft], 0 where the base was not asked
   std::vector<uint16_t> states;              // [length, d_model] likewise, or empty
@@ -92,7 +92,8 @@ class RecordWriter {
 // Reads records.
 class RecordReader {
  public:
-  // A file that also has states is read by a format without them. Error: the file cannot be read or is of another
+  // A file that holds more than `format` asks for is read too: states, or more soft targets (all of which read()
+  // gives). Error: the file cannot be read or is of another
   // format (says both).
   static Result<RecordReader> open(const std::string& path, const RecordFormat& format);
   // Error: the file is too short for a record of `length` positions at `at`.

@@ -4,10 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
+#include <filesystem>
 #include <numeric>
 #include <random>
 
+#include "base/test_folder.h"
 #include "train/test_models.h"
 
 namespace s3d::train {
@@ -27,9 +28,9 @@ BaseRecord small_record(int length, uint16_t first) {
   return record;
 }
 
-TEST(KeptContext, RecordsComeBack) {
-  const std::string path = testing::TempDir() + "s3d-kept.context";
-  std::remove(path.c_str());
+TEST(BaseRecord, ComesBack) {
+  const TestFolder folder;
+  const std::string path = folder / "text.jsonl.records";
   std::vector<int64_t> at;
   for (int run = 0; run < 2; ++run) {  // the second run appends
     RecordWriter writer;
@@ -52,7 +53,7 @@ TEST(KeptContext, RecordsComeBack) {
   EXPECT_FALSE(RecordReader::open(path, other).ok());
   RecordWriter writer;
   EXPECT_FALSE(writer.open(path, other).ok());
-  std::remove(path.c_str());
+  std::filesystem::remove(path);
   const auto missing = RecordReader::open(path, small_format());
   ASSERT_FALSE(missing.ok());
   EXPECT_NE(missing.error().message.find("is missing"), std::string::npos) << missing.error().message;
@@ -64,13 +65,13 @@ TEST(TopTokens, AreTheMostProbable) {
   std::vector<float> probabilities(5);
   const float log_sum = torch::logsumexp(torch::tensor(logits), 0).item<float>();
   top_tokens(logits, log_sum, tokens, probabilities);
-  EXPECT_THAT(tokens, testing::ElementsAre(1, 3, 4, 0, 0));  // the fifth is too improbable to be kept
+  EXPECT_THAT(tokens, testing::ElementsAre(1, 3, 4, 0, 0));  // the fifth is too improbable
   EXPECT_NEAR(probabilities[0], std::exp(3 - log_sum), 1e-6);
   EXPECT_EQ(probabilities[4], 0);
 }
 
 TEST(TopTokens, AreThoseOfASort) {
-  constexpr size_t kKept = 16;
+  constexpr size_t kCount = 16;
   std::mt19937 rng(1);
   for (const size_t count : {1, 15, 63, 64, 65, 1000, 4096}) {
     std::vector<float> logits(count);
@@ -78,9 +79,9 @@ TEST(TopTokens, AreThoseOfASort) {
     std::vector<int32_t> order(count);
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
-    order.resize(kKept);
-    std::vector<int32_t> tokens(kKept);
-    std::vector<float> probabilities(kKept);
+    order.resize(kCount);
+    std::vector<int32_t> tokens(kCount);
+    std::vector<float> probabilities(kCount);
     top_tokens(logits, 0, tokens, probabilities);
     EXPECT_EQ(tokens, order) << count;
   }

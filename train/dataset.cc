@@ -34,7 +34,7 @@ uint64_t hash_of(const std::vector<Sequence>& sequences) {
   uint64_t hash = keyed(1, sequences.size());
   for (const Sequence& sequence : sequences) {
     hash = keyed(hash, sequence.prompt_length, sequence.tokens.size());
-    for (const int32_t token : sequence.tokens) hash = mix(hash ^ static_cast<uint64_t>(token));
+    for (const int32_t token : sequence.tokens) hash = splitmix64(hash ^ static_cast<uint64_t>(token));
   }
   return hash;
 }

@@ -23,7 +23,7 @@ struct Sequence {
 struct Dataset {
   std::vector<Sequence> sequences;
   std::vector<std::string> files;
-  uint64_t hash = 0;  // of all tokens and lengths: tells whether kept results are for this data
+  uint64_t hash = 0;  // of all tokens and lengths: tells whether stored results are for this data
 
   int64_t tokens() const;         // all of them
   int64_t answer_tokens() const;  // of the answers

@@ -88,11 +88,11 @@ Tensor DraftBlock::inputs(const DraftParams& params, const DraftBatch& batch) co
   return torch::cat({first, rest}, 1).view({n * (masks + 1), d});
 }
 
-Tensor DraftBlock::layer(const DraftParams& params, const DraftBatch& batch, int kept_layer, const Tensor& x,
+Tensor DraftBlock::layer(const DraftParams& params, const DraftBatch& batch, int index, const Tensor& x,
                          const Tensor& positions, const Tensor& hidden_keys) const {
   const ModelConfig& config = base_.config;
-  const BaseLayer& base = base_.layers[static_cast<size_t>(params.config.layers.layer(kept_layer, config.n_layers))];
-  const auto& lora = params.lora[static_cast<size_t>(kept_layer)];
+  const BaseLayer& base = base_.layers[static_cast<size_t>(params.config.layers.layer(index, config.n_layers))];
+  const auto& lora = params.lora[static_cast<size_t>(index)];
   const auto apply = [&](LoraTarget target, const Tensor& input, const Tensor& bias = {}) {
     const auto t = static_cast<size_t>(target);
     Tensor y = project(input, base.matrices[t]);
@@ -106,21 +106,21 @@ Tensor DraftBlock::layer(const DraftParams& params, const DraftBatch& batch, int
       rotate(base_, apply(LoraTarget::kK, h, base.bk).view({rows, config.n_kv_heads, head_dim}), positions),
       apply(LoraTarget::kV, h, base.bv).view({rows, config.n_kv_heads, head_dim})};
   const BlockAttention attention(config, hidden_keys);
-  const Tensor mixed = x + apply(LoraTarget::kOutput, attention.run(q, own, batch.context(kept_layer)));
+  const Tensor mixed = x + apply(LoraTarget::kOutput, attention.run(q, own, batch.context_kv(index)));
   const Tensor f = rms_norm(mixed, base.ffn_norm, config.norm_eps);
   const Tensor gated = torch::silu(apply(LoraTarget::kGate, f)) * apply(LoraTarget::kUp, f);
   return mixed + apply(LoraTarget::kDown, gated);
 }
 
 Tensor DraftBlock::hidden(const DraftParams& params, const DraftBatch& batch) const {
-  const AdapterConfig& plan = params.config;
+  const AdapterConfig& config = params.config;
   const int64_t n = batch.sequences * batch.anchors, rows = batch.rows;
   const auto longs = torch::TensorOptions(torch::kLong).device(base_.device);
   const Tensor positions = (batch.positions.view({n, 1}) + torch::arange(rows, longs)).view({n * rows});
   const Tensor hidden = hidden_keys(batch.positions, rows, batch.context_length);
   Tensor x = inputs(params, batch);
-  for (int i = 0; i < plan.layers.count(); ++i) {
-    if (i == plan.layers.first && params.bridge_down.defined()) {
+  for (int i = 0; i < config.layers.count(); ++i) {
+    if (i == config.layers.first && params.bridge_down.defined()) {
       x = x + low_rank(rms_norm(x, {}, base_.config.norm_eps), params.bridge_down, params.bridge_up);
     }
     x = layer(params, batch, i, x, positions, hidden);

@@ -26,16 +26,16 @@ struct DraftParams {
   std::vector<Named> tensors;      // all of them, in one fixed order
   // The same tensors by use; undefined where a part is absent.
   Tensor masks;
-  std::vector<std::array<std::pair<Tensor, Tensor>, kLoraTargets>> lora;  // [kept layers], (a, b)
+  std::vector<std::array<std::pair<Tensor, Tensor>, kLoraTargets>> lora;  // [draft layers], (a, b)
   Tensor state_down, state_up, bridge_down, bridge_up, markov_p, markov_w2, confidence_w, confidence_b;
 
   const Tensor* find(const std::string& name) const;  // nullptr if absent
   int64_t count() const;                              // numbers in all tensors
 };
 
-// A new adapter by `config` (plan, ranks, confidence; base_fingerprint and base_name are filled in). Masks start as the
-// average embedding; of each low-rank pair the input side is random (keyed by `seed` and the tensor's name), the output
-// side zero, so that the untrained adapter is plain layer skipping.
+// A new adapter by `config` (draft layers, ranks, confidence; base_fingerprint and base_name are filled in). Masks
+// start as the average embedding; of each low-rank pair the input side is random (keyed by `seed` and the tensor's
+// name), the output side zero, so that the untrained adapter is plain layer skipping.
 DraftParams new_params(const BaseModel& base, AdapterConfig config, std::vector<int32_t> draft_ids, uint64_t seed);
 
 // From an adapter's file, and the bytes of one. Matrices of the file are stored as `type`.
@@ -55,8 +55,9 @@ struct DraftBatch {
   Tensor tokens;               // [S, A] x_t
   Tensor state;                // [S, A, d_model] rms(h) of position t - 1; undefined if the adapter has no state part
   int64_t context_length = 0;  // C: no anchor is at a later position
-  // Context of kept layer i, padded with zeros to C positions: [S, C, kv_heads, head_dim] each.
-  std::function<LayerKv(int kept_layer)> context;
+  // Keys and values of positions [0, C) in draft layer number `index`, padded with zeros: [S, C, kv_heads, head_dim]
+  // each.
+  std::function<LayerKv(int index)> context_kv;
 };
 
 // Everything that does not change while a draft block is trained.
@@ -85,8 +86,8 @@ class DraftBlock {
 
  private:
   Tensor inputs(const DraftParams& params, const DraftBatch& batch) const;
-  Tensor layer(const DraftParams& params, const DraftBatch& batch, int kept_layer, const Tensor& x,
-               const Tensor& positions, const Tensor& hidden_keys) const;
+  Tensor layer(const DraftParams& params, const DraftBatch& batch, int index, const Tensor& x, const Tensor& positions,
+               const Tensor& hidden_keys) const;
 
   const BaseModel& base_;
   Tensor lm_head_;      // [drafted, d_model]

@@ -18,8 +18,8 @@ Dataset tiny_data(const BaseModel& base) {
   return random_dataset(3, 4, 12, base.config.vocab_size);
 }
 
-RecordStore store_of(const BaseModel& base, const Dataset& data, const AdapterConfig& plan) {
-  auto store = RecordStore::build(base, data, {.layers = plan.layers, .state = true});
+RecordStore store_of(const BaseModel& base, const Dataset& data, const AdapterConfig& config) {
+  auto store = RecordStore::build(base, data, {.layers = config.layers, .state = true});
   if (!store.ok()) throw std::runtime_error(store.error().message);
   return std::move(*store);
 }
@@ -29,14 +29,14 @@ RecordStore store_of(const BaseModel& base, const Dataset& data, const AdapterCo
 TEST(DraftBlock, UntrainedIsTheReferencesLayerSkip) {
   const BaseModel base = tiny_base("llama");
   const Dataset data = tiny_data(base);
-  const AdapterConfig plan = {.layers = {1, 0}, .masks = kMasks};
-  DraftParams params = new_params(base, plan, {}, 1);
+  const AdapterConfig config = {.layers = {1, 0}, .masks = kMasks};
+  DraftParams params = new_params(base, config, {}, 1);
   const std::vector<int32_t> mask_tokens = {7, 8, 9};
   {
     const torch::NoGradGuard no_grad;
     params.masks.copy_(embed(base, longs(mask_tokens)));
   }
-  const RecordStore store = store_of(base, data, plan);
+  const RecordStore store = store_of(base, data, config);
   const std::vector<AnchorGroup> groups = {{1, {5, 9}}, {2, {4, 11}}};
   const TrainingBatch batch = make_batch(data, store, params.config, groups, 2, torch::kCPU);
   const DraftBlock block(base, {});
@@ -55,7 +55,7 @@ TEST(DraftBlock, UntrainedIsTheReferencesLayerSkip) {
       int last = append_chain(rows, std::span(tokens).first(static_cast<size_t>(t)));
       last = append_chain(rows, std::span(tokens).subspan(static_cast<size_t>(t), 1), last, t);
       append_chain(rows, mask_tokens, last, t + 1);
-      layers.resize(rows.size(), LayerSetplan.layers);
+      layers.resize(rows.size(), config.layers);
       const auto expected = reference->run(rows, layers, std::vector<int>{t, t + 1, t + 2, t + 3}, pool);
       ASSERT_TRUE(expected.ok());
       const Tensor wanted = torch::tensor(expected->logits).view({kMasks + 1, base.config.vocab_size});

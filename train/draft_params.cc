@@ -103,7 +103,7 @@ DraftParams new_params(const BaseModel& base, AdapterConfig config, std::vector<
   config.base_fingerprint = base.fingerprint;
   config.base_name = model.name;
   config.draft_vocab = static_cast<int>(draft_ids.size());
-  S3D_CHECK(config.layers.count() <= model.n_layers, "a plan that was not checked");
+  S3D_CHECK(config.layers.count() <= model.n_layers, "draft layers that were not checked");
   DraftParams params;
   params.config = config;
   params.draft_ids = std::move(draft_ids);

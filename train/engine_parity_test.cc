@@ -21,9 +21,9 @@ namespace {
 
 // The engine's logits of a draft pass for one anchor: the tokens before position `t` committed by full passes, then
 // the token there and the masks; with the Markov term for the text's own previous tokens. [rows, drafted]
-class Engine {
+class TestEngine {
  public:
-  Engine(const std::string& model_path, const BaseModel& base, const std::string& adapter_path)
+  TestEngine(const std::string& model_path, const BaseModel& base, const std::string& adapter_path)
       : pool_(1),
         file_(std::make_shared<const GgufFile>(GgufFile::open(model_path).value())),
         adapter_(open_adapter(std::make_shared<const GgufFile>(GgufFile::open(adapter_path).value()), base.config,
@@ -38,16 +38,15 @@ class Engine {
   Generation generate(const std::vector<int32_t>& prompt, int count, bool with_drafts) {
     const auto speculator =
         make_fixed_speculator(make_s3d_drafter(*backend_, kv_, packed_), packed_->config().masks + 1);
-    const SeqId seq = kv_.add_sequence();
+    const KvSequence seq = kv_.add_sequence();
     Generation out = s3d::generate(*backend_, kv_, seq, prompt,
                                    {.max_tokens = count, .speculator = with_drafts ? speculator.get() : nullptr})
                          .value();
-    kv_.remove_sequence(seq);
     return out;
   }
 
   Tensor draft(const std::vector<int32_t>& tokens, int t) {
-    const SeqId seq = kv_.add_sequence();
+    const KvSequence seq = kv_.add_sequence();
     std::vector<float> state;
     for (int done = 0; done < t;) {
       const int count = std::min(t - done, backend_->max_rows());
@@ -56,10 +55,10 @@ class Engine {
       state.assign(out.hidden.end() - model_->config.d_model, out.hidden.end());
       done += count;
     }
-    const AdapterConfig& plan = packed_->config();
+    const AdapterConfig& config = packed_->config();
     std::vector<Row> rows;
     std::vector<int32_t> previous;
-    for (int j = 0; j <= plan.masks; ++j) {
+    for (int j = 0; j <= config.masks; ++j) {
       rows.push_back({j == 0 ? tokens[static_cast<size_t>(t)] : -j, t + j, j - 1, seq});
       previous.push_back(tokens[static_cast<size_t>(t + j)]);
     }
@@ -67,7 +66,7 @@ class Engine {
     const std::vector<Want> want(rows.size(), Want::kLogits);
     const PassOutput out = backend_
                                ->run({.rows = rows,
-                                      .layers = plan.layers,
+                                      .layers = config.layers,
                                       .adapter = packed_.get(),
                                       .state = states,
                                       .kv = KvUse::kScratch,
@@ -76,8 +75,7 @@ class Engine {
                                .value();
     std::vector<float> logits(out.logits.begin(), out.logits.end());
     backend_->add_markov(*packed_, previous, logits, {});
-    kv_.remove_sequence(seq);
-    return torch::tensor(logits).view({plan.masks + 1, -1});
+    return torch::tensor(logits).view({config.masks + 1, -1});
   }
 
  private:
@@ -112,15 +110,15 @@ double parity(const std::string& model_path, const BaseModel& base, const std::s
               const Dataset& data, const std::vector<AnchorGroup>& groups) {
   const auto params = read_params(base, adapter_path);
   EXPECT_TRUE(params.ok()) << params.error().message;
-  const AdapterConfig& plan = params->config;
-  const auto store = RecordStore::build(base, data, {.layers = plan.layers, .state = true});
+  const AdapterConfig& config = params->config;
+  const auto store = RecordStore::build(base, data, {.layers = config.layers, .state = true});
   EXPECT_TRUE(store.ok());
   const auto per_group = static_cast<int>(groups[0].positions.size());
-  const TrainingBatch batch = make_batch(data, *store, plan, groups, per_group, torch::kCPU);
+  const TrainingBatch batch = make_batch(data, *store, config, groups, per_group, torch::kCPU);
   const DraftBlock block(base, params->draft_ids);
   const torch::NoGradGuard no_grad;
   const Tensor logits = block.logits(*params, block.hidden(*params, batch.draft), batch.previous);
-  Engine engine(model_path, base, adapter_path);
+  TestEngine engine(model_path, base, adapter_path);
   double worst = 0;
   int64_t anchor = 0;
   for (const AnchorGroup& group : groups) {
@@ -145,7 +143,7 @@ TEST_P(EngineParity, DraftLogitsOfATinyModel) {
   const std::string path = testing::TempDir() + "s3d-parity.gguf";
   write_adapter(params, GGML_TYPE_F32, path);
   const Dataset data = random_dataset(2, 6, 12, base.config.vocab_size);
-  // F32 weights: what is left is the half floats of the context on both sides.
+  // F32 weights: what is left is the half floats of the keys and values on both sides.
   EXPECT_LT(parity(model, base, path, data, {{0, {6, 9}}, {1, {7, 13}}}), 2e-3);
   std::filesystem::remove(path);
 }
@@ -178,7 +176,7 @@ TEST(EngineParity, JointPairIsLossless) {
   const auto base = load_base(model, torch::kFloat32, torch::kCPU, 64);
   ASSERT_TRUE(base.ok()) << base.error().message;
   EXPECT_LT(parity(model, *base, adapter, data, {{0, {6, 9}}, {1, {7, 13}}}), 2e-3);
-  Engine engine(model, *base, adapter);
+  TestEngine engine(model, *base, adapter);
   int64_t accepted = 0;
   for (const Sequence& sequence : data.sequences) {
     const std::vector<int32_t> prompt(sequence.tokens.begin(), sequence.tokens.begin() + sequence.prompt_length);

@@ -80,13 +80,13 @@ Acceptance evaluate(const DraftBlock& block, const DraftParams& params, const Da
 Result<HeldOut> evaluate_pair(const BaseModel& base, const DraftBlock& block, const DraftParams& params,
                               const Dataset& data) {
   HeldOut out;
-  const AdapterConfig& plan = params.config;
-  RecordStoreOptions options = {.layers = plan.layers, .state = plan.state_rank > 0};
+  const AdapterConfig& config = params.config;
+  RecordStoreOptions options = {.layers = config.layers, .state = config.state_rank > 0};
   options.on_hidden = [&](const Sequence& sequence, const Tensor& hidden) {
     out.base.add(score_answer(base, sequence, hidden));
   };
-  S3D_ASSIGN(const RecordStore context, RecordStore::build(base, data, options));
-  out.acceptance = evaluate(block, params, data, context, base.device);
+  S3D_ASSIGN(const RecordStore records, RecordStore::build(base, data, options));
+  out.acceptance = evaluate(block, params, data, records, base.device);
   return out;
 }
 

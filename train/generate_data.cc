@@ -7,7 +7,7 @@
 #include <set>
 #include <vector>
 
-#include "engine/engine.h"
+#include "engine/runtime.h"
 #include "engine/prompt_file.h"
 #include "model/fingerprint.h"
 #include "train/base_record.h"
@@ -32,33 +32,33 @@ struct Slot {
   bool inventing;               // its prompt is not there yet
   std::vector<TokenId> tokens;  // all decided ones
   size_t given;                 // of them, not made in this phase
-  SeqId seq;
-  RecordRows kept;  // of the rows that chose the answer's tokens
+  KvSequence seq;
+  RecordRows record;  // of the rows that chose the answer's tokens
 };
 
-class Maker {
+class TextMaker {
  public:
-  Maker(const DataOptions& options, Engine& engine, TextOutput& output)
+  TextMaker(const DataOptions& options, Runtime& runtime, TextOutput& output)
       : options_(options),
-        engine_(engine),
+        runtime_(runtime),
         output_(output),
-        answers_(settings(options.temperature, 0)),
-        questions_(settings(1, 1)) {}
+        answers_(sampler(options.temperature, 0)),
+        questions_(sampler(1, 1)) {}
 
   Status prepare() {
     S3D_ASSIGN(prompts_, read_prompts(options_.prompts));
-    S3D_TRY(prepare_context());
+    S3D_TRY(open_records());
     if (options_.raw) {
       if (options_.invent > 0) return Error{"--invent needs a chat template; it does not go with --raw"};
       return Ok();
     }
-    S3D_ASSIGN(template_, ChatTemplate::create(engine_.tokenizer().chat_template(), options_.chat_template));
+    S3D_ASSIGN(template_, ChatTemplate::create(runtime_.tokenizer().chat_template(), options_.chat_template));
     // What stands before a user's words: rendered around a mark and cut there.
     const std::string mark = "\x01";
     S3D_ASSIGN(const std::string text, template_->render({{"user", mark}}, /*add_generation_prompt=*/true));
     const size_t at = text.find(mark);
     if (at == std::string::npos) return Error{"the chat template drops the user's words"};
-    before_user_ = engine_.tokenizer().encode(text.substr(0, at), /*add_bos=*/true, /*parse_special=*/true);
+    before_user_ = runtime_.tokenizer().encode(text.substr(0, at), /*add_bos=*/true, /*parse_special=*/true);
     return Ok();
   }
 
@@ -80,26 +80,26 @@ class Maker {
   }
 
  private:
-  Sampler settings(float temperature, uint64_t purpose) const {
+  Sampler sampler(float temperature, uint64_t purpose) const {
     return Sampler(SamplerOptions{.temperature = temperature, .seed = keyed(options_.seed, purpose)});
   }
   int64_t total() const { return static_cast<int64_t>(prompts_.size()) + options_.invent; }
-  bool keeps() const { return format_.layers.count() > 0; }
+  bool records() const { return format_.layers.count() > 0; }
 
-  Status prepare_context() {
+  Status open_records() {
     if (options_.record.layers.count() == 0) return Ok();
-    const int n_layers = engine_.config().n_layers;
-    format_ = record_format(engine_.config(), base_fingerprint(engine_.file()), options_.record);
+    const int n_layers = runtime_.config().n_layers;
+    format_ = record_format(runtime_.config(), base_fingerprint(runtime_.file()), options_.record);
     if (format_.layers.count() > n_layers) {
       return Error{fmt::format("--record-layers {}+{}: the model has {} layers", format_.layers.first,
                                format_.layers.last, n_layers)};
     }
-    return context_.open(record_path(options_.out), format_);
+    return records_.open(record_path(options_.out), format_);
   }
 
   Result<std::vector<TokenId>> encode(const std::string& prompt) const {
-    if (options_.raw) return engine_.encode(prompt, /*parse_special=*/false);
-    return engine_.encode_chat(*template_, {{"user", prompt}});
+    if (options_.raw) return runtime_.encode(prompt, /*parse_special=*/false);
+    return runtime_.encode_chat(*template_, {{"user", prompt}});
   }
 
   // A prompt may be answered: it is new and not too long.
@@ -121,7 +121,7 @@ class Maker {
         if (!takes(tokens)) continue;
       }
       const size_t given = tokens.size();
-      slots_.push_back({id, inventing, std::move(tokens), given, engine_.kv().add_sequence(), {}});
+      slots_.push_back({id, inventing, std::move(tokens), given, runtime_.kv().add_sequence(), {}});
     }
     return Ok();
   }
@@ -134,15 +134,15 @@ class Maker {
     for (const bool decoding : {true, false}) {
       for (size_t i = 0; i < slots_.size(); ++i) {
         const Slot& slot = slots_[i];
-        const int done = engine_.kv().length(slot.seq), pending = static_cast<int>(slot.tokens.size()) - done;
+        const int done = runtime_.kv().length(slot.seq), pending = static_cast<int>(slot.tokens.size()) - done;
         if ((pending == 1) != decoding) continue;
-        taken[i] = std::min(pending, engine_.backend().max_rows() - static_cast<int>(rows.size()));
+        taken[i] = std::min(pending, runtime_.backend().max_rows() - static_cast<int>(rows.size()));
         add_rows(slot, done, taken[i], rows, want);
       }
     }
     const Block block{
-        .rows = rows, .layers = LayerSet::all(engine_.config().n_layers), .want = want, .want_hidden = format_.states};
-    S3D_ASSIGN(const PassOutput out, engine_.backend().run(block, engine_.kv()));
+        .rows = rows, .layers = LayerSet::all(runtime_.config().n_layers), .want = want, .want_hidden = format_.states};
+    S3D_ASSIGN(const PassOutput out, runtime_.backend().run(block, runtime_.kv()));
     return accept(taken, out);
   }
 
@@ -158,17 +158,17 @@ class Maker {
   // Logits come in the order of the rows: first those of sequences that decode, then of prompts that were completed.
   Status accept(const std::vector<int>& taken, const PassOutput& out) {
     const std::vector<float> sums = sums_of(out);
-    const auto vocab = static_cast<size_t>(engine_.config().vocab_size);
-    const auto d = static_cast<size_t>(engine_.config().d_model);
+    const auto vocab = static_cast<size_t>(runtime_.config().vocab_size);
+    const auto d = static_cast<size_t>(runtime_.config().d_model);
     std::vector<size_t> order;
     for (const bool decoding : {true, false}) {
       for (size_t i = 0; i < slots_.size(); ++i) {
-        const int pending = static_cast<int>(slots_[i].tokens.size()) - engine_.kv().length(slots_[i].seq);
+        const int pending = static_cast<int>(slots_[i].tokens.size()) - runtime_.kv().length(slots_[i].seq);
         if ((pending == 1) == decoding && taken[i] == pending) order.push_back(i);
       }
     }
     for (size_t i = 0; i < slots_.size(); ++i) {
-      if (taken[i] > 0) engine_.kv().commit(slots_[i].seq, taken[i]);
+      if (taken[i] > 0) runtime_.kv().commit(slots_[i].seq, taken[i]);
     }
     std::set<size_t> ended;
     for (size_t w = 0; w < order.size(); ++w) {
@@ -177,16 +177,15 @@ class Maker {
       const TokenId token = sampler.sample(out.logits.subspan(w * vocab, vocab), slot.tokens,
                                            static_cast<uint64_t>(slot.id), static_cast<int>(slot.tokens.size()), work_);
       ++summary_.tokens;
-      if (keeps() && !slot.inventing) {
-        slot.kept.add(format_, out.logits.subspan(w * vocab, vocab), sums[w],
-                      format_.states ? out.hidden.subspan(w * d, d) : std::span<const float>(),
-                      engine_.config().norm_eps);
+      if (records() && !slot.inventing) {
+        slot.record.add(format_, out.logits.subspan(w * vocab, vocab), sums[w],
+                        format_.states ? out.hidden.subspan(w * d, d) : std::span<const float>(),
+                        runtime_.config().norm_eps);
       }
       S3D_ASSIGN(const bool done, push(slot, token));
       if (done) ended.insert(order[w]);
     }
     for (auto i = ended.rbegin(); i != ended.rend(); ++i) {
-      engine_.kv().remove_sequence(slots_[*i].seq);
       slots_.erase(slots_.begin() + static_cast<std::ptrdiff_t>(*i));
     }
     return Ok();
@@ -194,29 +193,29 @@ class Maker {
 
   // log(sum(exp(logits))) of each row, if it is needed.
   std::vector<float> sums_of(const PassOutput& out) const {
-    return keeps() ? log_sums(out.logits, engine_.config().vocab_size) : std::vector<float>();
+    return records() ? log_sums(out.logits, runtime_.config().vocab_size) : std::vector<float>();
   }
 
   // The record of a finished slot; -1 if none is wanted.
-  Result<int64_t> append_context(const Slot& slot) {
-    if (!keeps()) return int64_t{-1};
+  Result<int64_t> append_record(const Slot& slot) {
+    if (!records()) return int64_t{-1};
     // The row of position p says what comes at p + 1: the first answer token was chosen in row given - 1.
-    return context_.append(slot.kept.record(engine_.kv(), slot.seq, format_, static_cast<int>(slot.given) - 1,
-                                            static_cast<int>(slot.tokens.size())));
+    return records_.append(slot.record.record(runtime_.kv(), slot.seq, format_, static_cast<int>(slot.given) - 1,
+                                              static_cast<int>(slot.tokens.size())));
   }
 
   // Adds a token; true if the slot has nothing more to do.
   Result<bool> push(Slot& slot, TokenId token) {
     slot.tokens.push_back(token);
-    const bool end = engine_.tokenizer().is_end(token);
+    const bool end = runtime_.tokenizer().is_end(token);
     const size_t made = slot.tokens.size() - slot.given;
     const auto most = static_cast<size_t>(slot.inventing ? options_.max_prompt : options_.max_answer);
     if (!end && made < most) return false;
     if (slot.inventing) return end ? begin_answer(slot) : abandon();
     const auto middle = slot.tokens.begin() + static_cast<std::ptrdiff_t>(slot.given);
-    S3D_ASSIGN(const int64_t record_at, append_context(slot));
+    S3D_ASSIGN(const int64_t record_at, append_record(slot));
     const std::vector<TokenId> prompt(slot.tokens.begin(), middle), answer(middle, slot.tokens.end());
-    const std::string text = engine_.tokenizer().decode({middle, slot.tokens.end() - (end ? 1 : 0)});
+    const std::string text = runtime_.tokenizer().decode({middle, slot.tokens.end() - (end ? 1 : 0)});
     S3D_TRY(output_.append(slot.id, prompt, answer, text, record_at));
     ++summary_.written;
     return true;
@@ -230,15 +229,15 @@ class Maker {
   // The invented words become the prompt of a chat, written anew by the template.
   Result<bool> begin_answer(Slot& slot) {
     const auto begin = slot.tokens.begin() + static_cast<std::ptrdiff_t>(slot.given);
-    std::string text = engine_.tokenizer().decode({begin, slot.tokens.end() - 1});
+    std::string text = runtime_.tokenizer().decode({begin, slot.tokens.end() - 1});
     const size_t first = text.find_first_not_of(" \t\r\n"), last = text.find_last_not_of(" \t\r\n");
     if (first == std::string::npos) return abandon();
     S3D_ASSIGN(std::vector<TokenId> prompt, encode(text.substr(first, last + 1 - first)));
     if (!takes(prompt)) return true;
     // Keys and values of the beginning that both have in common stay.
     const auto same = std::mismatch(prompt.begin(), prompt.end() - 1, slot.tokens.begin(), slot.tokens.end()).first;
-    const int kept = std::min(engine_.kv().length(slot.seq), static_cast<int>(same - prompt.begin()));
-    engine_.kv().truncate(slot.seq, kept);
+    const int common = std::min(runtime_.kv().length(slot.seq), static_cast<int>(same - prompt.begin()));
+    runtime_.kv().truncate(slot.seq, common);
     slot.inventing = false;
     slot.given = prompt.size();
     slot.tokens = std::move(prompt);
@@ -256,7 +255,7 @@ class Maker {
   }
 
   const DataOptions& options_;
-  Engine& engine_;
+  Runtime& runtime_;
   TextOutput& output_;
   Sampler answers_, questions_;
   Sampler::Workspace work_;
@@ -264,7 +263,7 @@ class Maker {
   std::optional<ChatTemplate> template_;
   std::vector<TokenId> before_user_;
   RecordFormat format_;
-  RecordWriter context_;
+  RecordWriter records_;
   std::vector<Slot> slots_;
   int64_t next_ = 0;
   DataSummary summary_;
@@ -290,12 +289,13 @@ Result<DataSummary> generate_data(const DataOptions& options) {
   S3D_TRY(output.open(options.out));
   // An invented question may be max_prompt tokens after the words that stand before it.
   const int context = options.max_prompt + std::max(options.max_answer, options.max_prompt) + 64;
-  S3D_ASSIGN(Engine engine, Engine::load({.model = options.model,
+  S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, Runtime::load({.model = options.model,
                                           .threads = options.threads,
                                           .context = context,
                                           .sequences = options.sequences,
                                           .max_rows = 256}));
-  Maker maker(options, engine, output);
+  Runtime& runtime = *loaded;
+  TextMaker maker(options, runtime, output);
   S3D_TRY(maker.prepare());
   return maker.run();
 }

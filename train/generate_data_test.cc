@@ -1,17 +1,21 @@
-// Text made by the target, and its context: kept while it is made, or by reading it again.
+// Text made by the target, and its base records: written while it is made, or by reading it again.
 #include "train/generate_data.h"
 
 #include <gtest/gtest.h>
 
-#include <cstdio>
+#include <algorithm>
 #include <fstream>
+#include <numeric>
 #include <string>
 
-#include "engine/engine.h"
+#include "base/test_folder.h"
+#include "engine/runtime.h"
 #include "model/fingerprint.h"
 #include "train/base_record.h"
 #include "train/dataset.h"
+#include "train/record_store.h"
 #include "train/record_text.h"
+#include "train/test_models.h"
 
 namespace s3d::train {
 namespace {
@@ -23,17 +27,6 @@ class GenerateData : public testing::Test {
   void SetUp() override {
     std::ofstream(prompts_) << "{\"prompt\": \"one\"}\n{\"prompt\": \"two three\"}\n{\"prompt\": \"one\"}\n"
                             << "{\"prompt\": \"four five six\"}\n";
-    clean();
-  }
-  void TearDown() override {
-    clean();
-    std::remove(prompts_.c_str());
-  }
-  void clean() {
-    for (const std::string& path : {made_, read_}) {
-      std::remove(path.c_str());
-      std::remove(record_path(path).c_str());
-    }
   }
 
   DataOptions options() const {
@@ -47,7 +40,7 @@ class GenerateData : public testing::Test {
             .record = record_,
             .threads = 2};
   }
-  RecordTextOptions context_run() const {
+  RecordTextOptions record_run() const {
     return {.model = model_, .data = made_, .out = read_, .record = record_, .max_length = kMaxLength, .threads = 1};
   }
   RecordFormat format() const {
@@ -57,9 +50,10 @@ class GenerateData : public testing::Test {
   }
 
   const RecordOptions record_ = {.layers = {1, 1}, .soft = 4, .states = true};
-  const std::string model_ = std::string(S3D_SOURCE_DIR) + "/tests/data/models/llama-f32.gguf";
-  const std::string prompts_ = testing::TempDir() + "s3d-prompts.jsonl";
-  const std::string made_ = testing::TempDir() + "s3d-made.jsonl", read_ = testing::TempDir() + "s3d-read.jsonl";
+  const TestFolder folder_;
+  const std::string model_ = S3D_SOURCE_DIR "/tests/data/models/llama-f32.gguf";
+  const std::string prompts_ = folder_ / "prompts.jsonl", made_ = folder_ / "made.jsonl";
+  const std::string read_ = folder_ / "read.jsonl";
 };
 
 TEST_F(GenerateData, GoesOnWhereItStoppedAndLeavesOutWhatCameBefore) {
@@ -73,9 +67,9 @@ TEST_F(GenerateData, GoesOnWhereItStoppedAndLeavesOutWhatCameBefore) {
   EXPECT_EQ(3, again->there);
 }
 
-TEST_F(GenerateData, ContextReadAgainIsWhatWasKeptWhileMaking) {
+TEST_F(GenerateData, RecordsOfTextReadAgainAreThoseOfMakingIt) {
   ASSERT_TRUE(generate_data(options()).ok());
-  const auto summary = record_text(context_run());
+  const auto summary = record_text(record_run());
   ASSERT_TRUE(summary.ok()) << summary.error().message;
   EXPECT_EQ(3, summary->written);
   const Dataset made = read_dataset({made_}, 1 << 20, kMaxLength).value();
@@ -86,18 +80,18 @@ TEST_F(GenerateData, ContextReadAgainIsWhatWasKeptWhileMaking) {
   for (size_t i = 0; i < made.sequences.size(); ++i) {
     const Sequence &a = made.sequences[i], &b = read.sequences[i];
     ASSERT_EQ(a.tokens, b.tokens);
-    const auto kept = made_reader.read(a.record_at, a.length()), same = read_reader.read(b.record_at, b.length());
-    ASSERT_TRUE(kept.ok() && same.ok());
-    EXPECT_EQ(kept->kv, same->kv);
-    EXPECT_EQ(kept->soft_tokens, same->soft_tokens);
-    EXPECT_EQ(kept->soft_probabilities, same->soft_probabilities);
-    EXPECT_EQ(kept->states, same->states);
+    const auto written = made_reader.read(a.record_at, a.length()), same = read_reader.read(b.record_at, b.length());
+    ASSERT_TRUE(written.ok() && same.ok());
+    EXPECT_EQ(written->kv, same->kv);
+    EXPECT_EQ(written->soft_tokens, same->soft_tokens);
+    EXPECT_EQ(written->soft_probabilities, same->soft_probabilities);
+    EXPECT_EQ(written->states, same->states);
     EXPECT_EQ(static_cast<size_t>(a.length()) * static_cast<size_t>(format().d_model), same->states.size());
   }
-  EXPECT_EQ(3, record_text(context_run())->there);  // nothing is done twice
+  EXPECT_EQ(3, record_text(record_run())->there);  // nothing is done twice
 }
 
-TEST_F(GenerateData, AContextWithStatesServesAPlanWithout) {
+TEST_F(GenerateData, RecordsWithStatesServeAFormatWithout) {
   ASSERT_TRUE(generate_data(options()).ok());
   const Dataset made = read_dataset({made_}, 1 << 20, kMaxLength).value();
   RecordFormat without = format();
@@ -107,9 +101,59 @@ TEST_F(GenerateData, AContextWithStatesServesAPlanWithout) {
   EXPECT_TRUE(reader->read(made.sequences.back().record_at, made.sequences.back().length()).ok());
 }
 
+TEST_F(GenerateData, RecordsWithMoreSoftTargetsServeAFormatOfFewer) {
+  ASSERT_TRUE(generate_data(options()).ok());
+  const Sequence sequence = read_dataset({made_}, 1 << 20, kMaxLength).value().sequences.back();
+  RecordFormat fewer = format();
+  fewer.soft = 2;
+  auto reader = RecordReader::open(record_path(made_), fewer);
+  ASSERT_TRUE(reader.ok()) << reader.error().message;
+  const auto record = reader->read(sequence.record_at, sequence.length());
+  ASSERT_TRUE(record.ok()) << record.error().message;
+  EXPECT_EQ(static_cast<size_t>(4 * sequence.length()), record->soft_tokens.size());
+  RecordFormat more = format();
+  more.soft = 5;
+  EXPECT_FALSE(RecordReader::open(record_path(made_), more).ok());
+}
+
+// Runtime and trainer compute the same keys and values, and both put them in the same place.
+TEST_F(GenerateData, RecordsAreWhatTheTrainersBaseComputes) {
+  ASSERT_TRUE(generate_data(options()).ok());
+  const auto base = load_base(model_, torch::kFloat32, torch::kCPU, kMaxLength);
+  ASSERT_TRUE(base.ok()) << base.error().message;
+  Dataset data = read_dataset({made_}, base->config.vocab_size, kMaxLength).value();
+  const RecordStoreOptions store_options = {.layers = record_.layers, .state = true, .soft_targets = 3};
+  const auto read = RecordStore::build(*base, data, store_options);
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  for (Sequence& sequence : data.sequences) sequence.record_at = -1;
+  const auto computed = RecordStore::build(*base, data, store_options);
+  ASSERT_TRUE(computed.ok()) << computed.error().message;
+  std::vector<int> all(data.sequences.size());
+  std::iota(all.begin(), all.end(), 0);
+  int64_t shortest = kMaxLength;
+  for (const Sequence& sequence : data.sequences) shortest = std::min<int64_t>(shortest, sequence.length() - 1);
+  for (int layer = 0; layer < record_.layers.count(); ++layer) {
+    const LayerKv a = read->kv(layer, all, shortest), b = computed->kv(layer, all, shortest);
+    EXPECT_LT(relative_error(a.keys, b.keys), 5e-3) << layer;
+    EXPECT_LT(relative_error(a.values, b.values), 5e-3) << layer;
+  }
+}
+
+// Before base records had their name, a line named its place otherwise.
+TEST_F(GenerateData, TextWithAnUnknownKeyIsTextWithoutARecord) {
+  std::ofstream(made_) << R"({"id":0,"prompt_tokens":[1,2],"answer_tokens":[3,4,5],"answer":"","context_at":256})"
+                       << "\n";
+  const auto data = read_dataset({made_}, 64, kMaxLength);
+  ASSERT_TRUE(data.ok()) << data.error().message;
+  EXPECT_EQ(-1, data->sequences.front().record_at);
+  const auto summary = record_text(record_run());  // gives it one
+  ASSERT_TRUE(summary.ok()) << summary.error().message;
+  EXPECT_LE(0, read_dataset({read_}, 64, kMaxLength).value().sequences.front().record_at);
+}
+
 TEST_F(GenerateData, RecordsRefuseNoLayers) {
   ASSERT_TRUE(generate_data(options()).ok());
-  RecordTextOptions run = context_run();
+  RecordTextOptions run = record_run();
   run.record.layers = {};
   const auto summary = record_text(run);
   ASSERT_FALSE(summary.ok());

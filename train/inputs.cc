@@ -32,8 +32,8 @@ int longest_of(const Dataset& a, const Dataset& b) {
   return longest;
 }
 
-// What `s3d-train data` kept beside the text is of the frozen base.
-void forget_kept_context(Dataset& data) {
+// Base records are of the base as it was before.
+void forget_records(Dataset& data) {
   for (Sequence& sequence : data.sequences) sequence.record_at = -1;
 }
 
@@ -48,12 +48,12 @@ Dataset split_held_out(Dataset& data, int count, uint64_t seed) {
             [&](size_t a, size_t b) { return keyed(seed, 0x4e1d, a) < keyed(seed, 0x4e1d, b); });
   std::vector<bool> held(n);
   for (size_t i = 0; i < wanted; ++i) held[order[i]] = true;
-  Dataset kept, out;
-  kept.files = out.files = data.files;
-  for (size_t i = 0; i < n; ++i) (held[i] ? out : kept).sequences.push_back(std::move(data.sequences[i]));
-  kept.hash = keyed(data.hash, wanted, seed, 0);
+  Dataset rest, out;
+  rest.files = out.files = data.files;
+  for (size_t i = 0; i < n; ++i) (held[i] ? out : rest).sequences.push_back(std::move(data.sequences[i]));
+  rest.hash = keyed(data.hash, wanted, seed, 0);
   out.hash = keyed(data.hash, wanted, seed, 1);
-  data = std::move(kept);
+  data = std::move(rest);
   return out;
 }
 
@@ -75,7 +75,7 @@ RecordStoreOptions record_store_options(const Recipe& recipe, const char* name) 
   options.progress = [log = recipe.log, clock = Progress()](int64_t done, int64_t total) mutable {
     if (!clock.due(done >= total)) return;
     const double rate = static_cast<double>(done) / clock.seconds();
-    log(fmt::format("context of {} of {} tokens, {:.0f} tokens/s, {:.0f} s left", done, total, rate,
+    log(fmt::format("base records of {} of {} tokens, {:.0f} tokens/s, {:.0f} s left", done, total, rate,
                     static_cast<double>(total - done) / rate));
   };
   return options;
@@ -86,16 +86,16 @@ Result<Inputs> load_inputs(Recipe& recipe) {
   {
     S3D_ASSIGN(const GgufFile file, GgufFile::open(recipe.model));
     S3D_ASSIGN(const ModelConfig config, read_model_config(file));
-    LayerSet& kept = recipe.adapter.layers;
-    if (kept.count() == 0) kept = default_draft_layers(config.n_layers);
+    LayerSet& layers = recipe.adapter.layers;
+    if (layers.count() == 0) layers = default_draft_layers(config.n_layers);
     S3D_TRY(check_recipe(recipe, config));
     S3D_TRY(load_data(recipe, config, in));
     S3D_TRY(
         check_memory(recipe, file, config, in.data.tokens(), in.held_out.tokens(), longest_of(in.data, in.held_out)));
   }
   if (recipe.joint) {
-    forget_kept_context(in.data);
-    forget_kept_context(in.held_out);
+    forget_records(in.data);
+    forget_records(in.held_out);
   }
   // A draft row lies up to `masks` positions after the last token.
   const int context = longest_of(in.data, in.held_out) + recipe.adapter.masks;

@@ -28,7 +28,7 @@ Dataset split_held_out(Dataset& data, int count, uint64_t seed);
 // Of the sequences first, first + stride, …: a rank's share.
 Dataset share_of(const Dataset& data, int first, int stride);
 
-// How the base records of a dataset are to be kept; `name`: of its folder in recipe.record_folder.
+// How the base records of a dataset are to be held; `name`: of its folder in recipe.record_folder.
 RecordStoreOptions record_store_options(const Recipe& recipe, const char* name);
 
 // A new adapter by the recipe, or one that starts from recipe.init.

@@ -20,12 +20,12 @@ FullPass full_pass(const BaseModel& base, const Sequence& sequence) {
 }
 
 // What RecordStore gives the batch of a frozen base. `pass` must outlive it.
-void attach(const BaseModel& base, const FullPass& pass, const AdapterConfig& plan, DraftBatch& batch) {
-  batch.context = [&, length = batch.context_length](int kept) {
-    const LayerKv& kv = pass.layers[static_cast<size_t>(plan.layers.layer(kept, base.config.n_layers))];
+void attach(const BaseModel& base, const FullPass& pass, const AdapterConfig& config, DraftBatch& batch) {
+  batch.context_kv = [&, length = batch.context_length](int index) {
+    const LayerKv& kv = pass.layers[static_cast<size_t>(config.layers.layer(index, base.config.n_layers))];
     return LayerKv{kv.keys.slice(0, 0, length).unsqueeze(0), kv.values.slice(0, 0, length).unsqueeze(0)};
   };
-  if (plan.state_rank == 0) return;
+  if (config.state_rank == 0) return;
   // An anchor is in an answer, so there is a position before it.
   const Tensor before = pass.hidden.index_select(0, (batch.positions - 1).flatten());
   batch.state = rms_norm(before, {}, base.config.norm_eps).unsqueeze(0);

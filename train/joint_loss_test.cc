@@ -70,24 +70,24 @@ TEST(JointLoss, GradientsAreThoseOfFiniteDifferences) {
   }
 }
 
-// The draft's part is the loss of training an adapter on the same base, whose context a store has kept.
+// The draft's part is the loss of training an adapter on the same base, whose records a store holds.
 TEST(JointLoss, DraftPartIsThatOfAnAdapter) {
   Setting setting("llama");
   setting.recipe.loss.soft_share = 0.5;
   setting.recipe.soft_tokens = 8;
-  const AdapterConfig& plan = setting.recipe.adapter;
+  const AdapterConfig& config = setting.recipe.adapter;
   const auto store =
-      RecordStore::build(setting.base, setting.data, {.layers = plan.layers, .state = true, .soft_targets = 8});
+      RecordStore::build(setting.base, setting.data, {.layers = config.layers, .state = true, .soft_targets = 8});
   ASSERT_TRUE(store.ok()) << store.error().message;
   const torch::NoGradGuard no_grad;
   const JointLoss joint = setting.loss();
-  const TrainingBatch batch = make_batch(setting.data, *store, plan, {{1, {4, 7}}}, 3, torch::kCPU);
+  const TrainingBatch batch = make_batch(setting.data, *store, config, {{1, {4, 7}}}, 3, torch::kCPU);
   const Tensor last = torch::tensor(int64_t{setting.data.sequences[1].length() - 1});
-  const Tensor at = torch::minimum(batch.draft.positions.unsqueeze(2) + torch::arange(plan.masks + 1), last);
+  const Tensor at = torch::minimum(batch.draft.positions.unsqueeze(2) + torch::arange(config.masks + 1), last);
   const LossSums alone = draft_loss(DraftBlock(setting.base, {}), setting.params, batch,
                                     store->soft_targets(batch.sequences, at), setting.recipe.loss);
   EXPECT_DOUBLE_EQ(joint.draft.weight, alone.weight);
-  // The store keeps half floats.
+  // The store holds half floats.
   EXPECT_NEAR(joint.draft.loss.item<double>(), alone.loss.item<double>(), 2e-3 * alone.loss.item<double>());
   EXPECT_NEAR(joint.total.item<double>(),
               joint.draft.loss.item<double>() + 0.7 * joint.draft.weight * joint.autoregressive.item<double>(), 1e-3);

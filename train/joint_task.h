@@ -1,4 +1,4 @@
-// Training the kept layers together with an adapter.
+// Training the draft layers together with an adapter.
 #pragma once
 
 #include <memory>

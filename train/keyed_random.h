@@ -6,28 +6,21 @@
 #include <cstdint>
 #include <string_view>
 
-namespace s3d::train {
+#include "base/splitmix64.h"
 
-// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014): a bijection whose output bits all depend on all input
-// bits.
-inline uint64_t mix(uint64_t x) {
-  x += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
+namespace s3d::train {
 
 // One number of 64 random bits for each list of numbers.
 template <typename... Keys>
 uint64_t keyed(uint64_t seed, Keys... keys) {
-  uint64_t state = mix(seed);
-  ((state = mix(state ^ mix(static_cast<uint64_t>(keys)))), ...);
+  uint64_t state = splitmix64(seed);
+  ((state = splitmix64(state ^ splitmix64(static_cast<uint64_t>(keys)))), ...);
   return state;
 }
 
 inline uint64_t key_of(std::string_view text) {
   uint64_t state = text.size();
-  for (const char c : text) state = mix(state ^ static_cast<unsigned char>(c));
+  for (const char c : text) state = splitmix64(state ^ static_cast<unsigned char>(c));
   return state;
 }
 
@@ -39,7 +32,7 @@ inline double uniform(uint64_t bits) {
 // Normally distributed, by the formula of Box and Muller.
 inline float normal(uint64_t bits) {
   const double radius = std::sqrt(-2 * std::log(uniform(bits)));
-  return static_cast<float>(radius * std::cos(6.283185307179586 * uniform(mix(bits))));
+  return static_cast<float>(radius * std::cos(6.283185307179586 * uniform(splitmix64(bits))));
 }
 
 }  // namespace s3d::train

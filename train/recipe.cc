@@ -45,8 +45,8 @@ double step_bytes(const Recipe& r, const ModelConfig& config, int longest) {
 }  // namespace
 
 std::string memory_advice(const Recipe& r) {
-  if (r.joint) return "keep fewer layers (--draft-layers), cut sequences (--max-length) or take fewer --anchors";
-  return "keep the context on disk (--record-folder), train on less text, or make steps smaller (--sequences)";
+  if (r.joint) return "run fewer layers (--draft-layers), cut sequences (--max-length) or take fewer --anchors";
+  return "hold the base records on disk (--record-folder), train on less text, or make steps smaller (--sequences)";
 }
 
 Recipe joint_recipe() {
@@ -92,7 +92,7 @@ Status check_recipe(const Recipe& r, const ModelConfig& base) {
 std::string settings_text(const Recipe& r, uint64_t base_fingerprint, uint64_t data_hash) {
   const AdapterConfig& a = r.adapter;
   std::string text = fmt::format(
-      "base {} {} data {:016x} max-length {} held-out {} plan {}+{} masks {} lora {} markov {} state {}{} bridge {} "
+      "base {} {} data {:016x} max-length {} held-out {} layers {}+{} masks {} lora {} markov {} state {}{} bridge {} "
       "confidence {} draft-vocab {} epochs {} steps {} batch {}x{} rate {} last {} warmup {} depth-decay {}{} soft "
       "{}/{} "
       "adam {} {} {} decay {} clip {} seed {} init {}",
@@ -122,23 +122,23 @@ Status check_memory(const Recipe& r, const GgufFile& base, const ModelConfig& co
     weights += static_cast<double>(tensor.rows() * tensor.cols()) * (r.base_dtype == torch::kFloat32 ? 4 : 2);
   }
   const AdapterConfig& a = r.adapter;
-  const RecordStoreOptions keep = {.layers = a.layers,
-                                   .state = a.state_rank > 0,
-                                   .soft_targets = r.loss.soft_share > 0 && !r.joint ? r.soft_tokens : 0};
-  // Joint training keeps no context of the text that it trains on: it changes with every step.
-  const auto kept_tokens = static_cast<double>(held_out_tokens + (r.joint ? 0 : data_tokens));
-  const double context =
-      r.record_folder.empty() ? kept_tokens * static_cast<double>(RecordStore::bytes_per_token(config, keep)) : 0;
+  const RecordStoreOptions store = {.layers = a.layers,
+                                    .state = a.state_rank > 0,
+                                    .soft_targets = r.loss.soft_share > 0 && !r.joint ? r.soft_tokens : 0};
+  // Joint training has no records of the text that it trains on: the base changes with every step.
+  const auto recorded_tokens = static_cast<double>(held_out_tokens + (r.joint ? 0 : data_tokens));
+  const double records =
+      r.record_folder.empty() ? recorded_tokens * static_cast<double>(RecordStore::bytes_per_token(config, store)) : 0;
   // A checkpoint that is read has master and moments once more.
   const double layers =
       r.joint ? 4.0 * (TrainedLayers::kNumbers + 3) * static_cast<double>(trained_numbers(config, a)) : 0;
   const double step = step_bytes(r, config, longest);
-  const double needed = weights + layers + context + step, free = static_cast<double>(free_memory());
+  const double needed = weights + layers + records + step, free = static_cast<double>(free_memory());
   if (r.device != torch::kCPU || needed < free) return Ok();
   return Error{fmt::format(
-      "the run needs about {:.1f} GB of memory and {:.1f} GB are free: weights {:.1f}, trained layers {:.1f}, kept "
-      "context {:.1f}, one step {:.1f}; {}",
-      gigabytes(needed), gigabytes(free), gigabytes(weights), gigabytes(layers), gigabytes(context), gigabytes(step),
+      "the run needs about {:.1f} GB of memory and {:.1f} GB are free: weights {:.1f}, trained layers {:.1f}, base "
+      "records {:.1f}, one step {:.1f}; {}",
+      gigabytes(needed), gigabytes(free), gigabytes(weights), gigabytes(layers), gigabytes(records), gigabytes(step),
       memory_advice(r))};
 }
 

@@ -16,7 +16,7 @@
 
 namespace s3d::train {
 
-// The joint form: the matrices of the layers that a draft pass keeps are trained too (docs/training.md).
+// The joint form: the matrices of the draft layers are trained too (docs/training.md).
 struct JointOptions {
   double ar_weight = 1;      // of the autoregressive loss beside the draft's
   double layer_rate = 1e-4;  // learning rate of the layers, at its peak
@@ -29,7 +29,7 @@ struct Recipe {
   std::vector<std::string> held_out_data;  // JSONL to measure acceptance on; empty: some sequences of `data`
   std::string out;                         // folder of the results
   std::string init;                        // adapter file to start from; empty: a new one
-  std::string record_folder;               // where the base's keys and values are kept; empty: in memory
+  std::string record_folder;               // where the base records are held; empty: in memory
 
   // What is made: draft layers, ranks, parts. No layers: default_draft_layers().
   AdapterConfig adapter = {.masks = 3, .lora_rank = 32, .markov_rank = 64};

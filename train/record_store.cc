@@ -29,7 +29,7 @@ Status reserve_file(const std::string& path, int64_t bytes) {
   if (code == 0) return Ok();
   std::error_code ignored;
   std::filesystem::remove(path, ignored);
-  return Error{fmt::format("cannot reserve {:.1f} GB for {}: {}; choose another --context-folder or less data",
+  return Error{fmt::format("cannot reserve {:.1f} GB for {}: {}; choose another --record-folder or less data",
                            static_cast<double>(bytes) / 1e9, path, std::strerror(code))};
 }
 
@@ -60,7 +60,7 @@ size_t RecordStore::bytes_per_token(const ModelConfig& config, const RecordStore
 Result<RecordStore> RecordStore::build(const BaseModel& base, const Dataset& data, const RecordStoreOptions& options) {
   RecordStore store;
   store.device_ = base.device;
-  store.kept_ = options.layers.count();
+  store.layers_ = options.layers.count();
   store.kv_heads_ = base.config.n_kv_heads;
   store.head_dim_ = base.config.head_dim;
   store.first_ = {0};
@@ -80,8 +80,8 @@ Result<RecordStore> RecordStore::build(const BaseModel& base, const Dataset& dat
   }
   S3D_TRY(store.fill(base, data, options));
   if (!options.folder.empty()) {
-    const std::string label = read_text(options.folder + "/context.wanted");
-    S3D_TRY(write_file_atomically(options.folder + "/context.done", std::as_bytes(std::span(label))));
+    const std::string label = read_text(options.folder + "/records.wanted");
+    S3D_TRY(write_file_atomically(options.folder + "/records.done", std::as_bytes(std::span(label))));
   }
   return store;
 }
@@ -91,19 +91,19 @@ Result<bool> RecordStore::open_file(const BaseModel& base, const Dataset& data, 
   std::error_code failed;
   std::filesystem::create_directories(options.folder, failed);
   if (failed) return Error{fmt::format("cannot make the folder {}: {}", options.folder, failed.message())};
-  const std::string path = options.folder + "/context.bin", done = options.folder + "/context.done";
+  const std::string path = options.folder + "/records.bin", done = options.folder + "/records.done";
   const int64_t tokens = first_.back();
   const Sizes sizes = sizes_of(base.config, options, tokens);
   const std::string label =
-      fmt::format("{} data {:016x} plan {} {} state {} soft {} type {}", fingerprint_text(base.fingerprint), data.hash,
-                  options.layers.first, options.layers.last, options.state, options.soft_targets,
+      fmt::format("{} data {:016x} layers {} {} state {} soft {} type {}", fingerprint_text(base.fingerprint),
+                  data.hash, options.layers.first, options.layers.last, options.state, options.soft_targets,
                   toString(base.lm_head.scalar_type()));
   const bool complete = read_text(done) == label &&
                         std::filesystem::file_size(path, failed) == static_cast<uintmax_t>(sizes.bytes()) && !failed;
   if (!complete) {
     std::filesystem::remove(done, failed);
     S3D_TRY(reserve_file(path, sizes.bytes()));
-    S3D_TRY(write_file_atomically(options.folder + "/context.wanted", std::as_bytes(std::span(label))));
+    S3D_TRY(write_file_atomically(options.folder + "/records.wanted", std::as_bytes(std::span(label))));
   }
   const Tensor all = torch::from_file(path, /*shared=*/true, sizes.bytes(), torch::kUInt8);
   int64_t at = 0;
@@ -123,15 +123,16 @@ Result<bool> RecordStore::open_file(const BaseModel& base, const Dataset& data, 
 
 Tensor RecordStore::kv_of(int sequence) const {
   const auto s = static_cast<size_t>(sequence);
-  const int64_t per_token = kept_ * 2 * kv_heads_ * head_dim_, length = first_[s + 1] - first_[s];
-  return kv_.slice(0, first_[s] * per_token, first_[s + 1] * per_token).view({kept_, 2, length, kv_heads_, head_dim_});
+  const int64_t per_token = layers_ * 2 * kv_heads_ * head_dim_, length = first_[s + 1] - first_[s];
+  return kv_.slice(0, first_[s] * per_token, first_[s + 1] * per_token)
+      .view({layers_, 2, length, kv_heads_, head_dim_});
 }
 
-// Sequence by sequence: from the context that was kept when it was made, or by a pass of the base.
+// Sequence by sequence: from the records in a file, or by a pass of the base.
 Status RecordStore::fill(const BaseModel& base, const Dataset& data, const RecordStoreOptions& options) {
   const torch::NoGradGuard no_grad;
   const RecordFormat format = record_format(
-      base.config, base.fingerprint, {.layers = options.layers, .soft = options.kept_soft, .states = options.state});
+      base.config, base.fingerprint, {.layers = options.layers, .soft = options.soft_targets, .states = options.state});
   std::map<int, RecordReader> readers;  // by index of the file
   for (size_t s = 0; s < data.sequences.size(); ++s) {
     const Sequence& sequence = data.sequences[s];
@@ -176,12 +177,12 @@ void RecordStore::compute(const BaseModel& base, const Sequence& sequence, int i
                           const RecordStoreOptions& options) {
   const int n_layers = base.config.n_layers;
   const auto s = static_cast<size_t>(index);
-  const Tensor kept = kv_of(index);
+  const Tensor all = kv_of(index);
   const Tensor hidden = base_forward(base, token_tensor(base, sequence.tokens), [&](int layer, const LayerKv& kv) {
     if (!options.layers.has(layer, n_layers)) return;
     const int at = layer < options.layers.first ? layer : layer - (n_layers - options.layers.count());
-    kept.select(0, at).select(0, 0).copy_(kv.keys);
-    kept.select(0, at).select(0, 1).copy_(kv.values);
+    all.select(0, at).select(0, 0).copy_(kv.keys);
+    all.select(0, at).select(0, 1).copy_(kv.values);
   });
   if (options.on_hidden) options.on_hidden(sequence, hidden);
   if (state_.defined()) state_.slice(0, first_[s], first_[s + 1]).copy_(rms_norm(hidden, {}, base.config.norm_eps));
@@ -192,11 +193,11 @@ void RecordStore::compute(const BaseModel& base, const Sequence& sequence, int i
   }
 }
 
-LayerKv RecordStore::context(int kept_layer, std::span<const int> sequences, int64_t length) const {
+LayerKv RecordStore::kv(int index, std::span<const int> sequences, int64_t length) const {
   const auto n = static_cast<int64_t>(sequences.size());
   LayerKv out = {torch::zeros({n, length, kv_heads_, head_dim_}), torch::zeros({n, length, kv_heads_, head_dim_})};
   for (int64_t i = 0; i < n; ++i) {
-    const Tensor kv = kv_of(sequences[static_cast<size_t>(i)]).select(0, kept_layer);
+    const Tensor kv = kv_of(sequences[static_cast<size_t>(i)]).select(0, index);
     const int64_t there = std::min(length, kv.size(1));
     out.keys[i].slice(0, 0, there).copy_(kv[0].slice(0, 0, there));
     out.values[i].slice(0, 0, there).copy_(kv[1].slice(0, 0, there));
@@ -215,7 +216,7 @@ static Tensor token_index(const std::vector<int64_t>& first, std::span<const int
 }
 
 Tensor RecordStore::state(std::span<const int> sequences, const Tensor& positions) const {
-  S3D_CHECK(state_.defined(), "a context store without states");
+  S3D_CHECK(state_.defined(), "a store of records without states");
   const Tensor index = token_index(first_, sequences, (positions - 1).clamp_min(0));
   const Tensor rows = state_.index_select(0, index.flatten()).to(device_, torch::kFloat32);
   const Tensor known = (positions > 0).to(torch::kFloat32).unsqueeze(-1);
@@ -223,7 +224,7 @@ Tensor RecordStore::state(std::span<const int> sequences, const Tensor& position
 }
 
 RecordStore::SoftTargets RecordStore::soft_targets(std::span<const int> sequences, const Tensor& positions) const {
-  S3D_CHECK(soft_tokens_.defined(), "a context store without soft targets");
+  S3D_CHECK(soft_tokens_.defined(), "a store of records without soft targets");
   const Tensor index = token_index(first_, sequences, positions).flatten();
   std::vector<int64_t> shape(positions.sizes().begin(), positions.sizes().end());
   shape.push_back(soft_tokens_.size(1));

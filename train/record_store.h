@@ -1,5 +1,5 @@
-// What the frozen base knows about the training text: keys and values of the kept layers at every position, computed
-// once and kept across epochs, in memory or in a file.
+// The base records of the whole training text: read from files, or computed once, and held across epochs in memory or
+// in a file.
 #pragma once
 
 #include <torch/torch.h>
@@ -18,10 +18,9 @@
 namespace s3d::train {
 
 struct RecordStoreOptions {
-  LayerSet layers;       // whose keys and values are kept
-  bool state = false;    // also keep rms(h), h the last layer's hidden state
-  int soft_targets = 0;  // also keep this many of the base's most probable next tokens and their probabilities
-  int kept_soft = 16;    // how many of them a file of base records holds (base_record.h); at least soft_targets
+  LayerSet layers;       // whose keys and values are held
+  bool state = false;    // also rms(h), h the last layer's hidden state
+  int soft_targets = 0;  // also this many of the base's most probable next tokens and their probabilities
   std::string folder;    // where the file lies; empty: in memory
   std::function<void(int64_t done, int64_t total)> progress;  // tokens
   // Gets the hidden states before the output norm [n, d_model] of every sequence that the base is run over.
@@ -36,12 +35,12 @@ class RecordStore {
   // made or is too short; records of another base or other layers.
   static Result<RecordStore> build(const BaseModel& base, const Dataset& data, const RecordStoreOptions& options);
 
-  // Bytes that build() will keep for each token.
+  // Bytes that build() will take for each token.
   static size_t bytes_per_token(const ModelConfig& config, const RecordStoreOptions& options);
 
-  // Keys and values of a kept layer for the first `length` positions of each sequence, zeros where it is shorter:
-  // [sequences, length, kv_heads, head_dim] floats on the base's device.
-  LayerKv context(int kept_layer, std::span<const int> sequences, int64_t length) const;
+  // Keys and values of layer number `index` of options.layers for the first `length` positions of each sequence, zeros
+  // where it is shorter: [sequences, length, kv_heads, head_dim] floats on the base's device.
+  LayerKv kv(int index, std::span<const int> sequences, int64_t length) const;
 
   // rms(h) of positions t - 1 for anchors `positions` [S, A] of `sequences` [S]; zeros for t = 0: [S, A, d_model].
   Tensor state(std::span<const int> sequences, const Tensor& positions) const;
@@ -58,12 +57,12 @@ class RecordStore {
   Status fill(const BaseModel& base, const Dataset& data, const RecordStoreOptions& options);
   void compute(const BaseModel& base, const Sequence& sequence, int index, const RecordStoreOptions& options);
   void take(const BaseRecord& record, int index);
-  Tensor kv_of(int sequence) const;  // [kept, 2, length, kv_heads, head_dim] halfs, a view of `kv_`
+  Tensor kv_of(int sequence) const;  // [layers, 2, length, kv_heads, head_dim] halfs, a view of `kv_`
 
   torch::Device device_ = torch::kCPU;
-  int64_t kept_ = 0, kv_heads_ = 0, head_dim_ = 0;
+  int64_t layers_ = 0, kv_heads_ = 0, head_dim_ = 0;
   std::vector<int64_t> first_;  // [sequences + 1] index of the first token of each sequence
-  Tensor kv_;                   // [tokens * kept * 2 * kv_dim] halfs, one sequence after another
+  Tensor kv_;                   // [tokens * layers * 2 * kv_dim] halfs, one sequence after another
   Tensor state_;                // [tokens, d_model] halfs, or undefined
   Tensor soft_tokens_;          // [tokens, k] int32, or undefined
   Tensor soft_probabilities_;   // [tokens, k] halfs, or undefined

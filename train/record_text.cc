@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "engine/engine.h"
+#include "engine/runtime.h"
 #include "model/fingerprint.h"
 #include "train/base_record.h"
 #include "train/dataset.h"
@@ -14,23 +14,23 @@
 namespace s3d::train {
 namespace {
 
-Result<RecordFormat> format_of(const RecordTextOptions& run, const Engine& engine) {
-  const int n_layers = engine.config().n_layers;
+Result<RecordFormat> format_of(const RecordTextOptions& run, const Runtime& runtime) {
+  const int n_layers = runtime.config().n_layers;
   const RecordOptions& record = run.record;
   const auto [first, last] = record.layers;
   if (first < 0 || last < 0 || record.layers.count() < 1 || record.layers.count() > n_layers) {
     return Error{fmt::format("--record-layers {}+{}: 1 to {} layers together were expected", first, last, n_layers)};
   }
-  return record_format(engine.config(), base_fingerprint(engine.file()), record);
+  return record_format(runtime.config(), base_fingerprint(runtime.file()), record);
 }
 
 // Passes over all tokens but the last, which chooses nothing; what the rows that chose the answer's tokens gave.
-Result<BaseRecord> read_through(Engine& engine, const Sequence& sequence, const RecordFormat& format) {
-  const auto vocab = static_cast<size_t>(engine.config().vocab_size), d = static_cast<size_t>(format.d_model);
+Result<BaseRecord> read_through(Runtime& runtime, const Sequence& sequence, const RecordFormat& format) {
+  const auto vocab = static_cast<size_t>(runtime.config().vocab_size), d = static_cast<size_t>(format.d_model);
   const int length = sequence.length(), first = sequence.prompt_length - 1;
-  KvCache& kv = engine.kv();
-  RecordRows kept;
-  const SeqId seq = kv.add_sequence();
+  KvCache& kv = runtime.kv();
+  RecordRows answer;
+  const KvSequence seq = kv.add_sequence();
   const auto pass = [&](int begin, int end) -> Status {
     std::vector<Row> rows;
     std::vector<Want> want;
@@ -38,43 +38,41 @@ Result<BaseRecord> read_through(Engine& engine, const Sequence& sequence, const 
       rows.push_back({sequence.tokens[static_cast<size_t>(i)], i, i - begin - 1, seq});
       want.push_back(i >= first ? Want::kLogits : Want::kNothing);
     }
-    S3D_ASSIGN(const PassOutput out, engine.backend().run({.rows = rows,
-                                                           .layers = LayerSet::all(engine.config().n_layers),
+    S3D_ASSIGN(const PassOutput out, runtime.backend().run({.rows = rows,
+                                                           .layers = LayerSet::all(runtime.config().n_layers),
                                                            .want = want,
                                                            .want_hidden = format.states},
                                                           kv));
     kv.commit(seq, end - begin);
-    const std::vector<float> sums = log_sums(out.logits, engine.config().vocab_size);
+    const std::vector<float> sums = log_sums(out.logits, runtime.config().vocab_size);
     for (size_t i = 0; i < sums.size(); ++i) {
-      kept.add(format, out.logits.subspan(i * vocab, vocab), sums[i],
-               format.states ? out.hidden.subspan(i * d, d) : std::span<const float>(), engine.config().norm_eps);
+      answer.add(format, out.logits.subspan(i * vocab, vocab), sums[i],
+                 format.states ? out.hidden.subspan(i * d, d) : std::span<const float>(), runtime.config().norm_eps);
     }
     return Ok();
   };
   Status done = Ok();
-  const int step = engine.backend().max_rows();
+  const int step = runtime.backend().max_rows();
   for (int begin = 0; begin < length - 1 && done.ok(); begin += step) {
     done = pass(begin, std::min(length - 1, begin + step));
   }
   Result<BaseRecord> record =
-      done.ok() ? Result<BaseRecord>(kept.record(kv, seq, format, first, length)) : Result<BaseRecord>(done.error());
-  kv.remove_sequence(seq);
+      done.ok() ? Result<BaseRecord>(answer.record(kv, seq, format, first, length)) : Result<BaseRecord>(done.error());
   return record;
 }
 
 }  // namespace
 
 Result<RecordTextSummary> record_text(const RecordTextOptions& run) {
-  S3D_ASSIGN(
-      Engine engine,
-      Engine::load(
+  S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, Runtime::load(
           {.model = run.model, .threads = run.threads, .context = run.max_length, .max_rows = 64, .adapter = "none"}));
-  S3D_ASSIGN(const RecordFormat format, format_of(run, engine));
-  S3D_ASSIGN(const Dataset data, read_dataset({run.data}, engine.config().vocab_size, run.max_length));
+  Runtime& runtime = *loaded;
+  S3D_ASSIGN(const RecordFormat format, format_of(run, runtime));
+  S3D_ASSIGN(const Dataset data, read_dataset({run.data}, runtime.config().vocab_size, run.max_length));
   TextOutput output;
-  RecordWriter context;
+  RecordWriter records;
   S3D_TRY(output.open(run.out));
-  S3D_TRY(context.open(record_path(run.out), format));
+  S3D_TRY(records.open(record_path(run.out), format));
   RecordTextSummary summary = {.there = static_cast<int64_t>(output.ids.size())};
   Progress clock;
   for (size_t i = 0; i < data.sequences.size(); ++i) {
@@ -84,12 +82,12 @@ Result<RecordTextSummary> record_text(const RecordTextOptions& run) {
       break;
     }
     const Sequence& sequence = data.sequences[i];
-    S3D_ASSIGN(const BaseRecord record, read_through(engine, sequence, format));
-    S3D_ASSIGN(const int64_t at, context.append(record));
+    S3D_ASSIGN(const BaseRecord record, read_through(runtime, sequence, format));
+    S3D_ASSIGN(const int64_t at, records.append(record));
     const auto middle = sequence.tokens.begin() + sequence.prompt_length;
     const std::vector<int32_t> answer(middle, sequence.tokens.end());
     S3D_TRY(output.append(static_cast<int64_t>(i), {sequence.tokens.begin(), middle}, answer,
-                          engine.tokenizer().decode(answer), at));
+                          runtime.tokenizer().decode(answer), at));
     ++summary.written;
     summary.tokens += sequence.length();
     summary.seconds = clock.seconds();

@@ -12,8 +12,8 @@ namespace s3d::train {
 using nlohmann::json;
 
 uint64_t hash_of(const std::vector<int32_t>& tokens) {
-  uint64_t hash = mix(tokens.size());
-  for (const int32_t token : tokens) hash = mix(hash ^ static_cast<uint64_t>(token));
+  uint64_t hash = splitmix64(tokens.size());
+  for (const int32_t token : tokens) hash = splitmix64(hash ^ static_cast<uint64_t>(token));
   return hash;
 }
 

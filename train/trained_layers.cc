@@ -45,16 +45,16 @@ void encode_row(const s3d::Tensor& stored, int64_t row, const float* values, std
 
 }  // namespace
 
-int64_t trained_numbers(const ModelConfig& base, const AdapterConfig& plan) {
+int64_t trained_numbers(const ModelConfig& base, const AdapterConfig& config) {
   int64_t layer = 0;
   for (int t = 0; t < kLoraTargets; ++t) {
     const MatrixShape shape = lora_target_shape(base, static_cast<LoraTarget>(t));
     layer += int64_t{shape.rows} * shape.cols;
   }
-  return layer * (plan.layers.count());
+  return layer * (config.layers.count());
 }
 
-Result<TrainedLayers> TrainedLayers::create(BaseModel& base, const AdapterConfig& plan) {
+Result<TrainedLayers> TrainedLayers::create(BaseModel& base, const AdapterConfig& config) {
   if (base.file->parts() > 1) {
     return Error{
         fmt::format("{}: this model is split into {} files; joint training writes one file, so join them "
@@ -62,8 +62,8 @@ Result<TrainedLayers> TrainedLayers::create(BaseModel& base, const AdapterConfig
                     base.file->path(), base.file->parts())};
   }
   TrainedLayers out(base);
-  for (int kept = 0; kept < plan.layers.count(); ++kept) {
-    const int layer = plan.layers.layer(kept, base.config.n_layers);
+  for (int index = 0; index < config.layers.count(); ++index) {
+    const int layer = config.layers.layer(index, base.config.n_layers);
     for (int t = 0; t < kLoraTargets; ++t) {
       S3D_ASSIGN(const s3d::Tensor* stored, base.file->tensor(matrix_name(layer, static_cast<LoraTarget>(t))));
       S3D_TRY(check_writable(*base.file, *stored));

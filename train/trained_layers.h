@@ -1,4 +1,4 @@
-// The matrices of the kept layers while they are trained, and the base model that comes of them.
+// The matrices of the draft layers while they are trained, and the base model that comes of them.
 #pragma once
 
 #include <string>
@@ -19,9 +19,9 @@ class TrainedLayers {
   // Numbers in memory for each trained one beside its value: master, gradient, two moments.
   static constexpr int kNumbers = 4;
 
-  // Replaces the matrices of the kept layers in `base`, which must stay where it is, by float ones that collect
+  // Replaces the matrices of the draft layers in `base`, which must stay where it is, by float ones that collect
   // gradients. Errors: a split file; a type that cannot be written again.
-  static Result<TrainedLayers> create(BaseModel& base, const AdapterConfig& plan);
+  static Result<TrainedLayers> create(BaseModel& base, const AdapterConfig& config);
 
   // In the order of the draft pass; matrices in the order of LoraTarget.
   const std::vector<Tensor>& masters() const { return masters_; }
@@ -47,6 +47,6 @@ class TrainedLayers {
 };
 
 // Trained numbers of these layers.
-int64_t trained_numbers(const ModelConfig& base, const AdapterConfig& plan);
+int64_t trained_numbers(const ModelConfig& base, const AdapterConfig& config);
 
 }  // namespace s3d::train

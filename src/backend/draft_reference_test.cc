@@ -144,7 +144,7 @@ class Runner {
 
   // A new sequence with `tokens` committed; its last row's hidden state is kept.
   SeqId add(const Tokens& tokens) {
-    const SeqId seq = kv_.add_sequence();
+    const SeqId seq = sequences_.emplace_back(kv_.add_sequence());
     hidden_.resize(static_cast<size_t>(seq) + 1);
     if (tokens.empty()) return seq;
     std::vector<Row> rows;
@@ -195,6 +195,7 @@ class Runner {
   const Drafted& setup_;
   std::unique_ptr<Backend> backend_;
   KvCache kv_;
+  std::vector<KvSequence> sequences_;
   std::vector<Floats> hidden_;  // by sequence
 };
 
@@ -390,7 +391,8 @@ TEST(DraftPass, ErrorsAreClear) {
   const auto backend = std::move(CpuBackend::create(setup.model, 1, available_kernels().back()).value());
   KvCache kv = KvCache::create(setup.config, KvType::kF16, 64).value();
   const auto expect_error = [&](int32_t token, LayerSet layers, size_t states, const std::string& part) {
-    const Row row = {token, 0, -1, kv.add_sequence()};
+    const KvSequence sequence = kv.add_sequence();
+    const Row row = {token, 0, -1, sequence};
     const std::vector<const float*> state(states, nullptr);
     const auto out =
         backend->run({.rows = {&row, 1}, .layers = layers, .adapter = setup.packed.get(), .state = state}, kv);

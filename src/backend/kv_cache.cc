@@ -19,53 +19,35 @@ int pages_for(int64_t slots) {
   return static_cast<int>((slots + kPage - 1) / kPage);
 }
 
-// Moves one slot to an earlier one, within one layer: all heads' keys (strided, see KvLayout) and values.
+// Moves one slot to an earlier one, within one layer: the keys and values of all heads.
 class SlotMover {
  public:
   SlotMover(const KvLayout& layout, int layer) : layout_(layout), layer_(layer) {}
 
   void move(const std::byte* from_page, int from, std::byte* to_page, int to) const {
     for (int head = 0; head < layout_.n_kv_heads; ++head) {
-      const size_t key = layout_.key_head_offset(layer_, head);
-      move_key(from_page + key, from, to_page + key, to);
-      const size_t value = layout_.value_head_offset(layer_, head);
-      move_value(from_page + value, from, to_page + value, to);
+      move(from_page, layout_.key(layer_, head, from), to_page, layout_.key(layer_, head, to), layout_.head_dim);
+      move(from_page, layout_.value(layer_, head, from), to_page, layout_.value(layer_, head, to),
+           layout_.padded_head_dim());
     }
   }
 
  private:
-  // Copies `n` elements of `width` bytes, one from each row of sixteen lanes.
-  static void copy_lane(const std::byte* from, size_t from_lane, std::byte* to, size_t to_lane, size_t n,
-                        size_t width) {
-    from += from_lane * width;
-    to += to_lane * width;
-    for (size_t i = 0; i < n; ++i) {
-      std::memcpy(to, from, width);
-      from += KvLayout::kGroup * width;
-      to += KvLayout::kGroup * width;
+  // Copies `n` elements of `width` bytes that lie `step` bytes apart.
+  static void copy(const std::byte* from, std::byte* to, size_t n, size_t width, size_t step) {
+    if (step == width) {
+      std::memcpy(to, from, n * width);
+      return;
     }
+    for (size_t i = 0; i < n; ++i) std::memcpy(to + i * step, from + i * step, width);
   }
 
-  void move_key(const std::byte* from_head, int from, std::byte* to_head, int to) const {
-    const auto group = [&](int slot) {
-      return static_cast<size_t>(slot / KvLayout::kGroup) * layout_.key_group_bytes();
-    };
-    const size_t from_lane = static_cast<size_t>(from % KvLayout::kGroup);
-    const size_t to_lane = static_cast<size_t>(to % KvLayout::kGroup);
-    const std::byte* source = from_head + group(from);
-    std::byte* target = to_head + group(to);
-    copy_lane(source, from_lane, target, to_lane, static_cast<size_t>(layout_.head_dim), layout_.element_bytes());
-    const size_t scales = layout_.key_scales_offset();
-    copy_lane(source + scales, from_lane, target + scales, to_lane, static_cast<size_t>(layout_.scale_blocks()), 2);
-  }
-
-  void move_value(const std::byte* from_head, int from, std::byte* to_head, int to) const {
-    const auto copy = [&](size_t base, size_t width) {
-      std::memcpy(to_head + base + static_cast<size_t>(to) * width,
-                  from_head + base + static_cast<size_t>(from) * width, width);
-    };
-    copy(0, layout_.value_row_bytes());
-    if (layout_.scale_blocks() > 0) copy(layout_.value_scales_offset(), layout_.value_scale_row_bytes());
+  void move(const std::byte* from_page, const KvLayout::Place& from, std::byte* to_page, const KvLayout::Place& to,
+            int numbers) const {
+    copy(from_page + from.numbers, to_page + to.numbers, static_cast<size_t>(numbers), layout_.element_bytes(),
+         from.step);
+    const auto blocks = static_cast<size_t>(layout_.scale_blocks());
+    if (blocks > 0) copy(from_page + from.scales, to_page + to.scales, blocks, 2, from.scale_step);
   }
 
   const KvLayout& layout_;
@@ -162,7 +144,7 @@ struct KvCache::Impl {
 
 Result<KvCache> KvCache::create(const ModelConfig& config, KvType type, int64_t tokens) {
   if (tokens < 1) return Error{fmt::format("KV cache of {} positions: expected at least 1", tokens)};
-  auto impl = std::make_unique<Impl>();
+  auto impl = std::make_shared<Impl>();
   impl->layout = KvLayout{type, config.head_dim, config.n_kv_heads, config.n_layers};
   const size_t page_bytes = impl->layout.page_bytes();
   const int64_t n_pages = tokens / kPage + (tokens % kPage != 0);
@@ -183,26 +165,43 @@ Result<KvCache> KvCache::create(const ModelConfig& config, KvType type, int64_t 
   return KvCache(std::move(impl));
 }
 
-KvCache::KvCache(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+KvCache::KvCache(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 KvCache::KvCache(KvCache&&) noexcept = default;
 KvCache& KvCache::operator=(KvCache&&) noexcept = default;
 KvCache::~KvCache() = default;
 
-SeqId KvCache::add_sequence() {
-  return impl_->add({});
+KvSequence KvCache::add_sequence() {
+  return {impl_, impl_->add({})};
 }
 
-void KvCache::remove_sequence(SeqId seq) {
-  impl_->drop_pages_after(impl_->at(seq), 0);
-  impl_->sequences[static_cast<size_t>(seq)].reset();
-}
-
-SeqId KvCache::copy_sequence(SeqId seq) {
+KvSequence KvCache::copy_sequence(SeqId seq) {
   Impl::Sequence copy = impl_->at(seq);
   copy.pending = 0;
   copy.pages.resize(static_cast<size_t>(pages_for(copy.length)));  // without pages that hold pending slots only
   for (const int id : copy.pages) ++impl_->references[static_cast<size_t>(id)];
-  return impl_->add(std::move(copy));
+  return {impl_, impl_->add(std::move(copy))};
+}
+
+KvSequence::KvSequence(KvSequence&& other) noexcept
+    : cache_(std::move(other.cache_)), id_(std::exchange(other.id_, -1)) {}
+
+KvSequence& KvSequence::operator=(KvSequence&& other) noexcept {
+  if (this == &other) return *this;
+  give_back();
+  cache_ = std::move(other.cache_);
+  id_ = std::exchange(other.id_, -1);
+  return *this;
+}
+
+KvSequence::~KvSequence() {
+  give_back();
+}
+
+void KvSequence::give_back() {
+  const std::shared_ptr<KvCache::Impl> cache = cache_.lock();
+  if (cache == nullptr || id_ < 0) return;
+  cache->drop_pages_after(cache->at(id_), 0);
+  cache->sequences[static_cast<size_t>(id_)].reset();
 }
 
 bool KvCache::has_sequence(SeqId seq) const {

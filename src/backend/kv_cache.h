@@ -19,6 +19,8 @@ using SeqId = int32_t;
 Result<KvType> parse_kv_type(std::string_view name);  // "f16", "f32", "q8_0"
 std::string_view kv_type_name(KvType type);
 
+class KvSequence;
+
 // Each sequence is a row of slots. Slots [0, length) are committed: slot i holds position i, written by full passes.
 // A pass writes the rows of its block into the slots after them ("pending"); then the caller commits, keeps a path, or
 // drops them. Pages are taken from a pool of fixed size and copied on write when two sequences share one.
@@ -34,9 +36,8 @@ class KvCache {
   KvCache& operator=(KvCache&&) noexcept;
   ~KvCache();
 
-  SeqId add_sequence();
-  void remove_sequence(SeqId seq);
-  SeqId copy_sequence(SeqId seq);        // shares the committed pages
+  [[nodiscard]] KvSequence add_sequence();            // an empty one
+  [[nodiscard]] KvSequence copy_sequence(SeqId seq);  // shares the committed pages
   bool has_sequence(SeqId seq) const;    // false for ids never given or removed; every other call needs true
   int length(SeqId seq) const;           // committed positions
   void truncate(SeqId seq, int length);  // roll back; drops pending rows too
@@ -67,9 +68,32 @@ class KvCache {
   std::byte* page(SeqId seq, int page);
 
  private:
+  friend class KvSequence;
   struct Impl;
-  explicit KvCache(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit KvCache(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
+};
+
+// Owns a sequence of a cache: its pages are given back when the handle goes. May outlive the cache (its pages are gone
+// then). Thread rule: that of KvCache.
+class KvSequence {
+ public:
+  KvSequence() = default;  // owns nothing
+  KvSequence(KvSequence&& other) noexcept;
+  KvSequence& operator=(KvSequence&& other) noexcept;
+  ~KvSequence();
+
+  SeqId id() const { return id_; }
+  operator SeqId() const& { return id_; }  // NOLINT(google-explicit-constructor): a handle stands for its id …
+  operator SeqId() && = delete;            // … but for that of a handle that is about to go
+
+ private:
+  friend class KvCache;
+  KvSequence(std::weak_ptr<KvCache::Impl> cache, SeqId id) : cache_(std::move(cache)), id_(id) {}
+  void give_back();
+
+  std::weak_ptr<KvCache::Impl> cache_;
+  SeqId id_ = -1;
 };
 
 }  // namespace s3d

@@ -3,12 +3,7 @@
 
 #include <string>
 
-namespace s3d {
-
-// Prints "file:line: check failed: condition: message" to stderr and aborts.
-[[noreturn]] void check_failed(const char* file, int line, const char* condition, const std::string& message);
-
-}  // namespace s3d
+#include "s3d/result.h"
 
 // `S3D_CHECK(cond)` or `S3D_CHECK(cond, "why")`; on in every build type.
 #define S3D_CHECK(cond, ...)                                                      \

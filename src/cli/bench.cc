@@ -31,7 +31,7 @@ Examples:
   S3D_CPU=portable s3d bench -m model.gguf --format csv)";
 
 Status check_bench(BenchCommand& o) {
-  if (o.model.engine.model.empty()) return Error{"--model is required"};
+  if (o.model.runtime.model.empty()) return Error{"--model is required"};
   if (o.json) o.format = "json";
   if (o.format != "md" && o.format != "csv" && o.format != "json") {
     return Error{fmt::format("--format must be md, csv or json, got '{}'", o.format)};
@@ -44,15 +44,15 @@ Status check_bench(BenchCommand& o) {
   S3D_TRY(range("--decode", o.plan.decode, 1, 1 << 20));
   S3D_TRY(range("--samples", o.plan.samples, 1, 1000));
   // Only as many positions as are needed.
-  if (o.model.engine.context == 0) o.model.engine.context = std::max({o.plan.prompt + 1, o.plan.decode + 2, 128});
+  if (o.model.runtime.context == 0) o.model.runtime.context = std::max({o.plan.prompt + 1, o.plan.decode + 2, 128});
   return o.model.check();
 }
 
-Json to_json(const Engine& engine, const BenchCommand& o, const BenchResult& r) {
-  return Json{{"model", engine.file().path()},
-              {"threads", engine.threads()},
-              {"backend", backend_name(engine.backend_kind())},
-              {"isa", engine.backend().name()},
+Json to_json(const Runtime& runtime, const BenchCommand& o, const BenchResult& r) {
+  return Json{{"model", runtime.file().path()},
+              {"threads", runtime.threads()},
+              {"backend", backend_name(runtime.backend_kind())},
+              {"isa", runtime.backend().name()},
               {"kv_type", o.model.kv_type},
               {"prompt_tokens", o.plan.prompt},
               {"samples", o.plan.samples},
@@ -63,17 +63,17 @@ Json to_json(const Engine& engine, const BenchCommand& o, const BenchResult& r) 
               {"pass_cost", r.pass_cost},
               {"pass_ms", r.pass_ms},
               {"draft_cost", r.draft_cost},
-              {"weight_bytes", engine.backend().weight_bytes()},
+              {"weight_bytes", runtime.backend().weight_bytes()},
               {"peak_rss", r.peak_rss}};
 }
 
-std::string to_csv(const Engine& engine, const BenchCommand& o, const BenchResult& r) {
+std::string to_csv(const Runtime& runtime, const BenchCommand& o, const BenchResult& r) {
   std::string head = "model,threads,isa,kv_type,prompt_tokens,prefill_tps,decode_tps,read_gbps,weight_gbps,peak_rss";
-  std::string path = engine.file().path();
+  std::string path = runtime.file().path();
   for (size_t at = 0; (at = path.find('"', at)) != std::string::npos; at += 2) path.insert(at, "\"");
-  std::string row =
-      fmt::format("\"{}\",{},{},{},{},{:.2f},{:.2f},{:.3f},{:.3f},{}", path, engine.threads(), engine.backend().name(),
-                  o.model.kv_type, o.plan.prompt, r.prefill_tps, r.decode_tps, r.read_gbps, r.weight_gbps, r.peak_rss);
+  std::string row = fmt::format("\"{}\",{},{},{},{},{:.2f},{:.2f},{:.3f},{:.3f},{}", path, runtime.threads(),
+                                runtime.backend().name(), o.model.kv_type, o.plan.prompt, r.prefill_tps, r.decode_tps,
+                                r.read_gbps, r.weight_gbps, r.peak_rss);
   for (size_t i = 0; i < r.pass_ms.size(); ++i) {
     head += fmt::format(",pass_ms_{}", i + 1);
     row += fmt::format(",{:.4f}", r.pass_ms[i]);
@@ -81,9 +81,9 @@ std::string to_csv(const Engine& engine, const BenchCommand& o, const BenchResul
   return head + "\n" + row + "\n";
 }
 
-std::string to_markdown(const Engine& engine, const BenchCommand& o, const BenchResult& r) {
+std::string to_markdown(const Runtime& runtime, const BenchCommand& o, const BenchResult& r) {
   std::string out = fmt::format("{} · {} threads · {} kernels · KV {}\n\n| measure | value |\n|---|---|\n",
-                                engine.file().path(), engine.threads(), engine.backend().name(), o.model.kv_type);
+                                runtime.file().path(), runtime.threads(), runtime.backend().name(), o.model.kv_type);
   const auto line = [&out](std::string_view name, const std::string& value) {
     out += fmt::format("| {} | {} |\n", name, value);
   };
@@ -92,7 +92,7 @@ std::string to_markdown(const Engine& engine, const BenchCommand& o, const Bench
   line("weights read while decoding",
        fmt::format("{:.2f} GB/s, {:.0f} % of reading alone", r.weight_gbps, 100 * r.weight_gbps / r.read_gbps));
   line("reading alone", fmt::format("{:.2f} GB/s", r.read_gbps));
-  line("weights of a pass", mebibytes(engine.backend().weight_bytes()));
+  line("weights of a pass", mebibytes(runtime.backend().weight_bytes()));
   line("peak memory", mebibytes(r.peak_rss));
   out += "\n| rows of a pass | ms | cost in one-row passes |\n|---|---|---|\n";
   for (size_t i = 0; i < r.pass_ms.size(); ++i) {
@@ -104,19 +104,20 @@ std::string to_markdown(const Engine& engine, const BenchCommand& o, const Bench
 }
 
 Result<int> run_bench(const BenchCommand& o, Console& console) {
-  S3D_ASSIGN(Engine engine, o.model.load(console));
+  S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, o.model.load(console));
+  Runtime& runtime = *loaded;
   const Interrupt interrupt;
   const bool live = console.stderr_is_terminal();
   const auto on_round = [&](int round) {
     if (live) console.note(fmt::format("round {} of {}", round, o.plan.samples));
     return !Interrupt::requested();
   };
-  const Result<BenchResult> result = measure_bench(engine, o.plan, on_round);
+  const Result<BenchResult> result = measure_bench(runtime, o.plan, on_round);
   if (Interrupt::requested()) return kExitInterrupted;
   if (!result.ok()) return result.error();
-  if (o.format == "json") console.text(json_text(to_json(engine, o, *result)));
-  if (o.format == "csv") console.text(to_csv(engine, o, *result));
-  if (o.format == "md") console.text(to_markdown(engine, o, *result));
+  if (o.format == "json") console.text(json_text(to_json(runtime, o, *result)));
+  if (o.format == "csv") console.text(to_csv(runtime, o, *result));
+  if (o.format == "md") console.text(to_markdown(runtime, o, *result));
   return kExitOk;
 }
 

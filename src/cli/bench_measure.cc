@@ -23,16 +23,16 @@ struct Samples {
 
 class Bench {
  public:
-  Bench(Engine& engine, const BenchOptions& plan) : engine_(engine), plan_(plan), seq_(engine.kv().add_sequence()) {
+  Bench(Runtime& runtime, const BenchOptions& plan)
+      : runtime_(runtime), plan_(plan), seq_(runtime.kv().add_sequence()) {
     const auto n = static_cast<size_t>(std::max(plan.prompt, plan.depth + plan.max_rows));
-    const auto vocab = static_cast<double>(engine.config().vocab_size);
+    const auto vocab = static_cast<double>(runtime.config().vocab_size);
     for (size_t i = 0; i < n; ++i) {  // any tokens do: the time of a pass does not depend on them
       tokens_.push_back(static_cast<TokenId>(keyed_uniform(/*seed=*/1, /*stream=*/0, static_cast<int>(i)) * vocab));
     }
-    if (engine.adapter()) drafter_ = make_s3d_drafter(engine.backend(), engine.kv(), engine.adapter());
+    if (runtime.adapter()) drafter_ = make_s3d_drafter(runtime.backend(), runtime.kv(), runtime.adapter());
     forget();
   }
-  ~Bench() { engine_.kv().remove_sequence(seq_); }
   Bench(const Bench&) = delete;
   Bench& operator=(const Bench&) = delete;
 
@@ -51,9 +51,9 @@ class Bench {
   Status time(auto once, std::vector<double>& samples) const;
   void forget();
 
-  Engine& engine_;
+  Runtime& runtime_;
   const BenchOptions& plan_;
-  SeqId seq_;
+  KvSequence seq_;
   std::vector<TokenId> tokens_;
   std::unique_ptr<Drafter> drafter_;  // or null
   Samples samples_;
@@ -62,10 +62,10 @@ class Bench {
 
 // Generates greedily, without a stop, from an empty cache.
 Result<Timings> Bench::generate(int prompt, int answer) {
-  engine_.kv().truncate(seq_, 0);
-  const GenerateOptions options{.max_tokens = answer, .is_end = [](int32_t) { return false; }};
+  runtime_.kv().truncate(seq_, 0);
+  const DecodeOptions options{.max_tokens = answer, .is_end = [](int32_t) { return false; }};
   const auto tokens = std::span(tokens_).first(static_cast<size_t>(prompt));
-  S3D_ASSIGN(const Generation generation, engine_.generate(seq_, tokens, options));
+  S3D_ASSIGN(const Generation generation, runtime_.generate(seq_, tokens, options));
   return generation.timings;
 }
 
@@ -77,14 +77,14 @@ Status Bench::fill(int tokens) {
 // One pass over a chain of rows after the committed ones; the rows stay pending.
 Result<PassOutput> Bench::pass(int rows) {
   std::vector<Row> block;
-  const int begin = engine_.kv().length(seq_);
+  const int begin = runtime_.kv().length(seq_);
   for (int i = 0; i < rows; ++i) {
     block.push_back(
         {.token = tokens_[static_cast<size_t>(begin + i)], .position = begin + i, .parent = i - 1, .seq = seq_});
   }
   const std::vector<Want> want(block.size(), Want::kLogits);
-  return engine_.backend().run({.rows = block, .layers = LayerSet::all(engine_.config().n_layers), .want = want},
-                               engine_.kv());
+  return runtime_.backend().run({.rows = block, .layers = LayerSet::all(runtime_.config().n_layers), .want = want},
+                                runtime_.kv());
 }
 
 // Every row of a pass over n rows must have the logits, to the bit, that it has in a pass of its own.
@@ -94,10 +94,10 @@ Status Bench::check_answer() {
   for (int i = 0; i < plan_.max_rows; ++i) {
     S3D_ASSIGN(const PassOutput out, pass(1));
     alone.insert(alone.end(), out.logits.begin(), out.logits.end());
-    engine_.kv().commit(seq_, 1);
+    runtime_.kv().commit(seq_, 1);
   }
   for (int rows = 1; rows <= plan_.max_rows; ++rows) {
-    engine_.kv().truncate(seq_, plan_.depth);
+    runtime_.kv().truncate(seq_, plan_.depth);
     S3D_ASSIGN(const PassOutput out, pass(rows));
     if (std::memcmp(out.logits.data(), alone.data(), out.logits.size_bytes()) != 0) {
       return Error{
@@ -106,7 +106,7 @@ Status Bench::check_answer() {
                       rows, rows)};
     }
   }
-  engine_.kv().truncate(seq_, plan_.depth);
+  runtime_.kv().truncate(seq_, plan_.depth);
   return Ok();
 }
 
@@ -131,7 +131,7 @@ Status Bench::time_passes() {
   for (int rows = 1; rows <= plan_.max_rows; ++rows) {
     const auto once = [&]() -> Status {
       S3D_TRY(pass(rows));
-      engine_.kv().truncate(seq_, plan_.depth);
+      runtime_.kv().truncate(seq_, plan_.depth);
       return Ok();
     };
     S3D_TRY(time(once, samples_.pass_ms[static_cast<size_t>(rows - 1)]));
@@ -180,34 +180,34 @@ BenchResult Bench::result() const {
   r.prefill_tps = median(samples_.prefill_tps);
   r.decode_tps = median(samples_.decode_tps);
   r.read_gbps = median(samples_.read_gbps);
-  r.weight_gbps = r.decode_tps * static_cast<double>(engine_.backend().weight_bytes()) / 1e9;
+  r.weight_gbps = r.decode_tps * static_cast<double>(runtime_.backend().weight_bytes()) / 1e9;
   for (const auto& samples : samples_.pass_ms) r.pass_ms.push_back(median(samples));
   for (double ms : r.pass_ms) r.pass_cost.push_back(ms / r.pass_ms[0]);
   for (const auto& samples : samples_.draft_ms) r.draft_cost.push_back(median(samples) / r.pass_ms[0]);
   return r;
 }
 
-Status check_fits(const Engine& engine, const BenchOptions& plan) {
+Status check_fits(const Runtime& runtime, const BenchOptions& plan) {
   const int needed = std::max({plan.prompt + 1, plan.decode + 2, plan.depth + plan.max_rows});
-  if (needed <= engine.context()) return Ok();
+  if (needed <= runtime.context()) return Ok();
   return Error{
       fmt::format("the measurement needs {} positions and the context holds {}: choose a smaller --prompt or "
                   "--decode, or raise --context",
-                  needed, engine.context())};
+                  needed, runtime.context())};
 }
 
 }  // namespace
 
-Result<BenchResult> measure_bench(Engine& engine, const BenchOptions& plan, const OnRound& on_round) {
-  S3D_TRY(check_fits(engine, plan));
+Result<BenchResult> measure_bench(Runtime& runtime, const BenchOptions& plan, const OnRound& on_round) {
+  S3D_TRY(check_fits(runtime, plan));
   const Error stopped{"stopped before all rounds were done"};
-  Bench bench(engine, plan);
+  Bench bench(runtime, plan);
   S3D_TRY(bench.check_answer());
   if (!on_round(0)) return stopped;
   S3D_TRY(bench.round(nullptr, nullptr));
   bench.forget_samples();
   const size_t peak_rss = peak_resident_bytes();
-  ThreadPool readers(engine.threads());
+  ThreadPool readers(runtime.threads());
   S3D_ASSIGN(const ReadBuffer buffer, ReadBuffer::create(plan.buffer_bytes, readers));
   for (int i = 1; i <= plan.samples; ++i) {
     if (!on_round(i)) return stopped;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "engine/engine.h"
+#include "engine/runtime.h"
 
 namespace s3d::cli {
 
@@ -37,6 +37,6 @@ using OnRound = std::function<bool(int round)>;
 
 // Errors: a plan that does not fit into the engine's context; a pass over n rows that does not give each row, bit for
 // bit, what a pass of its own gives.
-Result<BenchResult> measure_bench(Engine& engine, const BenchOptions& plan, const OnRound& on_round);
+Result<BenchResult> measure_bench(Runtime& runtime, const BenchOptions& plan, const OnRound& on_round);
 
 }  // namespace s3d::cli

@@ -55,10 +55,10 @@ Status check_bench_spec(BenchSpecCommand& o) {
 }
 
 // The first turns, evenly from the whole file when there is a limit.
-Result<std::vector<BenchPrompt>> load_prompts(const BenchSpecCommand& o, const Engine& engine) {
+Result<std::vector<BenchPrompt>> load_prompts(const BenchSpecCommand& o, const Runtime& runtime) {
   S3D_ASSIGN(const std::vector<FilePrompt> all, read_prompt_file(o.prompts));
   const size_t n = o.limit > 0 ? std::min(all.size(), static_cast<size_t>(o.limit)) : all.size();
-  S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(engine, o.chat_template));
+  S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(runtime, o.chat_template));
   std::vector<BenchPrompt> out;
   for (size_t i = 0; i < n; ++i) {
     const FilePrompt& prompt = all[i * all.size() / n];
@@ -85,11 +85,11 @@ Json drafter_json(const DrafterResult& result) {
   return out;
 }
 
-Json to_json(const Engine& engine, const BenchSpecCommand& o, const SpecBenchResult& r) {
-  Json out{{"model", engine.file().path()},
-           {"threads", engine.threads()},
-           {"backend", backend_name(engine.backend_kind())},
-           {"isa", engine.backend().name()},
+Json to_json(const Runtime& runtime, const BenchSpecCommand& o, const SpecBenchResult& r) {
+  Json out{{"model", runtime.file().path()},
+           {"threads", runtime.threads()},
+           {"backend", backend_name(runtime.backend_kind())},
+           {"isa", runtime.backend().name()},
            {"prompts", o.prompts},
            {"max_tokens", o.sampling.answer.generate.max_tokens},
            {"temperature", o.sampling.answer.generate.sampler.temperature},
@@ -101,12 +101,12 @@ Json to_json(const Engine& engine, const BenchSpecCommand& o, const SpecBenchRes
   return out;
 }
 
-std::string to_markdown(const Engine& engine, const SpecBenchResult& r) {
+std::string to_markdown(const Runtime& runtime, const SpecBenchResult& r) {
   std::string out = fmt::format(
       "{} · {} threads · {} kernels · {} prompts · {}\n\n"
       "| drafter | prompts | tokens/s | times plain | tokens a round | right by depth | extra memory |\n"
       "|---|---|---|---|---|---|---|\n",
-      engine.file().path(), engine.threads(), engine.backend().name(), r.plain.all.prompts,
+      runtime.file().path(), runtime.threads(), runtime.backend().name(), r.plain.all.prompts,
       r.same_tokens ? "same tokens as plain decoding" : "TOKENS DIFFER FROM PLAIN DECODING");
   const auto line = [&out](const std::string& name, const SpecFigures& f, const std::string& bytes) {
     std::vector<std::string> rates;
@@ -124,8 +124,9 @@ std::string to_markdown(const Engine& engine, const SpecBenchResult& r) {
 }
 
 Result<int> run_bench_spec(const BenchSpecCommand& o, Console& console) {
-  S3D_ASSIGN(Engine engine, o.model.load(console));
-  S3D_ASSIGN(const std::vector<BenchPrompt> prompts, load_prompts(o, engine));
+  S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, o.model.load(console));
+  Runtime& runtime = *loaded;
+  S3D_ASSIGN(const std::vector<BenchPrompt> prompts, load_prompts(o, runtime));
   const Interrupt interrupt;
   const bool live = console.shows_progress();
   const auto on_prompt = [&](size_t done, size_t total) {
@@ -133,10 +134,10 @@ Result<int> run_bench_spec(const BenchSpecCommand& o, Console& console) {
     return !Interrupt::requested();
   };
   const SpecBenchOptions plan = {o.drafters, o.spec.settings, o.sampling.answer.generate, o.repeats};
-  const Result<SpecBenchResult> result = measure_spec_bench(engine, prompts, plan, on_prompt);
+  const Result<SpecBenchResult> result = measure_spec_bench(runtime, prompts, plan, on_prompt);
   if (Interrupt::requested()) return kExitInterrupted;
   if (!result.ok()) return result.error();
-  console.text(o.json ? json_text(to_json(engine, o, *result)) : to_markdown(engine, *result));
+  console.text(o.json ? json_text(to_json(runtime, o, *result)) : to_markdown(runtime, *result));
   if (result->same_tokens) return kExitOk;
   return Error{"a drafter changed the text: this is a bug of S3D, please report it with the command line"};
 }

@@ -24,13 +24,13 @@ struct Contender {
   std::vector<Sample> samples;             // [prompts]
 };
 
-Result<Sample> decode(Engine& engine, SeqId seq, const BenchPrompt& prompt, const GenerateOptions& options,
+Result<Sample> decode(Runtime& runtime, const KvSequence& seq, const BenchPrompt& prompt, const DecodeOptions& options,
                       Speculator* speculator) {
   // All of the prompt but its last token stays in the cache from the run before.
-  engine.kv().truncate(seq, std::min(engine.kv().length(seq), static_cast<int>(prompt.tokens.size()) - 1));
-  GenerateOptions mine = options;
+  runtime.kv().truncate(seq, std::min(runtime.kv().length(seq), static_cast<int>(prompt.tokens.size()) - 1));
+  DecodeOptions mine = options;
   mine.speculator = speculator;
-  S3D_ASSIGN(Generation g, engine.generate(seq, prompt.tokens, mine));
+  S3D_ASSIGN(Generation g, runtime.generate(seq, prompt.tokens, mine));
   return Sample{g.timings.decode_seconds, g.timings.decoded_tokens, g.spec, std::move(g.tokens)};
 }
 
@@ -75,27 +75,26 @@ void summarise(const std::vector<BenchPrompt>& prompts, const std::vector<Sample
 }
 
 // Runs a prompt by every contender, the first one changing from turn to turn, and keeps each one's fastest run.
-Status run_prompt(Engine& engine, const BenchPrompt& prompt, size_t turn, const SpecBenchOptions& plan,
+Status run_prompt(Runtime& runtime, const BenchPrompt& prompt, size_t turn, const SpecBenchOptions& plan,
                   std::vector<Contender>& contenders) {
-  const SeqId seq = engine.kv().add_sequence();
+  const KvSequence seq = runtime.kv().add_sequence();
   for (Contender& contender : contenders) contender.samples.emplace_back();
   Status status = Ok();
   for (size_t i = 0; i < contenders.size() * static_cast<size_t>(plan.repeats) && status.ok(); ++i) {
     Contender& contender = contenders[(turn + i) % contenders.size()];
-    auto sample = decode(engine, seq, prompt, plan.generate, contender.speculator.get());
+    auto sample = decode(runtime, seq, prompt, plan.generate, contender.speculator.get());
     if (!sample.ok()) {
       status = sample.error();
     } else if (Sample& best = contender.samples.back(); best.seconds == 0 || sample->seconds < best.seconds) {
       best = std::move(*sample);
     }
   }
-  engine.kv().remove_sequence(seq);
   return status;
 }
 
 }  // namespace
 
-Result<SpecBenchResult> measure_spec_bench(Engine& engine, const std::vector<BenchPrompt>& prompts,
+Result<SpecBenchResult> measure_spec_bench(Runtime& runtime, const std::vector<BenchPrompt>& prompts,
                                            const SpecBenchOptions& plan, const OnPrompt& on_prompt) {
   std::vector<Contender> contenders(1);
   contenders[0].result.name = "off";
@@ -104,12 +103,12 @@ Result<SpecBenchResult> measure_spec_bench(Engine& engine, const std::vector<Ben
     settings.drafter = name;
     Contender contender;
     contender.result.name = name;
-    S3D_ASSIGN(contender.speculator, make_speculator(engine, settings));
+    S3D_ASSIGN(contender.speculator, make_speculator(runtime, settings));
     contenders.push_back(std::move(contender));
   }
   for (size_t i = 0; i < prompts.size(); ++i) {
     if (!on_prompt(i, prompts.size())) return Error{"interrupted"};
-    S3D_TRY(run_prompt(engine, prompts[i], i, plan, contenders));
+    S3D_TRY(run_prompt(runtime, prompts[i], i, plan, contenders));
   }
   SpecBenchResult out;
   for (Contender& contender : contenders) {

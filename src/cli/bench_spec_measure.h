@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "engine/engine.h"
+#include "engine/runtime.h"
 #include "engine/speculation.h"
 
 namespace s3d::cli {
@@ -14,7 +14,7 @@ namespace s3d::cli {
 struct SpecBenchOptions {
   std::vector<std::string> drafters;
   SpeculationOptions settings;  // for all of them; its drafter is not used
-  GenerateOptions generate;
+  DecodeOptions generate;
   int repeats = 1;  // times that a prompt is run by each; the fastest counts
 };
 
@@ -55,7 +55,7 @@ using OnPrompt = std::function<bool(size_t done, size_t total)>;
 // Every prompt is prefilled once; then plain decoding and the drafters take turns from there, each round in another
 // order. Each drafter keeps one speculator for all prompts of a category order, as a server would. Errors: those of
 // make_speculator and of the engine.
-Result<SpecBenchResult> measure_spec_bench(Engine& engine, const std::vector<BenchPrompt>& prompts,
+Result<SpecBenchResult> measure_spec_bench(Runtime& runtime, const std::vector<BenchPrompt>& prompts,
                                            const SpecBenchOptions& plan, const OnPrompt& on_prompt);
 
 }  // namespace s3d::cli

@@ -39,10 +39,11 @@ Status check_chat(ChatCommand& o) {
 }
 
 Result<int> run_chat(const ChatCommand& o, Console& console) {
-  S3D_ASSIGN(Engine engine, o.model.load(console));
-  S3D_ASSIGN(ChatTemplate chat_template, o.chat_template.create(engine.tokenizer()));
-  if (o.verbose) print_setup(engine, console);
-  S3D_ASSIGN(const std::unique_ptr<Speculator> speculator, make_speculator(engine, o.spec.settings));
+  S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, o.model.load(console));
+  Runtime& runtime = *loaded;
+  S3D_ASSIGN(ChatTemplate chat_template, o.chat_template.create(runtime.tokenizer()));
+  if (o.verbose) print_setup(runtime, console);
+  S3D_ASSIGN(const std::unique_ptr<Speculator> speculator, make_speculator(runtime, o.spec.settings));
   const bool interactive = console.stdin_is_terminal() && console.stdout_is_terminal();
   ChatOptions settings{.answer = o.sampling.answer,
                        .system = o.chat_template.system,
@@ -51,7 +52,7 @@ Result<int> run_chat(const ChatCommand& o, Console& console) {
                        .verbose = o.verbose,
                        .history_path = o.no_history ? "" : chat_history_path()};
   settings.answer.generate.speculator = speculator.get();
-  ChatSession session(engine, std::move(chat_template), std::move(settings), console);
+  ChatSession session(runtime, std::move(chat_template), std::move(settings), console);
   S3D_TRY(session.run());
   return !interactive && Interrupt::requested() ? kExitInterrupted : kExitOk;
 }

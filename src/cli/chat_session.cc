@@ -27,9 +27,9 @@ std::string trimmed(const std::string& text) {
 
 }  // namespace
 
-ChatSession::ChatSession(Engine& engine, ChatTemplate chat_template, ChatOptions settings, const Console& console)
-    : engine_(engine),
-      conversation_(engine, std::move(chat_template), settings.system),
+ChatSession::ChatSession(Runtime& runtime, ChatTemplate chat_template, ChatOptions settings, const Console& console)
+    : runtime_(runtime),
+      conversation_(runtime, std::move(chat_template), settings.system),
       settings_(std::move(settings)),
       console_(console),
       editor_(settings_.interactive, settings_.history_path) {
@@ -142,9 +142,9 @@ void ChatSession::retry() {
 }
 
 void ChatSession::show_statistics() const {
-  console_.note(fmt::format("positions: {} of {}", conversation_.tokens(), engine_.context()));
+  console_.note(fmt::format("positions: {} of {}", conversation_.tokens(), runtime_.context()));
   if (!last_line_.empty()) console_.note(last_line_);
-  print_memory(engine_, peak_resident_bytes(), console_);
+  print_memory(runtime_, peak_resident_bytes(), console_);
 }
 
 }  // namespace s3d::cli

@@ -22,7 +22,7 @@ struct ChatOptions {
 // Thread rule: one thread.
 class ChatSession {
  public:
-  ChatSession(Engine& engine, ChatTemplate chat_template, ChatOptions settings, const Console& console);
+  ChatSession(Runtime& runtime, ChatTemplate chat_template, ChatOptions settings, const Console& console);
 
   // Until /quit or the end of input.
   Status run();
@@ -35,7 +35,7 @@ class ChatSession {
   void retry();
   void show_statistics() const;
 
-  Engine& engine_;
+  Runtime& runtime_;
   Conversation conversation_;
   ChatOptions settings_;
   const Console& console_;

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "model/weights.h"
+#include "s3d/options.h"
 
 namespace s3d::cli {
 

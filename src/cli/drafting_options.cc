@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
 
 namespace s3d::cli {
 namespace {
@@ -48,20 +47,11 @@ void DraftingOptions::add_show_to(CLI::App& command) {
 
 Status DraftingOptions::check() {
   if (!layers.empty()) {
-    S3D_ASSIGN(settings.layers, parse_layers(layers));
+    auto set = parse_layer_set(layers);
+    if (!set.ok()) return set.error().within("--draft-layers");
+    settings.layers = *set;
   }
   return settings.check();
-}
-
-Result<LayerSet> parse_layers(const std::string& text) {
-  LayerSet set{};
-  const char* end = text.data() + text.size();
-  const auto [plus, first] = std::from_chars(text.data(), end, set.first);
-  if (first == std::errc{} && plus != end && *plus == '+') {
-    const auto [rest, second] = std::from_chars(plus + 1, end, set.last);
-    if (second == std::errc{} && rest == end && set.first >= 0 && set.last >= 0 && set.count() > 0) return set;
-  }
-  return Error{fmt::format("--draft-layers '{}': expected A+Z, the numbers of first and last layers, as in 3+9", text)};
 }
 
 std::string spec_line(const SpecStats& stats) {

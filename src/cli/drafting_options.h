@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 #include "cli/report.h"
-#include "engine/engine.h"
+#include "engine/runtime.h"
 #include "engine/speculation.h"
 
 namespace CLI {
@@ -24,9 +24,6 @@ struct DraftingOptions {
   void add_show_to(CLI::App& command);  // --show-spec
   Status check();                       // also fills settings.layers
 };
-
-// "3+9": the first 3 and the last 9 layers. Error: anything else.
-Result<LayerSet> parse_layers(const std::string& text);
 
 // "drafted 88, accepted 61 (69 %): 2.42 tokens a round; depth 1: 74 %, 2: 55 %"; empty without drafts.
 std::string spec_line(const SpecStats& stats);

@@ -26,7 +26,7 @@ struct GenerateCommand {
 };
 
 constexpr const char* kGenerateFooter =
-    R"(The prompt is dressed by the model's chat template when it has one (--raw: never).
+    R"(If the model has a chat template, the prompt becomes the user's turn of a dialogue (--raw: never).
 The answer goes to stdout, figures about the run to stderr.
 
 Examples:
@@ -44,9 +44,9 @@ Status check_generate(GenerateCommand& o) {
   return o.sampling.check();
 }
 
-Json to_json(const Engine& engine, const GenerateCommand& o, const Answer& answer, const RunFigures& figures) {
+Json to_json(const Runtime& runtime, const GenerateCommand& o, const Answer& answer, const RunFigures& figures) {
   const Generation& g = answer.generation;
-  return Json{{"model", engine.file().path()},
+  return Json{{"model", runtime.file().path()},
               {"text", answer.text},
               {"tokens", g.tokens},
               {"finish_reason", finish_reason_name(g.reason)},
@@ -57,16 +57,16 @@ Json to_json(const Engine& engine, const GenerateCommand& o, const Answer& answe
               {"weight_gbps", figures.weight_gbps},
               {"read_gbps", figures.read_gbps},
               {"seed", o.sampling.answer.generate.sampler.seed},
-              {"threads", engine.threads()},
-              {"backend", backend_name(engine.backend_kind())},
-              {"isa", engine.backend().name()},
-              {"file_bytes", engine.memory().file},
-              {"kv_bytes", engine.memory().kv},
+              {"threads", runtime.threads()},
+              {"backend", backend_name(runtime.backend_kind())},
+              {"isa", runtime.backend().name()},
+              {"file_bytes", runtime.memory().file},
+              {"kv_bytes", runtime.memory().kv},
               {"peak_rss", figures.peak_rss}};
 }
 
 // One answer, shown as it is made unless JSON is wanted.
-Result<Answer> answer_once(Engine& engine, const GenerateCommand& o, std::span<const TokenId> prompt,
+Result<Answer> answer_once(Runtime& runtime, const GenerateCommand& o, std::span<const TokenId> prompt,
                            Speculator* speculator, const Console& console) {
   AnswerOptions options = o.sampling.answer;
   options.generate.cancelled = Interrupt::requested;
@@ -74,9 +74,8 @@ Result<Answer> answer_once(Engine& engine, const GenerateCommand& o, std::span<c
   const auto show = [&](std::string_view part, bool drafted) {
     if (!o.json) console.text(o.spec.show && drafted ? console.styled_out(Style::kDrafted, part) : std::string(part));
   };
-  const SeqId seq = engine.kv().add_sequence();
-  auto answer = engine.answer(seq, prompt, options, show);
-  engine.kv().remove_sequence(seq);
+  const KvSequence seq = runtime.kv().add_sequence();
+  auto answer = runtime.answer(seq, prompt, options, show);
   const bool ends_line = answer.ok() && !answer->text.empty() && answer->text.back() == '\n';
   if (!o.json && answer.ok() && !ends_line) console.text("\n");
   return answer;
@@ -88,13 +87,13 @@ void print_closing(const Answer& answer, const RunFigures& figures, const Consol
 }
 
 // --compare: the same answer by plain decoding, and what speculation gained.
-Status compare(Engine& engine, const GenerateCommand& o, std::span<const TokenId> prompt, const Answer& drafted,
+Status compare(Runtime& runtime, const GenerateCommand& o, std::span<const TokenId> prompt, const Answer& drafted,
                const Speculator* speculator, const Console& console) {
   if (speculator == nullptr)
     return Error{"--compare needs drafts: the reference makes none unless --spec names a drafter"};
   console.note("\nThe same without speculation:");
-  S3D_ASSIGN(const Answer plain, answer_once(engine, o, prompt, nullptr, console));
-  print_closing(plain, measure_run(engine, plain.generation.timings), console);
+  S3D_ASSIGN(const Answer plain, answer_once(runtime, o, prompt, nullptr, console));
+  print_closing(plain, measure_run(runtime, plain.generation.timings), console);
   const bool same = plain.generation.tokens == drafted.generation.tokens;
   if (same && drafted.generation.timings.decoded_tokens == 0) {
     console.note("\nspeculation: nothing to compare, the first token comes from the prompt's pass");
@@ -111,24 +110,25 @@ Status compare(Engine& engine, const GenerateCommand& o, std::span<const TokenId
 
 Result<int> run_generate(const GenerateCommand& o, Console& console) {
   S3D_ASSIGN(const std::string text, o.prompt.read(console));
-  S3D_ASSIGN(Engine engine, o.model.load(console));
-  S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(engine, o.chat_template));
+  S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, o.model.load(console));
+  Runtime& runtime = *loaded;
+  S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(runtime, o.chat_template));
   S3D_ASSIGN(const std::vector<TokenId> prompt, maker.tokens(text));
-  S3D_ASSIGN(const std::unique_ptr<Speculator> speculator, make_speculator(engine, o.spec.settings));
-  if (o.verbose) print_setup(engine, console);
+  S3D_ASSIGN(const std::unique_ptr<Speculator> speculator, make_speculator(runtime, o.spec.settings));
+  if (o.verbose) print_setup(runtime, console);
 
   const Interrupt interrupt;
-  S3D_ASSIGN(const Answer answer, answer_once(engine, o, prompt, speculator.get(), console));
-  const RunFigures figures = measure_run(engine, answer.generation.timings);
-  if (o.json) console.text(json_text(to_json(engine, o, answer, figures)));
+  S3D_ASSIGN(const Answer answer, answer_once(runtime, o, prompt, speculator.get(), console));
+  const RunFigures figures = measure_run(runtime, answer.generation.timings);
+  if (o.json) console.text(json_text(to_json(runtime, o, answer, figures)));
   print_closing(answer, figures, console);
   if (o.verbose) {
-    print_memory(engine, peak_resident_bytes(), console);
+    print_memory(runtime, peak_resident_bytes(), console);
     console.note(fmt::format("finish: {}, seed: {}", finish_reason_name(answer.generation.reason),
                              o.sampling.answer.generate.sampler.seed));
   }
   if (answer.generation.reason == FinishReason::kCancelled) return kExitInterrupted;
-  if (o.compare) S3D_TRY(compare(engine, o, prompt, answer, speculator.get(), console));
+  if (o.compare) S3D_TRY(compare(runtime, o, prompt, answer, speculator.get(), console));
   return kExitOk;
 }
 

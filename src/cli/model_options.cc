@@ -7,17 +7,17 @@
 namespace s3d::cli {
 
 void ModelOptions::add_model_to(CLI::App& command) {
-  command.add_option("-m,--model", engine.model, "GGUF file, or the name of a model in the cache folder")
+  command.add_option("-m,--model", runtime.model, "GGUF file, or the name of a model in the cache folder")
       ->required(model_is_required)
       ->type_name("MODEL");
 }
 
 void ModelOptions::add_to(CLI::App& command, const std::string& context_default) {
   add_model_to(command);
-  command.add_option("-t,--threads", engine.threads, "Threads (default: all cores this process may use)")
+  command.add_option("-t,--threads", runtime.threads, "Threads (default: all cores this process may use)")
       ->type_name("N");
   command
-      .add_option("-c,--context,--ctx-size", engine.context,
+      .add_option("-c,--context,--ctx-size", runtime.context,
                   fmt::format("Positions of prompt and answer (default: {})", context_default))
       ->type_name("N");
   command.add_option("--kv-type", kv_type, "How keys and values are stored (default: f16)")->type_name("f16|f32|q8_0");
@@ -26,10 +26,10 @@ void ModelOptions::add_to(CLI::App& command, const std::string& context_default)
                   "What computes: cpu (default), or reference: double precision, about 100 times slower, for checking")
       ->type_name("cpu|reference");
   command
-      .add_option("--adapter", engine.adapter,
+      .add_option("--adapter", runtime.adapter,
                   "Draft adapter of the model, or none (default: the one found beside the model or in adapters/)")
       ->type_name("FILE");
-  command.add_option("-b,--batch", engine.max_rows, "Rows of one prefill pass (default: 256)")->type_name("N");
+  command.add_option("-b,--batch", runtime.max_rows, "Rows of one prefill pass (default: 256)")->type_name("N");
 }
 
 Status ModelOptions::check() {
@@ -37,21 +37,21 @@ Status ModelOptions::check() {
     if (value >= least) return Ok();
     return Error{fmt::format("{} must be {} or more, got {}", name, least, value)};
   };
-  S3D_TRY(at_least("--threads", engine.threads, 0));
-  S3D_TRY(at_least("--context", engine.context, 0));
-  S3D_TRY(at_least("--batch", engine.max_rows, 1));
-  S3D_TRY(engine.check());
-  S3D_ASSIGN(engine.kv_type, parse_kv_type(kv_type));
-  S3D_ASSIGN(engine.backend, parse_backend(backend));
+  S3D_TRY(at_least("--threads", runtime.threads, 0));
+  S3D_TRY(at_least("--context", runtime.context, 0));
+  S3D_TRY(at_least("--batch", runtime.max_rows, 1));
+  S3D_TRY(runtime.check());
+  S3D_ASSIGN(runtime.kv_type, parse_kv_type(kv_type));
+  S3D_ASSIGN(runtime.backend, parse_backend(backend));
   return Ok();
 }
 
-Result<Engine> ModelOptions::load(const Console& console) const {
-  EngineOptions options = engine;
+Result<std::unique_ptr<Runtime>> ModelOptions::load(const Console& console) const {
+  RuntimeOptions options = runtime;
   options.progress = console.progress_bar();
-  auto loaded = Engine::load(options);
+  auto loaded = Runtime::load(options);
   if (!loaded.ok()) return loaded;
-  for (const std::string& warning : loaded->tokenizer().warnings()) console.warning(warning);
+  for (const std::string& warning : (*loaded)->tokenizer().warnings()) console.warning(warning);
   return loaded;
 }
 

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "cli/console.h"
-#include "engine/engine.h"
+#include "engine/runtime.h"
 
 namespace CLI {
 class App;
@@ -15,19 +15,19 @@ class App;
 namespace s3d::cli {
 
 struct ModelOptions {
-  EngineOptions engine;
+  RuntimeOptions runtime;
   std::string kv_type = "f16";
   std::string backend = "cpu";
 
   // `context_default`: for the help, where a command chooses another number.
   void add_to(CLI::App& command,
-              const std::string& context_default = fmt::format("the model's, at most {}", Engine::kDefaultContext));
+              const std::string& context_default = fmt::format("the model's, at most {}", Runtime::kDefaultContext));
   void add_model_to(CLI::App& command);  // only -m
   bool model_is_required = true;         // by the parser; a command with subcommands checks that itself
   Status check();
 
   // Loads it, with a progress bar.
-  Result<Engine> load(const Console& console) const;
+  Result<std::unique_ptr<Runtime>> load(const Console& console) const;
 };
 
 }  // namespace s3d::cli

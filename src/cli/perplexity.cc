@@ -32,7 +32,7 @@ Examples:
 
 Status check_perplexity(PerplexityCommand& o) {
   S3D_TRY(o.model.check());
-  if (o.model.engine.context == 0) o.model.engine.context = 512;
+  if (o.model.runtime.context == 0) o.model.runtime.context = 512;
   return Ok();
 }
 
@@ -60,39 +60,40 @@ Result<std::vector<TokenId>> parse_ids(const std::string& text, int vocab) {
   return ids;
 }
 
-Json to_json(const Engine& engine, const PerplexityResult& r, size_t n_tokens) {
-  return Json{{"model", engine.file().path()},      {"perplexity", r.perplexity},
+Json to_json(const Runtime& runtime, const PerplexityResult& r, size_t n_tokens) {
+  return Json{{"model", runtime.file().path()},     {"perplexity", r.perplexity},
               {"standard_error", r.standard_error}, {"tokens", n_tokens},
               {"scored_tokens", r.scored_tokens},   {"windows", r.windows},
-              {"window", engine.context()},         {"threads", engine.threads()},
-              {"isa", engine.backend().name()},     {"backend", backend_name(engine.backend_kind())}};
+              {"window", runtime.context()},        {"threads", runtime.threads()},
+              {"isa", runtime.backend().name()},    {"backend", backend_name(runtime.backend_kind())}};
 }
 
 Result<int> run_perplexity(const PerplexityCommand& o, Console& console) {
   S3D_ASSIGN(const std::string text, read_text_file(o.file));
-  S3D_ASSIGN(Engine engine, o.model.load(console));
-  const Tokenizer& tokenizer = engine.tokenizer();
-  auto tokens = o.ids ? parse_ids(text, engine.config().vocab_size) : engine.encode(text, /*parse_special=*/false);
+  S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, o.model.load(console));
+  Runtime& runtime = *loaded;
+  const Tokenizer& tokenizer = runtime.tokenizer();
+  auto tokens = o.ids ? parse_ids(text, runtime.config().vocab_size) : runtime.encode(text, /*parse_special=*/false);
   if (!tokens.ok()) return tokens.error().within(o.file);
   const bool wants_bos = !tokenizer.encode("", /*add_bos=*/true, /*parse_special=*/false).empty();
 
   const Interrupt interrupt;
-  PerplexityOptions options{.window = engine.context(), .bos = wants_bos ? tokenizer.bos() : -1, .progress = {}};
+  PerplexityOptions options{.window = runtime.context(), .bos = wants_bos ? tokenizer.bos() : -1, .progress = {}};
   options.progress = [&](const PerplexityResult& so_far, int total) {
     if (console.stderr_is_terminal()) {
       console.note(fmt::format("window {} of {}: {:.4f}", so_far.windows, total, so_far.perplexity));
     }
     return !Interrupt::requested();
   };
-  const auto result = perplexity(engine.backend(), engine.kv(), *tokens, options);
+  const auto result = perplexity(runtime.backend(), runtime.kv(), *tokens, options);
   if (Interrupt::requested()) return kExitInterrupted;
   if (!result.ok()) return result.error().within(o.file);
   if (o.json) {
-    console.text(json_text(to_json(engine, *result, tokens->size())));
+    console.text(json_text(to_json(runtime, *result, tokens->size())));
   } else {
     console.text(fmt::format("perplexity {:.4f} ± {:.4f} ({} of {} tokens scored, {} windows of {})\n",
                              result->perplexity, result->standard_error, result->scored_tokens, tokens->size(),
-                             result->windows, engine.context()));
+                             result->windows, runtime.context()));
   }
   return kExitOk;
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "base/exit_code.h"
 #include "base/result.h"
 #include "cli/console.h"
 
@@ -13,14 +14,6 @@ class App;
 }
 
 namespace s3d::cli {
-
-// Exit codes (docs/cli.md).
-enum ExitCode : int {
-  kExitOk = 0,
-  kExitFailure = 1,       // something failed while running; the message says what
-  kExitUsage = 2,         // the command line is wrong; nothing was done
-  kExitInterrupted = 130  // Ctrl-C
-};
 
 // What a chosen subcommand does, once the whole command line was read and checked. An error means kExitFailure.
 using Action = std::function<Result<int>(Console&)>;

@@ -62,24 +62,24 @@ Result<ChatTemplate> TemplateOptions::create(const Tokenizer& tokenizer) const {
   return ChatTemplate::create(tokenizer.chat_template(), name);
 }
 
-Result<PromptMaker> PromptMaker::create(const Engine& engine, const TemplateOptions& options) {
-  PromptMaker maker(engine);
-  const bool no_template = engine.tokenizer().chat_template().empty() && options.name.empty();
+Result<PromptMaker> PromptMaker::create(const Runtime& runtime, const TemplateOptions& options) {
+  PromptMaker maker(runtime);
+  const bool no_template = runtime.tokenizer().chat_template().empty() && options.name.empty();
   if (options.raw || no_template) {
     if (!options.system) return maker;
     return Error{"the model has no chat template, so --system has no place: name one with --chat-template"};
   }
-  S3D_ASSIGN(maker.chat_template_, options.create(engine.tokenizer()));
+  S3D_ASSIGN(maker.chat_template_, options.create(runtime.tokenizer()));
   maker.system_ = options.system;
   return maker;
 }
 
 Result<std::vector<TokenId>> PromptMaker::tokens(const std::string& text) const {
-  if (!chat_template_) return engine_->encode(text);
+  if (!chat_template_) return runtime_->encode(text);
   std::vector<ChatMessage> messages;
   if (system_) messages.push_back({.role = "system", .content = *system_});
   messages.push_back({.role = "user", .content = text});
-  return engine_->encode_chat(*chat_template_, messages);
+  return runtime_->encode_chat(*chat_template_, messages);
 }
 
 }  // namespace s3d::cli

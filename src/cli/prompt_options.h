@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cli/console.h"
-#include "engine/engine.h"
+#include "engine/runtime.h"
 
 namespace CLI {
 class App;
@@ -42,13 +42,13 @@ struct TemplateOptions {
 class PromptMaker {
  public:
   // Error: a template that is not known; a system prompt without a template.
-  static Result<PromptMaker> create(const Engine& engine, const TemplateOptions& options);
+  static Result<PromptMaker> create(const Runtime& runtime, const TemplateOptions& options);
   Result<std::vector<TokenId>> tokens(const std::string& text) const;
 
  private:
-  explicit PromptMaker(const Engine& engine) : engine_(&engine) {}
+  explicit PromptMaker(const Runtime& runtime) : runtime_(&runtime) {}
 
-  const Engine* engine_;
+  const Runtime* runtime_;
   std::optional<ChatTemplate> chat_template_;  // none: texts as they stand
   std::optional<std::string> system_;
 };

@@ -23,9 +23,10 @@ struct PullCommand {
 };
 
 constexpr const char* kPullFooter =
-    R"(The file lands in the folder `models` of the cache ($S3D_CACHE, else $XDG_CACHE_HOME/s3d, else
-~/.cache/s3d); its path is the last line of stdout, and -m USER/REPO/FILE finds it (without .gguf). A download that was cut goes on where it stopped; sizes and
-checksums are compared with the hub's. Environment: HF_TOKEN for private repositories, HF_ENDPOINT for another hub.
+    R"(The file is put into the folder `models` of the cache folder ($S3D_CACHE, else $XDG_CACHE_HOME/s3d, else
+~/.cache/s3d). Its path is the last line of stdout; -m USER/REPO/FILE (without .gguf) finds it. A download that
+was cut goes on where it stopped. Sizes and checksums are compared with the hub's.
+Environment: HF_TOKEN for private repositories, HF_ENDPOINT for another hub.
 
 Examples:
   s3d pull hf:Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF

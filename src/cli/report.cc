@@ -20,14 +20,14 @@ std::string mebibytes(size_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1U << 20U));
 }
 
-RunFigures measure_run(const Engine& engine, const Timings& timings) {
+RunFigures measure_run(const Runtime& runtime, const Timings& timings) {
   RunFigures figures;
   figures.peak_rss = peak_resident_bytes();
-  figures.weight_gbps = static_cast<double>(engine.backend().weight_bytes()) * timings.decode_tps() / 1e9;
-  const std::vector<Bytes> parts = weight_parts(engine.model());
+  figures.weight_gbps = static_cast<double>(runtime.backend().weight_bytes()) * timings.decode_tps() / 1e9;
+  const std::vector<Bytes> parts = weight_parts(runtime.model());
   if (parts.empty()) return figures;  // the reference: memory does not bound it
-  ThreadPool pool(engine.threads());
-  const auto bytes = static_cast<double>(engine.model().packed_bytes());
+  ThreadPool pool(runtime.threads());
+  const auto bytes = static_cast<double>(runtime.model().packed_bytes());
   std::vector<double> seconds;
   double spent = 0;
   do {
@@ -52,18 +52,18 @@ std::string closing_line(const Generation& generation, const RunFigures& figures
   return line;
 }
 
-void print_setup(const Engine& engine, const Console& console) {
-  const ModelConfig& c = engine.config();
+void print_setup(const Runtime& runtime, const Console& console) {
+  const ModelConfig& c = runtime.config();
   console.note(fmt::format("model: {} ({}, {} layers, {} wide, {} tokens in the vocabulary)",
-                           visible(c.name.empty() ? engine.file().path() : c.name), c.family, c.n_layers, c.d_model,
+                           visible(c.name.empty() ? runtime.file().path() : c.name), c.family, c.n_layers, c.d_model,
                            c.vocab_size));
-  console.note(fmt::format("context: {} of {} positions, {} threads, backend: {}, kernels: {}", engine.context(),
-                           c.context_length, engine.threads(), backend_name(engine.backend_kind()),
-                           engine.backend().name()));
+  console.note(fmt::format("context: {} of {} positions, {} threads, backend: {}, kernels: {}", runtime.context(),
+                           c.context_length, runtime.threads(), backend_name(runtime.backend_kind()),
+                           runtime.backend().name()));
 }
 
-void print_memory(const Engine& engine, size_t peak_rss, const Console& console) {
-  const MemoryUse m = engine.memory();
+void print_memory(const Runtime& runtime, size_t peak_rss, const Console& console) {
+  const MemoryUse m = runtime.memory();
   console.note(fmt::format("memory: peak resident {}, file {}, weights {}, KV {}, scratch {}", mebibytes(peak_rss),
                            mebibytes(m.file), mebibytes(m.weights), mebibytes(m.kv), mebibytes(m.scratch)));
 }

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "cli/console.h"
-#include "engine/engine.h"
+#include "engine/runtime.h"
 
 namespace s3d::cli {
 
@@ -25,14 +25,14 @@ struct RunFigures {
 };
 
 // Measures `read_gbps` for at most about 0.2 s, after the answer; needs no memory.
-RunFigures measure_run(const Engine& engine, const Timings& timings);
+RunFigures measure_run(const Runtime& runtime, const Timings& timings);
 
 // "prompt: 23 tokens, 412.1 tokens/s | answer: 128 tokens, 351.2 tokens/s, 87 % of … | peak memory: 131.5 MiB"
 std::string closing_line(const Generation& generation, const RunFigures& figures);
 
 // --verbose: model, instruction set, threads before; memory by purpose after.
-void print_setup(const Engine& engine, const Console& console);
-void print_memory(const Engine& engine, size_t peak_rss, const Console& console);
+void print_setup(const Runtime& runtime, const Console& console);
+void print_memory(const Runtime& runtime, size_t peak_rss, const Console& console);
 
 // JSON text; bytes that are no UTF-8 become U+FFFD.
 std::string json_text(const Json& json);

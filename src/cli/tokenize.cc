@@ -31,7 +31,7 @@ Examples:
 
 Result<int> run_tokenize(const TokenizeCommand& o, Console& console) {
   S3D_ASSIGN(const std::string text, o.text.read(console));
-  S3D_ASSIGN(const std::string path, find_model(o.model.engine.model));
+  S3D_ASSIGN(const std::string path, find_model(o.model.runtime.model));
   S3D_ASSIGN(const GgufFile file, GgufFile::open(path));
   S3D_ASSIGN(const Tokenizer tokenizer, Tokenizer::load(file));
   for (const std::string& warning : tokenizer.warnings()) console.warning(warning);

@@ -209,7 +209,6 @@ Tally draw(const SamplerOptions& settings, const MakeSpeculator& make, float lea
     }
     const std::vector<Generation> answers = generate_batch(backend, kv, items).value();
     for (const Generation& answer : answers) tally.stats.add(answer.spec);
-    for (const BatchItem& item : items) kv.remove_sequence(item.seq);
   }
   return tally;
 }

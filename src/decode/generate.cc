@@ -39,7 +39,7 @@ double Timings::decode_tps() const {
 }
 
 Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt,
-                            const GenerateOptions& options, const OnToken& on_token) {
+                            const DecodeOptions& options, const OnToken& on_token) {
   SequenceRun run(backend, kv, seq, prompt, options, on_token);
   S3D_TRY(run.check());
   S3D_TRY(run.prefill());

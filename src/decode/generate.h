@@ -11,21 +11,14 @@
 #include "backend/backend.h"
 #include "base/result.h"
 #include "decode/sampler.h"
-#include "decode/stats.h"
+#include "s3d/options.h"
+#include "s3d/types.h"
 
 namespace s3d {
 
 class Speculator;
 
-enum class FinishReason {
-  kStop,      // an end token, or the token callback said so
-  kLength,    // max_tokens
-  kContext,   // prompt and answer fill the context
-  kCancelled  // the token callback or `cancelled` said so
-};
-std::string_view finish_reason_name(FinishReason reason);  // "stop", "length", "context", "cancelled"
-
-struct GenerateOptions {
+struct DecodeOptions {
   SamplerOptions sampler = {};
   int max_tokens = 256;  // -1 = until the context is full; 0 = only the prompt is run
   int context = 0;       // most tokens of prompt and answer together; 0 = the model's or the KV pool's
@@ -46,36 +39,19 @@ struct NewToken {
 };
 using OnToken = std::function<Next(NewToken token)>;
 
-struct Timings {
-  int prompt_tokens = 0;
-  int cached_tokens = 0;       // of the prompt, already in the KV cache
-  double prefill_seconds = 0;  // to the first token's logits
-  int decoded_tokens = 0;      // after the first token, the end token included
-  double decode_seconds = 0;
-  double prefill_tps() const;  // 0 when nothing ran
-  double decode_tps() const;
-};
-
-struct Generation {
-  std::vector<int32_t> tokens;  // without the end token
-  FinishReason reason = FinishReason::kStop;
-  Timings timings;
-  SpecStats spec;
-};
-
 // Runs `prompt` (whose first kv.length(seq) tokens are already committed; the last token must not be) in chunks and
 // generates. Afterwards all tokens but the last decided one are committed in `kv`. Errors: empty prompt, prompt longer
 // than the context (says both), settings out of range, KV pool exhausted, logits that are no numbers; what was
 // committed before stays valid.
 Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt,
-                            const GenerateOptions& options, const OnToken& on_token = {});
+                            const DecodeOptions& options, const OnToken& on_token = {});
 
 // The same for several sequences whose rounds share their passes. The tokens of each are those of generate(). After an
 // error what was committed stays valid.
 struct BatchItem {
-  SeqId seq = 0;
+  KvSequence seq;
   std::vector<int32_t> prompt;
-  GenerateOptions options;
+  DecodeOptions options;
   OnToken on_token = {};
 };
 Result<std::vector<Generation>> generate_batch(Backend& backend, KvCache& kv, std::span<const BatchItem> items);

@@ -22,13 +22,13 @@ class GenerateTest : public testing::Test {
     return ScriptedBackend::expected(std::move(tokens), n);
   }
   static std::vector<int32_t> prompt(int n) { return ScriptedBackend::prompt(n); }
-  Result<Generation> run(const std::vector<int32_t>& p, const GenerateOptions& options, const OnToken& on_token = {}) {
+  Result<Generation> run(const std::vector<int32_t>& p, const DecodeOptions& options, const OnToken& on_token = {}) {
     return generate(backend_, kv_, seq_, p, options, on_token);
   }
 
   ScriptedBackend backend_;
   KvCache kv_;
-  SeqId seq_;
+  KvSequence seq_;
 };
 
 TEST_F(GenerateTest, RunsThePromptInChunksAndThenRowByRow) {
@@ -65,7 +65,7 @@ TEST_F(GenerateTest, AnEndTokenStopsAndIsNoPartOfTheAnswer) {
     shown.push_back(t);
     return Next::kContinue;
   };
-  const GenerateOptions options{.max_tokens = 10, .is_end = [&](int32_t t) { return t == all[3]; }};
+  const DecodeOptions options{.max_tokens = 10, .is_end = [&](int32_t t) { return t == all[3]; }};
   const Generation g = run(p, options, on_token).value();
   EXPECT_EQ(g.tokens, std::vector<int32_t>(all.begin(), all.begin() + 3));
   EXPECT_EQ(shown, g.tokens);
@@ -88,7 +88,7 @@ TEST_F(GenerateTest, TheCallbackStopsOrCancels) {
 TEST_F(GenerateTest, CancellingAPromptKeepsWhatWasRun) {
   const std::vector<int32_t> p = prompt(30);
   int asked = 0;
-  const GenerateOptions options{.max_tokens = 3, .cancelled = [&] { return ++asked == 3; }};
+  const DecodeOptions options{.max_tokens = 3, .cancelled = [&] { return ++asked == 3; }};
   const Generation g = run(p, options).value();
   EXPECT_EQ(g.reason, FinishReason::kCancelled);
   EXPECT_TRUE(g.tokens.empty());
@@ -146,7 +146,7 @@ TEST_F(GenerateTest, LogitsThatAreNoNumbersAreAnErrorThatNamesTheModel) {
       };
       int shown = 0;
       const auto count = [&shown](NewToken) { return ++shown, Next::kContinue; };
-      GenerateOptions options{.sampler = {.temperature = temperature, .top_k = 1}, .model_name = "some.gguf"};
+      DecodeOptions options{.sampler = {.temperature = temperature, .top_k = 1}, .model_name = "some.gguf"};
       // A bias, even one that forbids the token, does not hide it.
       options.sampler.logit_bias = {{17, -std::numeric_limits<float>::infinity()}};
       const auto answer = run({18, 19}, options, count);
@@ -167,7 +167,7 @@ TEST_F(GenerateTest, ABatchWithSuchLogitsLeavesTheCacheValid) {
     if (token == 3) logits[0] = std::numeric_limits<float>::quiet_NaN();
     return logits;
   };
-  const SeqId other = kv_.add_sequence();
+  const KvSequence other = kv_.add_sequence();
   const std::vector<BatchItem> items = {{.seq = seq_, .prompt = {1}}, {.seq = other, .prompt = {30}}};
   EXPECT_FALSE(generate_batch(backend_, kv_, items).ok());
   EXPECT_EQ(kv_.length(seq_), 2);
@@ -178,8 +178,8 @@ TEST_F(GenerateTest, ABatchWithSuchLogitsLeavesTheCacheValid) {
 }
 
 TEST_F(GenerateTest, SampledTextDependsOnTheSeedAndTheStreamOnly) {
-  const GenerateOptions a{.sampler = {.temperature = 8, .seed = 5}, .max_tokens = 30};
-  GenerateOptions b = a;
+  const DecodeOptions a{.sampler = {.temperature = 8, .seed = 5}, .max_tokens = 30};
+  DecodeOptions b = a;
   b.stream = 1;
   const std::vector<int32_t> first = run(prompt(5), a).value().tokens;
   kv_.truncate(seq_, 2);  // another split into chunks

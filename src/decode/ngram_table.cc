@@ -4,18 +4,14 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/splitmix64.h"
 #include "model/adapter.h"
 
 namespace s3d {
 namespace {
 
-// splitmix64 (Steele, Lea, Flood 2014): every bit of the key moves every bit of the hash.
 uint64_t hash_of(int32_t before, int32_t last) {
-  uint64_t x =
-      (static_cast<uint64_t>(static_cast<uint32_t>(before)) << 32 | static_cast<uint32_t>(last)) + 0x9e3779b97f4a7c15U;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9U;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebU;
-  return x ^ (x >> 31);
+  return splitmix64(static_cast<uint64_t>(static_cast<uint32_t>(before)) << 32 | static_cast<uint32_t>(last));
 }
 
 }  // namespace

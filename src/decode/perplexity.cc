@@ -113,9 +113,8 @@ Result<PerplexityResult> perplexity(Backend& backend, KvCache& kv, std::span<con
     const auto cut = tokens.subspan(static_cast<size_t>(i) * size, size);
     std::vector<int32_t> window(cut.begin(), cut.end());
     if (options.bos >= 0) window[0] = options.bos;
-    const SeqId seq = kv.add_sequence();
+    const KvSequence seq = kv.add_sequence();
     const Status status = run_window(backend, kv, seq, window, tally);
-    kv.remove_sequence(seq);
     if (!status.ok()) return status.error();
     if (options.progress && !options.progress(tally.result(i + 1), total)) {
       return Error{fmt::format("stopped after {} of {} windows", i + 1, total)};

@@ -138,7 +138,7 @@ class S3dDrafterTest : public testing::TestWithParam<bool> {
   std::shared_ptr<const Model> model_;
   std::shared_ptr<const PackedAdapter> adapter_;
   std::unique_ptr<CountingBackend> backend_;
-  SeqId seq_ = 0;
+  KvSequence seq_;
   std::unique_ptr<Drafter> drafter_;
 };
 

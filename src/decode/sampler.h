@@ -7,26 +7,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "s3d/options.h"
 
 namespace s3d {
-
-// Names and defaults as llama.cpp's and vLLM's users know them. The order of the steps: bias, penalties, then
-// (temperature 0: argmax) top-k, top-p, min-p on the probabilities at temperature 1, temperature, draw. Each filter
-// looks at the probabilities of what the one before it left, scaled to sum to one.
-struct SamplerOptions {
-  float temperature = 0.0F;         // 0 = greedy
-  int top_k = 0;                    // 0 = off
-  float top_p = 1.0F;               // 1 = off
-  float min_p = 0.0F;               // 0 = off
-  float repetition_penalty = 1.0F;  // 1 = off; divides positive and multiplies negative logits of tokens seen
-  float presence_penalty = 0.0F;    // subtracted once from tokens seen
-  float frequency_penalty = 0.0F;   // subtracted for every time that a token was seen
-  int penalty_last_n = 64;          // how many of the last tokens count as seen; -1 = all, 0 = off
-  std::vector<std::pair<int32_t, float>> logit_bias = {};  // token, added value; -inf forbids the token
-  uint64_t seed = 0;
-
-  Status check(int vocab_size) const;  // ranges; the message names the setting, the range and the value
-};
 
 // Thread rule: all methods are const and keep their scratch in a Workspace; one workspace per thread.
 class Sampler {
@@ -56,7 +39,7 @@ class Sampler {
                  Workspace& workspace) const;
   int32_t sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t stream, int position) const;
 
-  // Probabilities over the vocabulary from which sample() draws (greedy: all on one token): for tests and logprobs.
+  // Probabilities over the vocabulary from which sample() draws (greedy: all on one token): for tests.
   std::vector<float> probabilities(std::span<const float> logits, std::span<const int32_t> history) const;
 
   const SamplerOptions& settings() const { return settings_; }

@@ -17,7 +17,7 @@ Block full_pass(const Backend& backend, std::span<const Row> rows, std::span<con
 }  // namespace
 
 SequenceRun::SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt,
-                         const GenerateOptions& options, const OnToken& on_token)
+                         const DecodeOptions& options, const OnToken& on_token)
     : backend_(backend),
       kv_(kv),
       seq_(seq),

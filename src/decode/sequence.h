@@ -18,7 +18,7 @@ namespace s3d {
 // cache, options, callback) must outlive it. Thread rule: one call at a time.
 class SequenceRun {
  public:
-  SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt, const GenerateOptions& options,
+  SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<const int32_t> prompt, const DecodeOptions& options,
               const OnToken& on_token);
 
   Status check() const;  // prompt and options, before anything runs
@@ -61,7 +61,7 @@ class SequenceRun {
   Backend& backend_;
   KvCache& kv_;
   SeqId seq_;
-  const GenerateOptions& options_;
+  const DecodeOptions& options_;
   const OnToken& on_token_;
   Sampler sampler_;
   Sampler::Workspace workspace_;

@@ -78,9 +78,6 @@ class ModelDrafter : public Drafter {
         vocab_(std::min(vocab, backend_->config().vocab_size)),
         bytes_(bytes),
         seq_(kv_->add_sequence()) {}
-  ~ModelDrafter() override { kv_->remove_sequence(seq_); }
-  ModelDrafter(const ModelDrafter&) = delete;
-  ModelDrafter& operator=(const ModelDrafter&) = delete;
 
   std::string_view name() const override { return "model"; }
   int max_depth() const override { return depth_; }
@@ -134,7 +131,7 @@ class ModelDrafter : public Drafter {
   int depth_;
   int vocab_;  // tokens that both vocabularies have
   size_t bytes_;
-  SeqId seq_;
+  KvSequence seq_;
   std::vector<int32_t> seen_;  // committed in `kv_`
 };
 

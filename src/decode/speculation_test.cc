@@ -29,17 +29,16 @@ class SpeculationTest : public testing::Test {
  protected:
   SpeculationTest() : kv_(KvCache::create(scripted_config(), KvType::kF32, 256).value()) { backend_.most_rows = 16; }
 
-  Generation run(const std::vector<int32_t>& prompt, GenerateOptions options, Speculator* speculator,
+  Generation run(const std::vector<int32_t>& prompt, DecodeOptions options, Speculator* speculator,
                  const OnToken& on_token = {}) {
-    const SeqId seq = kv_.add_sequence();
+    const KvSequence seq = kv_.add_sequence();
     options.speculator = speculator;
     Generation g = generate(backend_, kv_, seq, prompt, options, on_token).value();
     length_ = kv_.length(seq);
-    kv_.remove_sequence(seq);
     return g;
   }
   // The same tokens, reason and committed length with and without drafts.
-  Generation expect_same(const std::vector<int32_t>& prompt, const GenerateOptions& options, Speculator& speculator) {
+  Generation expect_same(const std::vector<int32_t>& prompt, const DecodeOptions& options, Speculator& speculator) {
     const Generation plain = run(prompt, options, nullptr);
     const int length = length_;
     Generation drafted = run(prompt, options, &speculator);
@@ -106,7 +105,7 @@ TEST_F(SpeculationTest, EndsInsideADraftAreExact) {
     expect_same(prompt, {.max_tokens = -1, .context = 6 + n}, speculator);
     // The end token at answer position n, which may lie anywhere in a draft.
     int seen = 0;
-    GenerateOptions options{.max_tokens = 50, .is_end = [&seen, n](int32_t) { return ++seen == n; }};
+    DecodeOptions options{.max_tokens = 50, .is_end = [&seen, n](int32_t) { return ++seen == n; }};
     const Generation plain = run(prompt, options, nullptr);
     const int length = length_;
     seen = 0;
@@ -140,8 +139,8 @@ TEST_F(SpeculationTest, ACacheWithoutRoomForDraftsStillDecodes) {
     return chain(input, n, n / 2);
   });
   const std::vector<int32_t> prompt = ScriptedBackend::prompt(10);
-  const GenerateOptions options{.max_tokens = -1, .speculator = &speculator};
-  const Generation g = generate(backend_, small, small.add_sequence(), prompt, options).value();
+  const DecodeOptions options{.max_tokens = -1, .speculator = &speculator};
+  const Generation g = generate(backend_, small, small.add_sequence().id(), prompt, options).value();
   EXPECT_EQ(g.tokens, ScriptedBackend::expected(prompt, 54));
   EXPECT_EQ(g.reason, FinishReason::kContext);
 }

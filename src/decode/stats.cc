@@ -1,6 +1,6 @@
-#include "decode/stats.h"
-
 #include <cstddef>
+
+#include "s3d/types.h"
 
 namespace s3d {
 namespace {

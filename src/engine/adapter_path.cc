@@ -1,6 +1,10 @@
 #include "engine/adapter_path.h"
 
+#include <dlfcn.h>
+#include <link.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "engine/model_path.h"
@@ -27,10 +31,42 @@ bool is_for(const fs::path& path, uint64_t base_fingerprint) {
   return config.ok() && config->base_fingerprint == base_fingerprint;
 }
 
+// The file that this code was loaded from: libs3d.so, or the program when libs3d is linked into it; empty if unknown.
+fs::path own_binary() {
+  std::error_code error;
+  Dl_info info{};
+  link_map* object = nullptr;
+  const auto* here = reinterpret_cast<const void*>(&find_adapter);
+  const bool known = dladdr1(here, &info, reinterpret_cast<void**>(&object), RTLD_DL_LINKMAP) != 0;
+  // The loader gives the program itself no name; the kernel knows it.
+  if (!known || object == nullptr || *object->l_name == 0) return fs::read_symlink("/proc/self/exe", error);
+  return fs::canonical(object->l_name, error);
+}
+
 }  // namespace
 
+std::vector<std::string> adapter_folders_near(const std::string& binary) {
+  constexpr int kMostLevels = 5;  // PREFIX/lib/TRIPLE/libs3d.so is two levels down, build/src/cli/s3d three
+  std::vector<std::string> found;
+  std::error_code error;
+  fs::path folder = fs::path(binary).parent_path();
+  for (int level = 0; level < kMostLevels && folder.has_relative_path(); ++level, folder = folder.parent_path()) {
+    if (const fs::path installed = folder / "share/s3d/adapters"; fs::is_directory(installed, error)) {
+      found.push_back(installed.string());
+    }
+    if (const fs::path source = folder / "adapters"; fs::is_regular_file(source / "index.json", error)) {
+      found.push_back(source.string());
+    }
+  }
+  return found;
+}
+
 std::vector<std::string> adapter_folders() {
-  return {(fs::path(cache_folder()) / "adapters").string(), S3D_INSTALLED_ADAPTERS, S3D_SOURCE_ADAPTERS};
+  std::vector<std::string> folders;
+  if (const char* own = std::getenv("S3D_ADAPTERS"); own != nullptr && *own != 0) folders.emplace_back(own);
+  folders.push_back((fs::path(cache_folder()) / "adapters").string());
+  for (std::string& found : adapter_folders_near(own_binary().string())) folders.push_back(std::move(found));
+  return folders;
 }
 
 std::string find_adapter(const std::string& model_path, uint64_t base_fingerprint) {

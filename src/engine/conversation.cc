@@ -1,16 +1,10 @@
 #include "engine/conversation.h"
 
-#include <algorithm>
-
 namespace s3d {
 
-Conversation::Conversation(Engine& engine, ChatTemplate chat_template, std::optional<std::string> system)
-    : engine_(engine), template_(std::move(chat_template)), seq_(engine.kv().add_sequence()) {
+Conversation::Conversation(Runtime& runtime, ChatTemplate chat_template, std::optional<std::string> system)
+    : runtime_(runtime), template_(std::move(chat_template)), sequence_(runtime) {
   reset(std::move(system));
-}
-
-Conversation::~Conversation() {
-  engine_.kv().remove_sequence(seq_);
 }
 
 void Conversation::reset(std::optional<std::string> system) {
@@ -25,35 +19,14 @@ bool Conversation::undo() {
   return true;
 }
 
-int Conversation::tokens() const {
-  return static_cast<int>(committed_.size());
-}
-
-// The last token of a prompt always runs again: its logits decide the first token of the answer.
-void Conversation::keep_common_prefix(const std::vector<TokenId>& prompt) {
-  const size_t most = std::min(committed_.size(), prompt.size() - 1);
-  size_t common = 0;
-  while (common < most && committed_[common] == prompt[common]) ++common;
-  committed_.resize(common);
-  engine_.kv().truncate(seq_, static_cast<int>(common));
-}
-
-void Conversation::remember(const std::vector<TokenId>& prompt, const Generation& generation) {
-  committed_ = prompt;
-  committed_.insert(committed_.end(), generation.tokens.begin(), generation.tokens.end());
-  committed_.resize(std::min(committed_.size(), static_cast<size_t>(engine_.kv().length(seq_))));
-}
-
 Result<Answer> Conversation::ask(std::string text, const AnswerOptions& options, const OnText& on_text) {
   messages_.push_back({.role = "user", .content = std::move(text)});
-  auto prompt = engine_.encode_chat(template_, messages_);
+  auto prompt = runtime_.encode_chat(template_, messages_);
   if (!prompt.ok()) {
     messages_.pop_back();
     return prompt.error();
   }
-  keep_common_prefix(*prompt);
-  auto answer = engine_.answer(seq_, *prompt, options, on_text);
-  remember(*prompt, answer.ok() ? answer->generation : Generation{});
+  auto answer = sequence_.answer(*prompt, options, on_text);
   if (!answer.ok() || (answer->text.empty() && answer->generation.reason == FinishReason::kCancelled)) {
     messages_.pop_back();
   } else {

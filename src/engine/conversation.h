@@ -7,16 +7,15 @@
 #include <vector>
 
 #include "base/result.h"
-#include "engine/engine.h"
+#include "engine/text_sequence.h"
 
 namespace s3d {
 
 // Keeps the messages, and what of them is already in the KV cache, so that a turn runs only new tokens.
-// Uses the engine that it was made with for its whole life. Thread rule: as Engine.
+// Uses the runtime that it was made with for its whole life. Thread rule: as Runtime.
 class Conversation {
  public:
-  Conversation(Engine& engine, ChatTemplate chat_template, std::optional<std::string> system);
-  ~Conversation();
+  Conversation(Runtime& runtime, ChatTemplate chat_template, std::optional<std::string> system);
   Conversation(const Conversation&) = delete;
   Conversation& operator=(const Conversation&) = delete;
 
@@ -32,18 +31,14 @@ class Conversation {
 
   const std::vector<ChatMessage>& messages() const { return messages_; }
   const std::optional<std::string>& system() const { return system_; }
-  int tokens() const;  // in the KV cache
+  int tokens() const { return sequence_.tokens(); }  // in the KV cache
 
  private:
-  void keep_common_prefix(const std::vector<TokenId>& prompt);
-  void remember(const std::vector<TokenId>& prompt, const Generation& generation);
-
-  Engine& engine_;
+  Runtime& runtime_;
   ChatTemplate template_;
   std::optional<std::string> system_;
   std::vector<ChatMessage> messages_;
-  SeqId seq_;
-  std::vector<TokenId> committed_;  // tokens whose keys and values are in the cache
+  TextSequence sequence_;
 };
 
 }  // namespace s3d

@@ -1,216 +1,173 @@
-#include "engine/engine.h"
+// The public face of the library (s3d/engine.h): Runtime, TextSequence and Conversation behind stable types.
+#include "s3d/engine.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <optional>
-
-#include "backend/cpu/cpu_backend.h"
-#include "backend/reference/reference_backend.h"
-#include "engine/adapter_path.h"
-#include "engine/model_path.h"
-#include "kernels/kernels.h"
-#include "model/fingerprint.h"
+#include "engine/conversation.h"
+#include "engine/runtime.h"
+#include "engine/speculation.h"
+#include "engine/text_sequence.h"
 
 namespace s3d {
 namespace {
 
-Result<int> choose_context(const EngineOptions& options, const ModelConfig& config) {
-  if (options.context > config.context_length) {
-    if (options.shorter_context) return config.context_length;
-    return Error{fmt::format("a context of {} is more than the {} that the model was made for; choose a smaller one",
-                             options.context, config.context_length)};
-  }
-  return options.context > 0 ? options.context : std::min(config.context_length, Engine::kDefaultContext);
+Result<RuntimeOptions> runtime_options(const EngineOptions& options) {
+  RuntimeOptions out;
+  out.model = options.model;
+  out.threads = options.threads;
+  out.context = options.context;
+  out.sequences = options.sequences;
+  out.adapter = options.adapter;
+  out.progress = options.progress;
+  S3D_ASSIGN(out.kv_type, parse_kv_type(options.kv_type));
+  S3D_ASSIGN(out.backend, parse_backend(options.backend));
+  return out;
 }
 
-// The adapter that the options name or that is found, or nothing.
-Result<std::optional<Adapter>> load_adapter(const EngineOptions& options, const GgufFile& base,
-                                            const ModelConfig& config) {
-  if (options.adapter == "none") return std::optional<Adapter>();
-  const uint64_t fingerprint = base_fingerprint(base);
-  const std::string path = options.adapter.empty() ? find_adapter(base.path(), fingerprint) : options.adapter;
-  if (path.empty()) return std::optional<Adapter>();
-  S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
-  S3D_ASSIGN(Adapter adapter, open_adapter(std::make_shared<const GgufFile>(std::move(opened)), config, fingerprint));
-  return std::optional(std::move(adapter));
-}
-
-struct Loaded {
-  std::shared_ptr<const Model> model;
-  std::shared_ptr<const PackedAdapter> adapter;
-  std::shared_ptr<const NgramTable> ngrams;
-  std::string adapter_path;
-};
-
-Result<Loaded> load_weights(const std::string& path, const EngineOptions& options, int threads) {
-  S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
-  const auto file = std::make_shared<const GgufFile>(std::move(opened));
-  S3D_ASSIGN(ModelConfig config, read_model_config(*file));
-  S3D_TRY(choose_context(options, config));  // before the slow part
-  S3D_ASSIGN(const std::optional<Adapter> adapter, load_adapter(options, *file, config));
-  ThreadPool pool(threads);
-  const std::vector<int32_t> lm_head_first = adapter ? adapter->draft_ids : std::vector<int32_t>();
-  auto opened_model = options.backend == BackendKind::kReference
-                          ? open_model(file, std::move(config), lm_head_first)
-                          : load_model(file, std::move(config), pool, options.progress, lm_head_first);
-  S3D_ASSIGN(Model model, std::move(opened_model));
-  Loaded loaded;
-  loaded.model = std::make_shared<const Model>(std::move(model));
-  if (adapter) {
-    S3D_ASSIGN(loaded.adapter, PackedAdapter::create(*adapter, *loaded.model, &pool));
-    loaded.adapter_path = adapter->file->path();
-    if (adapter->ngrams.size() > 0) loaded.ngrams = std::make_shared<const NgramTable>(adapter->ngrams);
-  }
-  return loaded;
-}
-
-Result<std::unique_ptr<Backend>> make_backend(const std::shared_ptr<const Model>& model, const EngineOptions& options,
-                                              int threads, const Kernels* kernels) {
-  if (options.backend == BackendKind::kReference) {
-    S3D_ASSIGN(auto reference, ReferenceBackend::create(model->file, model->config, threads, options.max_rows));
-    return std::unique_ptr<Backend>(std::move(reference));
-  }
-  S3D_ASSIGN(auto cpu, CpuBackend::create(model, threads, kernels, options.max_rows));
-  return std::unique_ptr<Backend>(std::move(cpu));
-}
-
-// Tokens -> text of one answer.
-class TextStream {
+// The speculator of a sequence of answers; made anew when somebody asks for another one.
+class Drafting {
  public:
-  TextStream(const Tokenizer& tokenizer, const std::vector<std::string>& stops, const OnText& on_text)
-      : tokenizer_(tokenizer), stop_(stops), on_text_(on_text) {}
-
-  Next push(NewToken token) {
-    drafted_ = token.drafted;
-    show(stop_.push(utf8_.push(tokenizer_.piece(token.id))));
-    return stop_.stopped() ? Next::kStop : Next::kContinue;
-  }
-
-  std::string finish() {
-    if (!stop_.stopped()) show(stop_.push(utf8_.finish()));
-    if (!stop_.stopped()) show(stop_.finish());
-    return std::move(text_);
+  // What decodes an answer by `options`. Valid until the next call.
+  Result<AnswerOptions> prepare(Runtime& runtime, const GenerateOptions& options) {
+    if (!made_ || made_for_ != options.speculation) {
+      S3D_ASSIGN(speculator_, make_speculator(runtime, options.speculation));
+      made_for_ = options.speculation;
+      made_ = true;
+    }
+    return AnswerOptions{.generate = {.sampler = options.sampler,
+                                      .max_tokens = options.max_tokens,
+                                      .cancelled = options.cancelled,
+                                      .speculator = speculator_.get()},
+                         .stops = options.stop};
   }
 
  private:
-  void show(const std::string& text) {
-    if (text.empty()) return;
-    text_ += text;
-    if (on_text_) on_text_(text, drafted_);
-  }
-
-  const Tokenizer& tokenizer_;
-  Utf8Stream utf8_;
-  StopMatcher stop_;
-  const OnText& on_text_;
-  std::string text_;
-  bool drafted_ = false;  // the last token
+  bool made_ = false;
+  SpeculationOptions made_for_;
+  std::unique_ptr<Speculator> speculator_;
 };
+
+Result<ChatTemplate> template_of(const Runtime& runtime) {
+  return ChatTemplate::create(runtime.tokenizer().chat_template(), "");
+}
 
 }  // namespace
 
-Status EngineOptions::check() const {
-  constexpr int kMaxThreads = 1024, kMaxSequences = 1 << 16, kMaxRows = 4096;
-  if (threads < 0 || threads > kMaxThreads) {
-    return Error{fmt::format("threads must be from 1 to {} (0 = all cores), got {}", kMaxThreads, threads)};
-  }
-  if (context < 0) {
-    return Error{fmt::format("the context must be 1 or more positions (0 = the model's), got {}", context)};
-  }
-  if (sequences < 1 || sequences > kMaxSequences) {
-    return Error{fmt::format("sequences must be from 1 to {}, got {}", kMaxSequences, sequences)};
-  }
-  if (max_rows < 1 || max_rows > kMaxRows) {
-    return Error{fmt::format("rows of a pass must be from 1 to {}, got {}", kMaxRows, max_rows)};
-  }
-  return Ok();
-}
+// ---- Engine --------------------------------------------------------------------------------------------------------
 
-Result<BackendKind> parse_backend(std::string_view name) {
-  for (const BackendKind kind : backend_kinds()) {
-    if (name == backend_name(kind)) return kind;
-  }
-  return Error{fmt::format("backend '{}' is not known; expected cpu or reference", name)};
-}
+struct Engine::Impl {
+  std::unique_ptr<Runtime> runtime;
+};
 
-std::string_view backend_name(BackendKind kind) {
-  return kind == BackendKind::kCpu ? "cpu" : "reference";
-}
-
-std::vector<BackendKind> backend_kinds() {
-  return {BackendKind::kCpu, BackendKind::kReference};
-}
-
-Result<Tokenizer> load_tokenizer(const GgufFile& file, const ModelConfig& config) {
-  S3D_ASSIGN(Tokenizer tokenizer, Tokenizer::load(file));
-  if (tokenizer.vocab_size() <= config.vocab_size) return tokenizer;
-  return Error{fmt::format(
-      "{}: its tokenizer (tokenizer.ggml.tokens) has {} tokens, its embedding (token_embd.weight) only {} rows; "
-      "the file was converted wrongly, get another one",
-      file.path(), tokenizer.vocab_size(), config.vocab_size)};
-}
-
-Engine::Engine(std::shared_ptr<const Model> model, Tokenizer tokenizer, std::unique_ptr<Backend> backend, KvCache kv)
-    : model_(std::move(model)), tokenizer_(std::move(tokenizer)), backend_(std::move(backend)), kv_(std::move(kv)) {}
+Engine::Engine(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+Engine::~Engine() = default;
 
 Result<Engine> Engine::load(const EngineOptions& options) {
-  S3D_TRY(options.check());
-  S3D_ASSIGN(const std::string path, find_model(options.model));
-  S3D_ASSIGN(const Kernels* kernels, choose_kernels());
-  const int threads = options.threads > 0 ? options.threads : usable_cores();
-  S3D_ASSIGN(Loaded loaded, load_weights(path, options, threads));
-  const std::shared_ptr<const Model> model = loaded.model;
-  S3D_ASSIGN(Tokenizer tokenizer, load_tokenizer(*model->file, model->config));
-  S3D_ASSIGN(const int context, choose_context(options, model->config));
-  S3D_ASSIGN(KvCache kv, KvCache::create(model->config, options.kv_type, int64_t{context} * options.sequences));
-  EngineOptions fitting = options;
-  fitting.max_rows = static_cast<int>(std::min<int64_t>(options.max_rows, int64_t{context} * options.sequences));
-  S3D_ASSIGN(auto backend, make_backend(model, fitting, threads, kernels));
-  Engine engine(model, std::move(tokenizer), std::move(backend), std::move(kv));
-  engine.adapter_ = std::move(loaded.adapter);
-  engine.adapter_path_ = std::move(loaded.adapter_path);
-  engine.backend_kind_ = options.backend;
-  engine.ngrams_ = std::move(loaded.ngrams);
-  engine.context_ = context;
-  engine.threads_ = threads;
-  return engine;
+  S3D_ASSIGN(const RuntimeOptions wanted, runtime_options(options));
+  S3D_ASSIGN(std::unique_ptr<Runtime> runtime, Runtime::load(wanted));
+  auto impl = std::make_shared<Impl>();
+  impl->runtime = std::move(runtime);
+  return Engine(std::move(impl));
 }
 
-MemoryUse Engine::memory() const {
-  return {.file = model_->file->file_bytes(),
-          .weights = model_->packed_bytes(),
-          .kv = kv_.bytes(),
-          .scratch = backend_->scratch_bytes(),
-          .adapter = (adapter_ ? adapter_->bytes() : 0) + (ngrams_ ? ngrams_->bytes() : 0)};
+ModelInfo Engine::info() const {
+  const Runtime& runtime = *impl_->runtime;
+  const ModelConfig& config = runtime.config();
+  return {.path = runtime.file().path(),
+          .name = config.name,
+          .family = config.family,
+          .layers = config.n_layers,
+          .vocab_size = config.vocab_size,
+          .context = runtime.context(),
+          .adapter = runtime.adapter_path(),
+          .backend = std::string(runtime.backend().name())};
 }
 
-Result<std::vector<TokenId>> Engine::encode(std::string_view text, bool parse_special) const {
-  std::vector<TokenId> ids = tokenizer_.encode(text, /*add_bos=*/true, parse_special);
-  if (ids.empty()) return Error{"the prompt is empty: generation needs at least one token"};
-  return ids;
+Result<std::vector<TokenId>> Engine::tokenize(std::string_view text, bool parse_special) const {
+  return impl_->runtime->encode(text, parse_special);
 }
 
-Result<std::vector<TokenId>> Engine::encode_chat(const ChatTemplate& chat_template,
-                                                 const std::vector<ChatMessage>& messages) const {
-  S3D_ASSIGN(const std::string text, chat_template.render(messages, /*add_generation_prompt=*/true));
-  return tokenizer_.encode(text, /*add_bos=*/true, /*parse_special=*/true);
+std::string Engine::detokenize(std::span<const TokenId> tokens) const {
+  return impl_->runtime->tokenizer().decode({tokens.begin(), tokens.end()});
 }
 
-Result<Generation> Engine::generate(SeqId seq, std::span<const TokenId> prompt, GenerateOptions options,
-                                    const OnToken& on_token) {
-  if (!options.is_end) options.is_end = [this](TokenId token) { return tokenizer_.is_end(token); };
-  if (options.context == 0) options.context = context_;
-  if (options.model_name.empty()) options.model_name = model_->file->path();
-  return s3d::generate(*backend_, kv_, seq, prompt, options, on_token);
+Result<Answer> Engine::complete(std::string_view prompt, const GenerateOptions& options, const OnText& on_text) {
+  S3D_ASSIGN(const std::vector<TokenId> tokens, tokenize(prompt));
+  return new_sequence().complete(tokens, options, on_text);
 }
 
-Result<Answer> Engine::answer(SeqId seq, std::span<const TokenId> prompt, const AnswerOptions& options,
-                              const OnText& on_text) {
-  TextStream stream(tokenizer_, options.stops, on_text);
-  S3D_ASSIGN(Generation generation,
-             generate(seq, prompt, options.generate, [&stream](NewToken token) { return stream.push(token); }));
-  return Answer{.text = stream.finish(), .generation = std::move(generation)};
+Result<Answer> Engine::chat(const std::vector<ChatMessage>& messages, const GenerateOptions& options,
+                            const OnText& on_text) {
+  S3D_ASSIGN(const ChatTemplate chat_template, template_of(*impl_->runtime));
+  S3D_ASSIGN(const std::vector<TokenId> tokens, impl_->runtime->encode_chat(chat_template, messages));
+  return new_sequence().complete(tokens, options, on_text);
+}
+
+// ---- Sequence ------------------------------------------------------------------------------------------------------
+
+struct Sequence::Impl {
+  explicit Impl(std::shared_ptr<Engine::Impl> of) : engine(std::move(of)), text(*engine->runtime) {}
+
+  std::shared_ptr<Engine::Impl> engine;
+  TextSequence text;
+  Drafting drafting;
+};
+
+Sequence::Sequence(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Sequence::Sequence(Sequence&&) noexcept = default;
+Sequence& Sequence::operator=(Sequence&&) noexcept = default;
+Sequence::~Sequence() = default;
+
+Sequence Engine::new_sequence() {
+  return Sequence(std::make_unique<Sequence::Impl>(impl_));
+}
+
+Result<Answer> Sequence::complete(std::span<const TokenId> prompt, const GenerateOptions& options,
+                                  const OnText& on_text) {
+  S3D_ASSIGN(const AnswerOptions wanted, impl_->drafting.prepare(*impl_->engine->runtime, options));
+  return impl_->text.answer(prompt, wanted, on_text);
+}
+
+int Sequence::length() const {
+  return impl_->text.tokens();
+}
+
+// ---- Chat ----------------------------------------------------------------------------------------------------------
+
+struct Chat::Impl {
+  Impl(std::shared_ptr<Engine::Impl> of, ChatTemplate chat_template, std::optional<std::string> system)
+      : engine(std::move(of)), conversation(*engine->runtime, std::move(chat_template), std::move(system)) {}
+
+  std::shared_ptr<Engine::Impl> engine;
+  Conversation conversation;
+  Drafting drafting;
+};
+
+Chat::Chat(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Chat::Chat(Chat&&) noexcept = default;
+Chat& Chat::operator=(Chat&&) noexcept = default;
+Chat::~Chat() = default;
+
+Result<Chat> Engine::new_chat(std::optional<std::string> system) {
+  S3D_ASSIGN(ChatTemplate chat_template, template_of(*impl_->runtime));
+  return Chat(std::make_unique<Chat::Impl>(impl_, std::move(chat_template), std::move(system)));
+}
+
+Result<Answer> Chat::ask(std::string text, const GenerateOptions& options, const OnText& on_text) {
+  S3D_ASSIGN(const AnswerOptions wanted, impl_->drafting.prepare(*impl_->engine->runtime, options));
+  return impl_->conversation.ask(std::move(text), wanted, on_text);
+}
+
+void Chat::reset(std::optional<std::string> system) {
+  impl_->conversation.reset(std::move(system));
+}
+
+bool Chat::undo() {
+  return impl_->conversation.undo();
+}
+
+const std::vector<ChatMessage>& Chat::messages() const {
+  return impl_->conversation.messages();
 }
 
 }  // namespace s3d

@@ -1,165 +1,95 @@
-#include "engine/engine.h"
+// The public interface (s3d/engine.h), as a program that links the library meets it.
+#include "s3d/engine.h"
 
 #include <gtest/gtest.h>
-
-#include <string>
-#include <vector>
-
-#include "engine/conversation.h"
-#include "engine/speculation.h"
 
 namespace s3d {
 namespace {
 
-// A random model of 106 tokens with a tokenizer, two layers and 512 positions.
-std::string tiny_path() {
-  return S3D_SOURCE_DIR "/tests/data/models/llama-f32.gguf";
+// A random model of 106 tokens with a tokenizer, two layers and 512 positions. It has no chat template.
+EngineOptions tiny(std::string backend = "cpu") {
+  return {.model = S3D_SOURCE_DIR "/tests/data/models/llama-f32.gguf", .threads = 2, .backend = std::move(backend)};
 }
 
-Engine load(int context = 0) {
-  return Engine::load({.model = tiny_path(), .threads = 2, .context = context}).value();
+GenerateOptions with(const std::string& drafter, int max_tokens = 24) {
+  GenerateOptions options;
+  options.max_tokens = max_tokens;
+  options.speculation.drafter = drafter;
+  return options;
 }
 
-AnswerOptions answer_options(int max_tokens) {
-  return {.generate = {.max_tokens = max_tokens, .is_end = [](int32_t) { return false; }}, .stops = {}};
+TEST(Engine, TellsWhatItLoaded) {
+  const Engine engine = Engine::load(tiny()).value();
+  const ModelInfo info = engine.info();
+  EXPECT_EQ(info.family, "llama");
+  EXPECT_EQ(info.context, 512);
+  EXPECT_EQ(info.layers, 2);
+  EXPECT_EQ(info.adapter, "");
+  EXPECT_EQ(Engine::load(tiny("reference"))->info().backend, "reference");
 }
 
-TEST(EngineTest, TheTextIsThatOfTheTokens) {
-  Engine engine = load();
-  const std::vector<TokenId> prompt = engine.encode("the in an").value();
+TEST(Engine, SpeculationIsTheDefaultAndChangesNoToken) {
+  EXPECT_EQ(GenerateOptions().speculation.drafter, "auto");
+  Engine engine = Engine::load(tiny()).value();
+  const Answer plain = engine.complete("the in an", with("off")).value();
+  EXPECT_EQ(plain.generation.spec.num_drafts, 0);
+  EXPECT_GT(plain.generation.tokens.size(), 0U);
+  for (const char* drafter : {"auto", "suffix", "layerskip"}) {
+    EXPECT_EQ(engine.complete("the in an", with(drafter)).value().generation.tokens, plain.generation.tokens)
+        << drafter;
+  }
+}
+
+TEST(Engine, ShowsTheTextAsItComes) {
+  Engine engine = Engine::load(tiny()).value();
   std::string shown;
-  const Answer a = engine
-                       .answer(engine.kv().add_sequence(), prompt, answer_options(24),
-                               [&](std::string_view part, bool) { shown += part; })
-                       .value();
-  EXPECT_EQ(a.generation.tokens.size(), 24U);
-  EXPECT_EQ(a.text, shown);
-  EXPECT_EQ(engine.context(), 512);
-  EXPECT_EQ(engine.threads(), 2);
-  EXPECT_GT(engine.memory().weights, 0U);
+  const Answer answer =
+      engine.complete("the in an", with("auto"), [&](std::string_view part, bool) { shown += part; }).value();
+  EXPECT_EQ(shown, answer.text);
 }
 
-TEST(EngineTest, AStopStringEndsTheAnswerBeforeIt) {
-  Engine engine = load();
-  const std::vector<TokenId> prompt = engine.encode("the in an").value();
-  const Answer whole = engine.answer(engine.kv().add_sequence(), prompt, answer_options(24)).value();
-  ASSERT_GT(whole.text.size(), 8U);
-  AnswerOptions options = answer_options(24);
-  options.stops = {whole.text.substr(5, 3)};
-  const Answer cut = engine.answer(engine.kv().add_sequence(), prompt, options).value();
-  EXPECT_EQ(cut.text, whole.text.substr(0, whole.text.find(options.stops[0])));
-  EXPECT_EQ(cut.generation.reason, FinishReason::kStop);
-  EXPECT_LT(cut.generation.tokens.size(), 24U);
+TEST(Engine, ASequenceRunsOnlyWhatIsNew) {
+  Engine engine = Engine::load(tiny()).value();
+  Sequence sequence = engine.new_sequence();
+  std::vector<TokenId> prompt = engine.tokenize("the in an").value();
+  const Answer first = sequence.complete(prompt, with("auto", 6)).value();
+  EXPECT_EQ(first.generation.timings.cached_tokens, 0);
+  prompt.insert(prompt.end(), first.generation.tokens.begin(), first.generation.tokens.end());
+  const Answer second = sequence.complete(prompt, with("auto", 6)).value();
+  EXPECT_GE(second.generation.timings.cached_tokens, static_cast<int>(prompt.size()) - 2);
+  EXPECT_EQ(second.generation.tokens, engine.new_sequence().complete(prompt, with("off", 6)).value().generation.tokens);
 }
 
-TEST(EngineTest, ThreadsAndChunksDoNotChangeTheAnswer) {
-  std::vector<std::vector<int32_t>> answers;
-  for (const auto& [threads, rows] : {std::pair{1, 256}, {2, 256}, {3, 5}}) {
-    Engine engine = Engine::load({.model = tiny_path(), .threads = threads, .max_rows = rows}).value();
-    const std::vector<TokenId> prompt = engine.encode("the quick brown fox, the lazy dog").value();
-    AnswerOptions options = answer_options(20);
-    options.generate.sampler = {.temperature = 1, .seed = 3};
-    answers.push_back(engine.answer(engine.kv().add_sequence(), prompt, options).value().generation.tokens);
+TEST(Engine, HandlesGiveTheirPagesBackAndKeepTheEngineAlive) {
+  Engine engine = Engine::load(tiny()).value();  // room for one sequence of 512 positions
+  const std::vector<TokenId> prompt = engine.tokenize("the in an the in an the in an the in an the in an").value();
+  for (int i = 0; i < 20; ++i) {
+    Sequence sequence = engine.new_sequence();
+    ASSERT_TRUE(sequence.complete(prompt, with("off", 100)).ok()) << i;
   }
-  EXPECT_EQ(answers[0], answers[1]);
-  EXPECT_EQ(answers[0], answers[2]);
+  Sequence kept = engine.new_sequence();
+  { const Engine gone = std::move(engine); }
+  EXPECT_TRUE(kept.complete(prompt, with("auto", 8)).ok());
 }
 
-// Greedy tokens of a tiny float model: its rounding is a millionth of the gaps. Drafts that were asked for change
-// nothing.
-TEST(EngineTest, TheReferenceBackendGivesTheSameTokens) {
-  Engine cpu = Engine::load({.model = tiny_path(), .threads = 2, .kv_type = KvType::kF32}).value();
-  Engine reference =
-      Engine::load({.model = tiny_path(), .threads = 2, .kv_type = KvType::kF32, .backend = BackendKind::kReference})
-          .value();
-  EXPECT_EQ(cpu.backend_kind(), BackendKind::kCpu);
-  EXPECT_EQ(reference.backend_kind(), BackendKind::kReference);
-  EXPECT_EQ(reference.backend().name(), "reference");
-  EXPECT_EQ(reference.memory().weights, 0U) << "nothing is packed";
-  const std::vector<TokenId> prompt = cpu.encode("the quick brown fox, the lazy dog").value();
-  const auto tokens = [&](Engine& engine, Speculator* speculator) {
-    AnswerOptions options = answer_options(20);
-    options.generate.speculator = speculator;
-    return engine.answer(engine.kv().add_sequence(), prompt, options).value().generation.tokens;
-  };
-  const std::vector<int32_t> expected = tokens(cpu, nullptr);
-  EXPECT_EQ(tokens(reference, nullptr), expected);
-  EXPECT_EQ(make_speculator(reference, {.drafter = "auto"}).value(), nullptr) << "drafts gain nothing here";
-  for (const char* drafter : {"layerskip", "s3d-untrained", "suffix"}) {
-    const auto speculator =
-        make_speculator(reference, {.drafter = drafter, .draft_rows = 3, .layers = LayerSet{1, 0}}).value();
-    EXPECT_EQ(tokens(reference, speculator.get()), expected) << drafter;
-  }
+TEST(Engine, ErrorsNameWhatIsWrong) {
+  EXPECT_NE(Engine::load({.model = "/nowhere.gguf"}).error().message.find("/nowhere.gguf"), std::string::npos);
+  EngineOptions options = tiny();
+  options.kv_type = "f17";
+  EXPECT_NE(Engine::load(options).error().message.find("f17"), std::string::npos);
+  Engine engine = Engine::load(tiny()).value();
+  EXPECT_FALSE(engine.complete("").ok());
+  EXPECT_NE(engine.complete("the", with("nobody")).error().message.find("nobody"), std::string::npos);
+  EXPECT_NE(engine.complete("the", with("s3d")).error().message.find("adapter"), std::string::npos);
+  EXPECT_FALSE(engine.new_chat().ok()) << "the file has no chat template";
 }
 
-TEST(EngineTest, TheReferenceBackendsContextHasAnEnd) {
-  Engine engine = Engine::load({.model = tiny_path(), .context = 16, .backend = BackendKind::kReference}).value();
-  const std::vector<TokenId> prompt = engine.encode("the in an").value();
-  const Answer a = engine.answer(engine.kv().add_sequence(), prompt, answer_options(-1)).value();
-  EXPECT_EQ(a.generation.reason, FinishReason::kContext);
-  const std::vector<TokenId> too_long(17, prompt[0]);
-  EXPECT_FALSE(engine.answer(engine.kv().add_sequence(), too_long, answer_options(1)).ok());
-}
-
-TEST(EngineTest, BackendsHaveNames) {
-  for (const BackendKind kind : backend_kinds()) EXPECT_EQ(parse_backend(backend_name(kind)).value(), kind);
-  EXPECT_EQ(parse_backend("gpu").error().message, "backend 'gpu' is not known; expected cpu or reference");
-}
-
-TEST(EngineTest, ErrorsSayWhatIsWrong) {
-  const auto message = [](const EngineOptions& options) { return Engine::load(options).error().message; };
-  EXPECT_NE(message({.model = "/no/such/file.gguf"}).find("/no/such/file.gguf"), std::string::npos);
-  EXPECT_NE(message({.model = tiny_path(), .threads = -1}).find("threads"), std::string::npos);
-  EXPECT_NE(message({.model = tiny_path(), .context = 513}).find("512"), std::string::npos);
-  EXPECT_NE(message({.model = tiny_path(), .context = -1}).find("context"), std::string::npos);
-  EXPECT_NE(message({.model = tiny_path(), .sequences = 0}).find("sequences"), std::string::npos);
-  EXPECT_NE(message({.model = tiny_path(), .max_rows = 0}).find("rows"), std::string::npos);
-  EXPECT_FALSE(load().encode("").ok());
-}
-
-class ConversationTest : public testing::Test {
- protected:
-  static ChatTemplate chat_template() { return ChatTemplate::create("", "chatml").value(); }
-};
-
-TEST_F(ConversationTest, ALaterTurnRunsOnlyWhatIsNewAndAnswersTheSame) {
-  Engine engine = load();
-  Conversation conversation(engine, chat_template(), std::nullopt);
-  const Answer first = conversation.ask("one", answer_options(6)).value();
-  const Answer second = conversation.ask("two", answer_options(6)).value();
-  EXPECT_GT(second.generation.timings.cached_tokens, 0);
-
-  Engine fresh = load();
-  const auto prompt = fresh.encode_chat(chat_template(), {{"user", "one"}, {"assistant", first.text}, {"user", "two"}});
-  const Answer whole = fresh.answer(fresh.kv().add_sequence(), *prompt, answer_options(6)).value();
-  EXPECT_EQ(whole.generation.timings.cached_tokens, 0);
-  EXPECT_EQ(second.generation.tokens, whole.generation.tokens);
-}
-
-TEST_F(ConversationTest, UndoAndResetForget) {
-  Engine engine = load();
-  Conversation conversation(engine, chat_template(), "s");
-  EXPECT_FALSE(conversation.undo());
-  const Answer first = conversation.ask("one", answer_options(5)).value();
-  EXPECT_TRUE(conversation.undo());
-  EXPECT_EQ(conversation.messages().size(), 1U);
-  EXPECT_EQ(conversation.ask("one", answer_options(5)).value().generation.tokens, first.generation.tokens);
-  conversation.reset(std::nullopt);
-  EXPECT_TRUE(conversation.messages().empty());
-  EXPECT_EQ(conversation.system(), std::nullopt);
-}
-
-TEST_F(ConversationTest, WhatFailsOrIsCancelledLeavesNoTrace) {
-  Engine engine = load(/*context=*/64);
-  Conversation conversation(engine, chat_template(), std::nullopt);
-  EXPECT_FALSE(conversation.ask(std::string(200, 'x'), answer_options(5)).ok());
-  EXPECT_TRUE(conversation.messages().empty());
-  AnswerOptions cancelled = answer_options(5);
-  cancelled.generate.cancelled = [] { return true; };
-  EXPECT_EQ(conversation.ask("one", cancelled).value().generation.reason, FinishReason::kCancelled);
-  EXPECT_TRUE(conversation.messages().empty());
-  EXPECT_TRUE(conversation.ask("one", answer_options(5)).ok());
-  EXPECT_EQ(conversation.messages().size(), 2U);
+TEST(Engine, CanBeCancelled) {
+  Engine engine = Engine::load(tiny()).value();
+  GenerateOptions options = with("auto", -1);
+  int asked = 0;
+  options.cancelled = [&] { return ++asked > 3; };
+  EXPECT_EQ(engine.complete("the in an", options).value().generation.reason, FinishReason::kCancelled);
 }
 
 }  // namespace

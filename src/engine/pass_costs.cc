@@ -11,8 +11,8 @@
 
 #include "base/atomic_file.h"
 #include "base/stopwatch.h"
-#include "engine/engine.h"
 #include "engine/model_path.h"
+#include "engine/runtime.h"
 #include "model/fingerprint.h"
 
 namespace s3d {
@@ -38,10 +38,10 @@ std::string processor_name() {
 }
 
 // Everything that decides about the costs.
-std::string key_of(Engine& engine, const Drafter* drafter, std::string_view drafter_key) {
+std::string key_of(Runtime& runtime, const Drafter* drafter, std::string_view drafter_key) {
   return fmt::format("v{} {} {} threads={} isa={} kv={} cpu={} drafter={} {}", kVersion,
-                     fingerprint_text(base_fingerprint(engine.file())), engine.config().n_layers, engine.threads(),
-                     engine.backend().name(), static_cast<int>(engine.kv().type()), processor_name(), drafter_key,
+                     fingerprint_text(base_fingerprint(runtime.file())), runtime.config().n_layers, runtime.threads(),
+                     runtime.backend().name(), static_cast<int>(runtime.kv().type()), processor_name(), drafter_key,
                      drafter == nullptr ? 0 : drafter->extra_bytes());
 }
 
@@ -106,19 +106,19 @@ PassCosts least(const PassCosts& a, const PassCosts& b) {
 // Times passes in turns on one sequence of `tokens` that is dropped afterwards.
 class Measure {
  public:
-  Measure(Engine& engine, Drafter* drafter) : engine_(engine), drafter_(drafter), seq_(engine.kv().add_sequence()) {
+  Measure(Runtime& runtime, Drafter* drafter)
+      : runtime_(runtime), drafter_(drafter), seq_(runtime.kv().add_sequence()) {
     tokens_.resize(kContext + 1);
     for (size_t i = 0; i < tokens_.size(); ++i) {
-      tokens_[i] = static_cast<int32_t>(i * 7919 % static_cast<size_t>(engine.config().vocab_size));
+      tokens_[i] = static_cast<int32_t>(i * 7919 % static_cast<size_t>(runtime.config().vocab_size));
     }
   }
-  ~Measure() { engine_.kv().remove_sequence(seq_); }
   Measure(const Measure&) = delete;
   Measure& operator=(const Measure&) = delete;
 
   Result<PassCosts> run() {
     S3D_TRY(full_pass(kContext, Want::kNothing, nullptr));
-    engine_.kv().commit(seq_, kContext);
+    runtime_.kv().commit(seq_, kContext);
     std::array<std::vector<double>, kWidths.size()> full;
     std::vector<std::vector<double>> draft(drafter_ == nullptr ? 0 : static_cast<size_t>(drafter_->max_depth()));
     const Stopwatch watch;
@@ -133,13 +133,13 @@ class Measure {
 
  private:
   Status full_pass(int n, Want wanted, double* seconds) {
-    const int length = engine_.kv().length(seq_);
+    const int length = runtime_.kv().length(seq_);
     std::vector<Row> rows;
     for (int i = 0; i < n; ++i) rows.push_back({tokens_[static_cast<size_t>(i)], length + i, i - 1, seq_});
     const std::vector<Want> want(rows.size(), wanted);
     const Stopwatch watch;
-    S3D_TRY(engine_.backend().run({.rows = rows, .layers = LayerSet::all(engine_.config().n_layers), .want = want},
-                                  engine_.kv()));
+    S3D_TRY(runtime_.backend().run({.rows = rows, .layers = LayerSet::all(runtime_.config().n_layers), .want = want},
+                                   runtime_.kv()));
     if (seconds != nullptr) *seconds = watch.seconds();
     return Ok();
   }
@@ -147,7 +147,7 @@ class Measure {
   Status timed_pass(int n, int turn, std::vector<double>& seconds) {
     double took = 0;
     S3D_TRY(full_pass(n, Want::kLogits, &took));
-    engine_.kv().truncate(seq_, kContext);
+    runtime_.kv().truncate(seq_, kContext);
     if (turn > 0) seconds.push_back(took);
     return Ok();
   }
@@ -181,26 +181,26 @@ class Measure {
     return costs;
   }
 
-  Engine& engine_;
+  Runtime& runtime_;
   Drafter* drafter_;
-  SeqId seq_;
+  KvSequence seq_;
   std::vector<int32_t> tokens_;
 };
 
 }  // namespace
 
-Result<PassCosts> pass_costs(Engine& engine, Drafter* drafter, std::string_view drafter_key) {
-  const std::string key = key_of(engine, drafter, drafter_key);
+Result<PassCosts> pass_costs(Runtime& runtime, Drafter* drafter, std::string_view drafter_key) {
+  const std::string key = key_of(runtime, drafter, drafter_key);
   const std::optional<KnownCosts> known = read_costs(key);
   if (known && known->runs >= kMeasuringRuns) return known->costs;
-  if (engine.context() < kContext + kMaxRoundRows || engine.backend().max_rows() < kContext) {
+  if (runtime.context() < kContext + kMaxRoundRows || runtime.backend().max_rows() < kContext) {
     // Too small to measure: a pass of any width costs the same, which lets drafts be tried and then learned from.
     PassCosts flat;
     flat.full.fill(1);
     flat.draft.fill(0.5);
     return flat;
   }
-  S3D_ASSIGN(PassCosts costs, Measure(engine, drafter).run());
+  S3D_ASSIGN(PassCosts costs, Measure(runtime, drafter).run());
   if (known) costs = least(known->costs, costs);
   write_costs(key, {costs, known ? known->runs + 1 : 1});
   return costs;

@@ -8,9 +8,9 @@
 
 #include "decode/drafters.h"
 #include "decode/planner.h"
-#include "engine/engine.h"
 #include "engine/model_path.h"
 #include "engine/pass_costs.h"
+#include "engine/runtime.h"
 
 namespace s3d {
 namespace {
@@ -19,15 +19,15 @@ constexpr int kSequentialDepth = 4;  // tokens that layerskip and a draft model 
 
 // Embeddings of one family are padded to different multiples: as llama.cpp, 128 rows of difference are let pass where
 // all tokens that both tokenizers have are the same.
-constexpr int kMostPadding = 128;
+constexpr int kMaxPadding = 128;
 
-Status check_same_vocabulary(const Engine& draft, const Engine& target, const std::string& name) {
+Status check_same_vocabulary(const Runtime& draft, const Runtime& target, const std::string& name) {
   const int difference = std::abs(draft.config().vocab_size - target.config().vocab_size);
-  if (difference > kMostPadding) {
+  if (difference > kMaxPadding) {
     return Error{
         fmt::format("the draft model {} has {} tokens in its vocabulary, the target {}; a draft model must "
                     "have the same vocabulary (but for up to {} rows of padding)",
-                    name, draft.config().vocab_size, target.config().vocab_size, kMostPadding)};
+                    name, draft.config().vocab_size, target.config().vocab_size, kMaxPadding)};
   }
   const int common = std::min(draft.tokenizer().vocab_size(), target.tokenizer().vocab_size());
   for (TokenId token = 0; token < common; ++token) {
@@ -42,78 +42,79 @@ Status check_same_vocabulary(const Engine& draft, const Engine& target, const st
 
 // The draft model on an engine of its own, with a KV cache for one sequence of the target's context, or its own if that
 // is shorter.
-Result<std::unique_ptr<Drafter>> make_second_model(Engine& engine, const std::string& name) {
+Result<std::unique_ptr<Drafter>> make_second_model(Runtime& runtime, const std::string& name) {
   if (name.empty()) return Error{"--spec model needs --draft-model: a smaller model with the same vocabulary"};
-  S3D_ASSIGN(Engine loaded, Engine::load({.model = name,
-                                          .threads = engine.threads(),
-                                          .context = engine.context(),
-                                          .shorter_context = true,
-                                          .backend = engine.backend_kind(),
-                                          .max_rows = 64,
-                                          .adapter = "none"}));
-  auto second = std::make_shared<Engine>(std::move(loaded));
-  S3D_TRY(check_same_vocabulary(*second, engine, name));
+  S3D_ASSIGN(std::unique_ptr<Runtime> loaded, Runtime::load({.model = name,
+                                                             .threads = runtime.threads(),
+                                                             .context = runtime.context(),
+                                                             .shorter_context = true,
+                                                             .backend = runtime.backend_kind(),
+                                                             .max_rows = 64,
+                                                             .adapter = "none"}));
+  const std::shared_ptr<Runtime> second = std::move(loaded);
+  S3D_TRY(check_same_vocabulary(*second, runtime, name));
   const MemoryUse memory = second->memory();
   const std::shared_ptr<Backend> backend(second, &second->backend());
   const std::shared_ptr<KvCache> kv(second, &second->kv());
-  return make_model_drafter(backend, kv, kSequentialDepth, engine.config().vocab_size, memory.weights + memory.scratch);
+  return make_model_drafter(backend, kv, kSequentialDepth, runtime.config().vocab_size,
+                            memory.weights + memory.scratch);
 }
 
-LayerSet draft_layers(const Engine& engine, const SpeculationOptions& options) {
-  return options.layers.value_or(default_draft_layers(engine.config().n_layers));
+LayerSet draft_layers(const Runtime& runtime, const SpeculationOptions& options) {
+  return options.layers.value_or(default_draft_layers(runtime.config().n_layers));
 }
 
 // Two drafters of one key cost the same.
-std::string cost_key(const Engine& engine, const SpeculationOptions& options, const Drafter& drafter) {
+std::string cost_key(const Runtime& runtime, const SpeculationOptions& options, const Drafter& drafter) {
   if (options.drafter == "model") return fmt::format("model {}", options.draft_model);
   if (options.drafter != "layerskip" && options.drafter != "s3d-untrained") return std::string(drafter.name());
-  const LayerSet layers = draft_layers(engine, options);
+  const LayerSet layers = draft_layers(runtime, options);
   return fmt::format("{} {}+{}", drafter.name(), layers.first, layers.last);
 }
 
-Result<std::unique_ptr<Drafter>> make_drafter(Engine& engine, const SpeculationOptions& options) {
-  const int n_layers = engine.config().n_layers;
-  const LayerSet layers = draft_layers(engine, options);
+Result<std::unique_ptr<Drafter>> make_drafter(Runtime& runtime, const SpeculationOptions& options) {
+  const int n_layers = runtime.config().n_layers;
+  const LayerSet layers = draft_layers(runtime, options);
   if (layers.count() > n_layers) {
     return Error{fmt::format("--draft-layers {}+{}: the model has {} layers", layers.first, layers.last, n_layers)};
   }
   if (options.drafter == "s3d") {
-    if (engine.adapter()) return make_s3d_drafter(engine.backend(), engine.kv(), engine.adapter());
+    if (runtime.adapter()) return make_s3d_drafter(runtime.backend(), runtime.kv(), runtime.adapter());
     return Error{
         fmt::format("--spec s3d: no adapter for {} was found; train one with s3d-train, name one with "
                     "--adapter, or use s3d-untrained or layerskip",
-                    engine.file().path())};
+                    runtime.file().path())};
   }
   if (options.drafter == "s3d-untrained") {
-    const int draft_vocab = engine.adapter() ? engine.adapter()->config().draft_vocab : 0;
-    S3D_ASSIGN(auto floor, PackedAdapter::untrained(engine.model(), layers, kSequentialDepth - 1, draft_vocab));
-    return make_s3d_drafter(engine.backend(), engine.kv(), std::move(floor), "s3d-untrained");
+    const int draft_vocab = runtime.adapter() ? runtime.adapter()->config().draft_vocab : 0;
+    S3D_ASSIGN(auto floor, PackedAdapter::untrained(runtime.model(), layers, kSequentialDepth - 1, draft_vocab));
+    return make_s3d_drafter(runtime.backend(), runtime.kv(), std::move(floor), "s3d-untrained");
   }
   if (options.drafter == "layerskip") {
-    return make_layer_skip_drafter(engine.backend(), engine.kv(), layers, kSequentialDepth);
+    return make_layer_skip_drafter(runtime.backend(), runtime.kv(), layers, kSequentialDepth);
   }
   if (options.drafter == "lookup") return make_lookup_drafter();
-  if (options.drafter == "suffix") return make_suffix_drafter(engine.ngrams());
-  if (options.drafter == "model") return make_second_model(engine, options.draft_model);
+  if (options.drafter == "suffix") return make_suffix_drafter(runtime.ngrams());
+  if (options.drafter == "model") return make_second_model(runtime, options.draft_model);
   return Error{fmt::format("no drafter '{}'", options.drafter)};
 }
 
 // A planner over `drafter` (may be null) and, if `with_text`, the drafters that look into the text.
-Result<std::unique_ptr<Speculator>> make_planned(Engine& engine, const SpeculationOptions& options,
+Result<std::unique_ptr<Speculator>> make_planned(Runtime& runtime, const SpeculationOptions& options,
                                                  std::unique_ptr<Drafter> drafter, bool with_text) {
   std::vector<std::unique_ptr<Drafter>> free;
-  if (with_text) free.push_back(make_suffix_drafter(engine.ngrams()));
+  if (with_text) free.push_back(make_suffix_drafter(runtime.ngrams()));
   std::unique_ptr<Drafter> pass;
   if (drafter != nullptr && drafter->needs_pass()) {
     pass = std::move(drafter);
   } else if (drafter != nullptr) {
     free.push_back(std::move(drafter));
   }
-  const std::string key = pass ? cost_key(engine, options, *pass) : "none";
+  const std::string key = pass ? cost_key(runtime, options, *pass) : "none";
   const std::string drafters = fmt::format("{} {}", free.size(), key);
-  std::shared_ptr<Experience>& experience = engine.experience(drafters);
+  std::shared_ptr<Experience>& experience = runtime.experience(drafters);
   if (experience == nullptr) {
-    S3D_ASSIGN(const PassCosts costs, pass_costs(engine, pass.get(), key));
+    S3D_ASSIGN(const PassCosts costs, pass_costs(runtime, pass.get(), key));
     experience = std::make_shared<Experience>();
     experience->costs = costs;
   }
@@ -152,24 +153,24 @@ std::vector<OpenDrafter> open_drafters(const std::string& adapter_path) {
   return open;
 }
 
-Result<std::unique_ptr<Speculator>> make_speculator(Engine& engine, const SpeculationOptions& options) {
+Result<std::unique_ptr<Speculator>> make_speculator(Runtime& runtime, const SpeculationOptions& options) {
   S3D_TRY(options.check());
   if (options.drafter == "off") return std::unique_ptr<Speculator>();
   // The reference's rows cost the same alone and together: nothing can be gained, so only drafts that were asked for.
-  if (options.drafter == "auto" && engine.backend_kind() == BackendKind::kReference) {
+  if (options.drafter == "auto" && runtime.backend_kind() == BackendKind::kReference) {
     return std::unique_ptr<Speculator>();
   }
   SpeculationOptions named = options;
   if (options.drafter == "auto") {
     const bool fixed = options.draft_rows > 0;
-    if (!engine.adapter() && !fixed) return make_planned(engine, options, nullptr, /*with_text=*/true);
-    named.drafter = engine.adapter() ? "s3d" : "suffix";
+    if (!runtime.adapter() && !fixed) return make_planned(runtime, options, nullptr, /*with_text=*/true);
+    named.drafter = runtime.adapter() ? "s3d" : "suffix";
   }
-  S3D_ASSIGN(auto drafter, make_drafter(engine, named));
+  S3D_ASSIGN(auto drafter, make_drafter(runtime, named));
   if (options.draft_rows > 0) {
     return make_fixed_speculator(std::move(drafter), options.draft_rows, options.draft_width);
   }
-  return make_planned(engine, named, std::move(drafter), options.drafter == "auto");
+  return make_planned(runtime, named, std::move(drafter), options.drafter == "auto");
 }
 
 }  // namespace s3d

@@ -2,7 +2,7 @@
 //
 // Every kernel is single-threaded, and gives every instruction set the same bits: integer dot products are exact, and
 // float work is written for sixteen lanes with fixed order and explicit fused multiply-adds. A result for one row
-// never depends on how many rows share the call (DESIGN section 2).
+// never depends on how many rows share the call (docs/kernels.md).
 #pragma once
 
 #include <cstddef>

@@ -58,6 +58,22 @@ struct KvLayout {
            value_head_bytes() * static_cast<size_t>(kv_head);
   }
 
+  // Where one key or value of a slot lies in a page, in bytes: dimension d at `numbers` + d * `step`; with Q8_0, the
+  // scale of dimensions [32 b, 32 b + 32) at `scales` + b * `scale_step`.
+  struct Place {
+    size_t numbers, step, scales, scale_step;
+  };
+  Place key(int layer, int kv_head, int slot) const {
+    const auto group = static_cast<size_t>(slot / kGroup), lane = static_cast<size_t>(slot % kGroup);
+    const size_t base = key_head_offset(layer, kv_head) + group * key_group_bytes();
+    return {base + lane * element_bytes(), kGroup * element_bytes(), base + key_scales_offset() + lane * 2, kGroup * 2};
+  }
+  Place value(int layer, int kv_head, int slot) const {
+    const size_t base = value_head_offset(layer, kv_head), row = static_cast<size_t>(slot);
+    return {base + row * value_row_bytes(), element_bytes(),
+            base + value_scales_offset() + row * value_scale_row_bytes(), 2};
+  }
+
  private:
   static constexpr size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }  // to cache lines
 };

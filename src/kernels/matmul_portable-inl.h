@@ -1,6 +1,6 @@
 // The matmul in plain C++: the reference that the SIMD kernels equal bit for bit (included by isa_portable.cc).
 //
-// Per output and block of the weights, in order of k (docs/kernels.md, "Numerics"):
+// Per output and block of the weights, in order of k (docs/kernels.md, "Arithmetic"):
 //   per-32 types   acc = fma(dot, d * dx, acc)                        with dot = sum (q - offset) * x, exact
 //                  acc = fma(m, dsum, acc)                            Q4_1, Q5_1
 //   K-quants       acc = fma(sum_s sc_s * dot_s, d * dx, acc)         integer sums, exact

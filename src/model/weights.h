@@ -12,6 +12,7 @@
 #include "file/gguf.h"
 #include "kernels/packed_matrix.h"
 #include "model/config.h"
+#include "s3d/options.h"
 
 namespace s3d {
 
@@ -28,9 +29,6 @@ struct LayerWeights {
   PackedMatrix w_down;                // [d_model, d_ff]
   std::vector<float> ffn_post_norm;   // [d_model] gemma3
 };
-
-// Progress of loading, in bytes of the file; called from the loading thread.
-using LoadProgress = std::function<void(size_t done, size_t total)>;
 
 struct Model {
   ModelConfig config;

@@ -6,13 +6,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "s3d/types.h"
 
 namespace s3d {
-
-struct ChatMessage {
-  std::string role;  // system, user, assistant
-  std::string content;
-};
 
 // Thread rule: const after create().
 class ChatTemplate {

@@ -10,10 +10,9 @@
 
 #include "base/result.h"
 #include "file/gguf.h"
+#include "s3d/types.h"
 
 namespace s3d {
-
-using TokenId = int32_t;
 
 // Values of tokenizer.ggml.token_type.
 enum class TokenType : uint8_t {

@@ -1,12 +1,14 @@
-"""Tests scripts/fetch-model on packages that the test makes, through pip, without any index."""
+"""Tests scripts/fetch-model on packages that the test makes, through pip, without any index, and on a hub of its own."""
 
 import hashlib
+import http.server
 import json
 import os
 import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 import zipfile
 from pathlib import Path
@@ -27,6 +29,30 @@ def make_wheel(folder, number, content, member="part.bin"):
         wheel.writestr(f"{info}/RECORD", "")
 
 
+def start_hub(content):
+    """A server that answers every path with `content`, 404 when it is None: (its address, the paths asked for, stop)."""
+    asked = []
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(404 if content is None else 200)
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def stop():
+        server.shutdown()
+        server.server_close()
+
+    return f"http://127.0.0.1:{server.server_port}", asked, stop
+
+
 class FetchModelTest(unittest.TestCase):
     def setUp(self):
         scratch = tempfile.TemporaryDirectory()
@@ -45,7 +71,8 @@ class FetchModelTest(unittest.TestCase):
         (self.folder / "table.json").write_text(json.dumps({"tiny": model}))
 
     def fetch(self, *arguments, **options):
-        environment = {**os.environ, "S3D_CACHE": str(self.folder / "cache"), "PIP_NO_INDEX": "1",
+        endpoint = {"HF_ENDPOINT": options.pop("hub", "http://127.0.0.1:9")}  # where nobody listens
+        environment = {**os.environ, **endpoint, "no_proxy": "127.0.0.1", "S3D_CACHE": str(self.folder / "cache"), "PIP_NO_INDEX": "1",
                        "PIP_FIND_LINKS": str(self.wheels), "S3D_FETCH_RETRY_SECONDS": "0"}
         return subprocess.run([sys.executable, SCRIPT, "--table", self.folder / "table.json", *arguments],
                               env=environment, capture_output=True, text=True, check=False, timeout=120, **options)
@@ -56,6 +83,44 @@ class FetchModelTest(unittest.TestCase):
         self.assertEqual(done.stdout.splitlines()[-1], str(path))
         self.assertEqual(path.read_bytes(), CONTENT)
         self.assertEqual([p.name for p in self.models.iterdir() if not p.name.startswith(".")], ["tiny.gguf"])
+
+    def fetch_with_hub(self, content, *arguments):
+        """What scripts/fetch-model did where a hub gives `content`, and the paths that it asked the hub for."""
+        self.write_table(origin={"model": "me/tiny", "repo": "me/tiny-GGUF", "revision": "main", "file": "tiny.gguf"})
+        hub, asked, stop = start_hub(content)
+        self.addCleanup(stop)
+        return self.fetch("tiny", *arguments, hub=hub), asked
+
+    def test_origin_comes_first(self):
+        done, asked = self.fetch_with_hub(CONTENT)
+        self.assert_fetched(done)
+        self.assertEqual(asked, ["/me/tiny-GGUF/resolve/main/tiny.gguf"])
+        self.assertNotIn("part 1", done.stderr)
+
+    def test_mirror_alone(self):
+        done, asked = self.fetch_with_hub(CONTENT, "--from", "mirror")
+        self.assert_fetched(done)
+        self.assertEqual(asked, [])
+
+    def test_mirror_stands_in_for_an_origin_without_the_file(self):
+        done, _ = self.fetch_with_hub(None)
+        self.assert_fetched(done)
+        self.assertIn("taking the mirror", done.stderr)
+
+    def test_mirror_stands_in_for_another_file_at_the_origin(self):
+        done, _ = self.fetch_with_hub(CONTENT[:-1] + b"x")
+        self.assert_fetched(done)
+        self.assertIn("SHA-256", done.stderr)
+
+    def test_hub_alone(self):
+        done, _ = self.fetch_with_hub(None, "--from", "hub")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("error: tiny", done.stderr)
+        self.assertEqual([p.name for p in self.models.iterdir() if not p.name.startswith(".")], [])
+
+    def test_mirror_stands_in_for_an_unreachable_hub(self):
+        self.write_table(origin={"model": "me/tiny", "repo": "me/tiny-GGUF", "revision": "main", "file": "tiny.gguf"})
+        self.assert_fetched(self.fetch("tiny"))
 
     def test_joins_parts_in_order(self):
         self.assert_fetched(self.fetch("tiny"))
@@ -122,6 +187,12 @@ class FetchModelTest(unittest.TestCase):
         done = self.fetch()
         self.assertEqual(done.returncode, 0)
         self.assertIn("tiny", done.stdout)
+
+    def test_list_names_the_origin_first(self):
+        self.write_table(origin={"model": "me/tiny", "repo": "me/tiny-GGUF", "revision": "main", "file": "tiny.gguf"})
+        lines = self.fetch().stdout.splitlines()
+        self.assertIn("/me/tiny-GGUF/resolve/main/tiny.gguf", lines[1])
+        self.assertIn("PyPI: tinypart", lines[-1])
 
 
 if __name__ == "__main__":

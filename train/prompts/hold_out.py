@@ -4,8 +4,8 @@
   hold_out.py --text TEXT --prompts PROMPTS --kinds '{"code": 6, "write": 3}' --held-out FILE --train FILE
 
 PROMPTS is the file that TEXT was made of; its lines say "kind" or "category". Taken are the first prompts of each kind, by their place
-in PROMPTS, among the first --among, so that a text that grows later is parted in the same way. Where TEXT has kept
-context (TEXT.context), links of it are laid beside both parts.
+in PROMPTS, among the first --among, so that a text that grows later is parted in the same way. Where TEXT has base
+records (TEXT.records), links to them are laid beside both parts.
 """
 import argparse
 import json
@@ -35,9 +35,9 @@ def main():
     for path, part in parts.items():
         with open(path, "w", encoding="utf-8") as out:
             out.writelines(part)
-        context = options.text + ".context"
-        if os.path.exists(context) and not os.path.lexists(path + ".context"):
-            os.symlink(os.path.abspath(context), path + ".context")
+        records = options.text + ".records"
+        if os.path.exists(records) and not os.path.lexists(path + ".records"):
+            os.symlink(os.path.abspath(records), path + ".records")
         print(f"{path}: {len(part)} sequences, {sum(len(json.loads(line)['answer_tokens']) for line in part)} answer tokens")
     if any(left.values()):
         raise SystemExit(f"not enough sequences of {[kind for kind, count in left.items() if count]} were there")

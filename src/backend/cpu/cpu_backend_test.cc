@@ -129,15 +129,14 @@ class CpuBackendTest : public testing::TestWithParam<Case> {
 
 TEST_P(CpuBackendTest, ChunksThreadsAndInstructionSetsDoNotMatter) {
   Runner base = runner(1);
-  const Floats expected = base.feed(base.kv().add_sequence(), tokens_, {1});
+  const Floats expected = base.feed(base.kv().add_sequence().id(), tokens_, {1});
   for (const Kernels* kernels : available_kernels()) {
     for (const int threads : {1, 2, 3}) {
       Runner other = runner(threads, kernels);
       for (const std::vector<size_t>& chunks : {std::vector<size_t>{90}, {1, 2, 5, 64, 3}, {16, 4, 9}}) {
-        const SeqId seq = other.kv().add_sequence();
+        const KvSequence seq = other.kv().add_sequence();
         ASSERT_TRUE(same_bits(other.feed(seq, tokens_, chunks), expected))
             << kernels->name << ", " << threads << " threads, chunks of " << chunks.front();
-        other.kv().remove_sequence(seq);
       }
     }
   }
@@ -149,7 +148,7 @@ TEST_P(CpuBackendTest, TreesGiveTheBitsOfChains) {
   for (const size_t context : {0, 10, 61}) {
     for (const int threads : {1, 2, 3}) {
       Runner tree = runner(threads), plain = runner(1);
-      const SeqId seq = tree.kv().add_sequence();
+      const KvSequence seq = tree.kv().add_sequence();
       tree.feed(seq, std::span(tokens_).first(context), {64});
       const Tokens tokens = some_tokens(parents.size(), model_->config.vocab_size, 7);
       std::vector<Row> rows;
@@ -166,18 +165,17 @@ TEST_P(CpuBackendTest, TreesGiveTheBitsOfChains) {
         return all;
       };
       for (size_t i = 0; i < parents.size(); ++i) {
-        const SeqId chain = plain.kv().add_sequence();
+        const KvSequence chain = plain.kv().add_sequence();
         const Floats expected = plain.feed(chain, tokens_to(i), {128});
         ASSERT_TRUE(
             same_bits(std::span(logits).subspan(i * tree.vocab_, tree.vocab_), std::span(expected).last(tree.vocab_)))
             << "row " << i << " after " << context << ", " << threads << " threads";
-        plain.kv().remove_sequence(chain);
       }
       tree.kv().commit_path(seq, paths.back());
       Tokens longer = tokens_to(parents.size() - 1);
       longer.push_back(3);
       const Floats next = tree.run(tree.chain(seq, std::span(longer).last(1)));
-      const Floats expected = plain.feed(plain.kv().add_sequence(), longer, {5});
+      const Floats expected = plain.feed(plain.kv().add_sequence().id(), longer, {5});
       ASSERT_TRUE(same_bits(next, std::span(expected).last(tree.vocab_))) << "after the tree";
     }
   }
@@ -189,12 +187,13 @@ TEST_P(CpuBackendTest, SequencesDoNotSeeEachOther) {
   const std::vector<size_t> lengths = {0, 30, 70};
   std::vector<Row> rows;
   std::vector<Floats> expected;
+  std::vector<KvSequence> sequences;
   for (size_t s = 0; s < lengths.size(); ++s) {
     const Tokens tokens = some_tokens(lengths[s] + 4, model_->config.vocab_size, static_cast<unsigned>(s + 20));
-    const SeqId seq = batch.kv().add_sequence();
+    const SeqId seq = sequences.emplace_back(batch.kv().add_sequence());
     batch.feed(seq, std::span(tokens).first(lengths[s]), {64});
     for (const Row& row : batch.chain(seq, std::span(tokens).last(4))) rows.push_back(row);
-    expected.push_back(alone.feed(alone.kv().add_sequence(), tokens, {1}));
+    expected.push_back(alone.feed(alone.kv().add_sequence().id(), tokens, {1}));
   }
   std::vector<Row> mixed;
   for (size_t i = 0; i < 4; ++i) {
@@ -215,7 +214,7 @@ TEST_P(CpuBackendTest, SequencesDoNotSeeEachOther) {
 
 TEST_P(CpuBackendTest, ScratchRowsLeaveNoTrace) {
   Runner a = runner(2), b = runner(2);
-  const SeqId seq = a.kv().add_sequence(), same = b.kv().add_sequence();
+  const KvSequence seq = a.kv().add_sequence(), same = b.kv().add_sequence();
   a.feed(seq, tokens_, {64});
   b.feed(same, tokens_, {64});
   a.run(a.chain(seq, some_tokens(7, 50)), KvUse::kScratch);
@@ -247,7 +246,7 @@ TEST(CpuBackend, LongContexts) {
     Floats expected;
     for (const int threads : {1, 2, 5}) {
       Runner runner(model, threads, kernels, KvType::kF16);
-      const SeqId seq = runner.kv().add_sequence();
+      const KvSequence seq = runner.kv().add_sequence();
       Floats logits = runner.feed(seq, tokens, {threads == 1 ? 128U : 77U});
       const Floats rest = runner.feed(seq, next, {static_cast<size_t>(threads)});
       logits.insert(logits.end(), rest.begin(), rest.end());
@@ -260,7 +259,7 @@ TEST(CpuBackend, LongContexts) {
 TEST(CpuBackend, GivesWhatIsWanted) {
   const auto model = make_model("qwen2-f32");
   Runner runner(model, 2, available_kernels().back(), KvType::kF16);
-  const SeqId seq = runner.kv().add_sequence();
+  const KvSequence seq = runner.kv().add_sequence();
   const std::vector<Row> rows = runner.chain(seq, Tokens{5, 6, 7, 8});
   const Floats all = runner.run(rows);
   const size_t vocab = runner.vocab_, d = static_cast<size_t>(model->config.d_model);
@@ -298,7 +297,7 @@ class CpuBackendErrors : public testing::Test {
 
   Runner runner_;
   LayerSet all_{runner_.layers_, 0};
-  SeqId seq_;
+  KvSequence seq_;
 };
 
 TEST_F(CpuBackendErrors, AreClear) {
@@ -311,7 +310,7 @@ TEST_F(CpuBackendErrors, AreClear) {
   expect_rows_error({{1, 3, -1, seq_}}, "position 3; expected 0");
   expect_rows_error({{1, 0, 0, seq_}}, "parent 0");
   expect_rows_error({{1, 0, -2, seq_}}, "parent -2");
-  expect_rows_error({good[0], {1, 1, 0, runner_.kv().add_sequence()}}, "another sequence");
+  expect_rows_error({good[0], {1, 1, 0, runner_.kv().add_sequence().id()}}, "another sequence");
   expect_error({.rows = good, .layers = {runner_.layers_, 1}, .want = {}}, "layers");
   const std::vector<const float*> two_states(2);
   expect_error({.rows = good, .layers = all_, .state = two_states, .want = {}}, "2 states");
@@ -324,7 +323,7 @@ TEST(CpuBackend, ContextAndPoolHaveEnds) {
   loaded.config.context_length = 100;
   const auto model = std::make_shared<const Model>(std::move(loaded));
   Runner runner(model, 1, available_kernels().back(), KvType::kF16);
-  const SeqId seq = runner.kv().add_sequence();
+  const KvSequence seq = runner.kv().add_sequence();
   runner.feed(seq, some_tokens(100, 50), {64});
   const std::vector<Row> beyond = runner.chain(seq, Tokens{1});
   const auto out = runner.pass({.rows = beyond, .layers = {runner.layers_, 0}, .want = {}});
@@ -333,7 +332,7 @@ TEST(CpuBackend, ContextAndPoolHaveEnds) {
 
   KvCache small = KvCache::create(model->config, KvType::kF16, 64).value();
   const auto backend = std::move(CpuBackend::create(model, 1, available_kernels().back()).value());
-  const SeqId a = small.add_sequence(), b = small.add_sequence();
+  const KvSequence a = small.add_sequence(), b = small.add_sequence();
   const std::vector<Row> rows = {{1, 0, -1, a}, {1, 0, -1, b}};
   const auto full = backend->run({.rows = rows, .layers = {runner.layers_, 0}, .want = {}}, small);
   ASSERT_FALSE(full.ok());

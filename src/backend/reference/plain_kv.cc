@@ -26,30 +26,20 @@ T get(const std::byte* from) {
 
 }  // namespace
 
+PlainKv::PlainKv(const KvLayout& layout, std::byte* page, const KvLayout::Place& place)
+    : type_(layout.type),
+      head_dim_(static_cast<size_t>(layout.head_dim)),
+      numbers_(page + place.numbers),
+      step_(place.step),
+      scales_(page + place.scales),
+      scale_step_(place.scale_step) {}
+
 PlainKv PlainKv::key(const KvLayout& layout, std::byte* page, int layer, int kv_head, int slot) {
-  const auto group = static_cast<size_t>(slot / KvLayout::kGroup), lane = static_cast<size_t>(slot % KvLayout::kGroup);
-  std::byte* base = page + layout.key_head_offset(layer, kv_head) + group * layout.key_group_bytes();
-  PlainKv out;
-  out.type_ = layout.type;
-  out.head_dim_ = static_cast<size_t>(layout.head_dim);
-  out.numbers_ = base + lane * layout.element_bytes();
-  out.step_ = KvLayout::kGroup * layout.element_bytes();
-  out.scales_ = base + layout.key_scales_offset() + lane * sizeof(ggml_fp16_t);
-  out.scale_step_ = KvLayout::kGroup * sizeof(ggml_fp16_t);
-  return out;
+  return {layout, page, layout.key(layer, kv_head, slot)};
 }
 
 PlainKv PlainKv::value(const KvLayout& layout, std::byte* page, int layer, int kv_head, int slot) {
-  const auto row = static_cast<size_t>(slot);
-  std::byte* base = page + layout.value_head_offset(layer, kv_head);
-  PlainKv out;
-  out.type_ = layout.type;
-  out.head_dim_ = static_cast<size_t>(layout.head_dim);
-  out.numbers_ = base + row * layout.value_row_bytes();
-  out.step_ = layout.element_bytes();
-  out.scales_ = base + layout.value_scales_offset() + row * layout.value_scale_row_bytes();
-  out.scale_step_ = sizeof(ggml_fp16_t);
-  return out;
+  return {layout, page, layout.value(layer, kv_head, slot)};
 }
 
 void PlainKv::write(const double* from) const {

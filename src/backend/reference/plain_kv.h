@@ -18,6 +18,7 @@ class PlainKv {
   void read(double* to) const;
 
  private:
+  PlainKv(const KvLayout& layout, std::byte* page, const KvLayout::Place& place);
   void write_q8_0(const double* from) const;
 
   KvType type_;

@@ -96,13 +96,13 @@ class ReferenceBackendTest : public testing::TestWithParam<Case> {
 TEST_P(ReferenceBackendTest, ChunksOverTheCacheGiveWhatOnePassGives) {
   const Tokens tokens = some_tokens(75, 1);
   const Floats expected = computed_anew(tokens);
-  for (const size_t chunk : {1, 7, kRows}) expect_same(feed(kv_.add_sequence(), tokens, chunk), expected);
+  for (const size_t chunk : {1, 7, kRows}) expect_same(feed(kv_.add_sequence().id(), tokens, chunk), expected);
 }
 
 TEST_P(ReferenceBackendTest, TreesSeeTheirOwnPath) {
   const Tokens context = some_tokens(62, 2), tokens = some_tokens(6, 3);
   const std::vector<int> parents = {-1, 0, 0, 1, 2, 4};
-  const SeqId seq = kv_.add_sequence();
+  const KvSequence seq = kv_.add_sequence();
   feed(seq, context);
   std::vector<Row> rows;
   std::vector<Tokens> paths;
@@ -123,12 +123,12 @@ TEST_P(ReferenceBackendTest, TreesSeeTheirOwnPath) {
 
 TEST_P(ReferenceBackendTest, SequencesCopiesAndRollBackAreKeptApart) {
   const Tokens one = some_tokens(40, 4), two = some_tokens(9, 5);
-  const SeqId a = kv_.add_sequence(), b = kv_.add_sequence();
+  const KvSequence a = kv_.add_sequence(), b = kv_.add_sequence();
   feed(a, one);
   feed(b, two);
-  const SeqId copy = kv_.copy_sequence(a);
+  const KvSequence copy = kv_.copy_sequence(a);
   std::vector<Row> mixed;  // a row of each, in one pass
-  for (const SeqId seq : {a, b, copy}) mixed.push_back({seq == copy ? 8 : 7, kv_.length(seq), -1, seq});
+  for (const SeqId seq : {a.id(), b.id(), copy.id()}) mixed.push_back({seq == copy ? 8 : 7, kv_.length(seq), -1, seq});
   const Floats logits = run(mixed);
   const auto with = [](Tokens tokens, int32_t more) {
     tokens.push_back(more);
@@ -166,7 +166,7 @@ TEST(ReferenceBackend, GivesWhatIsWanted) {
   EXPECT_EQ(backend->name(), "reference");
   EXPECT_GT(backend->weight_bytes(), 0U);
   KvCache kv = KvCache::create(config, KvType::kF16, 64).value();
-  const SeqId seq = kv.add_sequence();
+  const KvSequence seq = kv.add_sequence();
   const std::vector<Row> rows = {{5, 0, -1, seq}, {6, 1, 0, seq}};
   const LayerSet all = LayerSet::all(config.n_layers);
   const auto last = backend->run({.rows = rows, .layers = all, .want_hidden = true}, kv);
@@ -186,7 +186,7 @@ TEST(ReferenceBackend, ErrorsAreThoseOfEveryBackend) {
   EXPECT_FALSE(ReferenceBackend::create(file, config, 1, 0).ok());
   const auto backend = std::move(ReferenceBackend::create(file, config, 1, 100).value());
   KvCache kv = KvCache::create(config, KvType::kF16, 64).value();
-  const SeqId seq = kv.add_sequence();
+  const KvSequence seq = kv.add_sequence();
   const auto message = [&](const std::vector<Row>& rows) {
     const auto out = backend->run({.rows = rows, .layers = LayerSet::all(config.n_layers)}, kv);
     EXPECT_EQ(kv.used(), 0) << "nothing stays reserved";

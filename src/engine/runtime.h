@@ -1,8 +1,5 @@
-// The front door of the library: from a file name to generated text. Command line, server and trainer stand on it.
-//
-//   auto engine = s3d::Engine::load({.model = "model.gguf"});
-//   auto prompt = engine->encode("Once upon a time");
-//   auto answer = engine->answer(engine->kv().add_sequence(), *prompt, {}, print);
+// A model that is loaded and ready to run, with all its parts: file, tokenizer, adapter, backend, KV cache. The public
+// Engine (s3d/engine.h), the command line and the trainer stand on it.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +35,7 @@ Result<BackendKind> parse_backend(std::string_view name);  // "cpu", "reference"
 std::string_view backend_name(BackendKind kind);
 std::vector<BackendKind> backend_kinds();  // all of them
 
-struct EngineOptions {
+struct RuntimeOptions {
   std::string model;              // path of a GGUF file, or the name of a model in the cache folder
   int threads = 0;                // 0 = all cores that the process may use
   int context = 0;                // positions of one sequence; 0 = the model's own, at most kDefaultContext
@@ -63,50 +60,42 @@ struct MemoryUse {
 };
 
 struct AnswerOptions {
-  GenerateOptions generate = {};
+  DecodeOptions generate = {};
   std::vector<std::string> stops = {};  // text that ends the answer and is no part of it
 };
-
-struct Answer {
-  std::string text;       // whole characters; ends before the stop string
-  Generation generation;  // its tokens include those of a stop string
-};
-
-// Text as it comes: whole characters, never a part of a stop string. `drafted`: the token that completed it was
-// drafted.
-using OnText = std::function<void(std::string_view text, bool drafted)>;
 
 // The tokenizer of a model's file. Errors: those of Tokenizer::load(); more tokens than the model's embedding has rows.
 Result<Tokenizer> load_tokenizer(const GgufFile& file, const ModelConfig& config);
 
 struct Experience;  // decode/planner.h
 
-// Thread rule: one call at a time, except for the const getters.
-class Engine {
+// Stays where it is: drafters and sequences refer to its parts. Thread rule: one call at a time, except for the const
+// getters.
+class Runtime {
  public:
   static constexpr int kDefaultContext = 8192;
 
   // Opens the file, checks it, packs the weights (not for the reference), and sets up tokenizer and KV pool. Errors: no
   // such model; anything that the parts refuse; an option out of range.
-  static Result<Engine> load(const EngineOptions& options);
+  static Result<std::unique_ptr<Runtime>> load(const RuntimeOptions& options);
 
-  const GgufFile& file() const { return *model_->file; }
-  const Model& model() const { return *model_; }
-  const ModelConfig& config() const { return model_->config; }
-  const Tokenizer& tokenizer() const { return tokenizer_; }
+  const GgufFile& file() const { return *parts_.model->file; }
+  const Model& model() const { return *parts_.model; }
+  const ModelConfig& config() const { return parts_.model->config; }
+  const Tokenizer& tokenizer() const { return parts_.tokenizer; }
   // The draft adapter, or null.
-  const std::shared_ptr<const PackedAdapter>& adapter() const { return adapter_; }
-  const std::string& adapter_path() const { return adapter_path_; }
-  BackendKind backend_kind() const { return backend_kind_; }
-  // What the planners of this engine's sequences learned, by the drafters they choose from; null until the first one.
-  std::shared_ptr<Experience>& experience(const std::string& drafters) { return experience_[drafters]; }
+  const std::shared_ptr<const PackedAdapter>& adapter() const { return parts_.adapter; }
+  const std::string& adapter_path() const { return parts_.adapter_path; }
   // The adapter's n-grams, or null.
-  const std::shared_ptr<const NgramTable>& ngrams() const { return ngrams_; }
-  Backend& backend() { return *backend_; }
-  const Backend& backend() const { return *backend_; }
-  KvCache& kv() { return kv_; }
-  int context() const { return context_; }
-  int threads() const { return threads_; }
+  const std::shared_ptr<const NgramTable>& ngrams() const { return parts_.ngrams; }
+  BackendKind backend_kind() const { return parts_.backend_kind; }
+  Backend& backend() { return *parts_.backend; }
+  const Backend& backend() const { return *parts_.backend; }
+  KvCache& kv() { return parts_.kv; }
+  int context() const { return parts_.context; }
+  int threads() const { return parts_.threads; }
+  // What the planners of this runtime's sequences learned, by the drafters they choose from; null until the first one.
+  std::shared_ptr<Experience>& experience(const std::string& drafters) { return experience_[drafters]; }
   MemoryUse memory() const;
 
   // Ids of a prompt without a chat template, with BOS where the model wants it. `parse_special`: special tokens written
@@ -117,30 +106,33 @@ class Engine {
   Result<std::vector<TokenId>> encode_chat(const ChatTemplate& chat_template,
                                            const std::vector<ChatMessage>& messages) const;
 
-  // generate() of decode/generate.h with this engine's parts. `options.is_end` defaults to the tokenizer's end tokens,
+  // generate() of decode/generate.h with this runtime's parts. `options.is_end` defaults to the tokenizer's end tokens,
   // `options.context` to context(). Tokens of `seq` in the KV pool beyond the common beginning with `prompt` must have
-  // been dropped by the caller (Conversation does).
-  Result<Generation> generate(SeqId seq, std::span<const TokenId> prompt, GenerateOptions options,
+  // been dropped by the caller (TextSequence does).
+  Result<Generation> generate(const KvSequence& seq, std::span<const TokenId> prompt, DecodeOptions options,
                               const OnToken& on_token = {});
 
   // The same as text.
-  Result<Answer> answer(SeqId seq, std::span<const TokenId> prompt, const AnswerOptions& options,
+  Result<Answer> answer(const KvSequence& seq, std::span<const TokenId> prompt, const AnswerOptions& options,
                         const OnText& on_text = {});
 
  private:
-  Engine(std::shared_ptr<const Model> model, Tokenizer tokenizer, std::unique_ptr<Backend> backend, KvCache kv);
+  struct Parts {
+    std::shared_ptr<const Model> model;
+    Tokenizer tokenizer;
+    std::shared_ptr<const PackedAdapter> adapter;
+    std::shared_ptr<const NgramTable> ngrams;
+    std::string adapter_path;
+    BackendKind backend_kind;
+    std::unique_ptr<Backend> backend;
+    KvCache kv;
+    int context;
+    int threads;
+  };
+  explicit Runtime(Parts parts) : parts_(std::move(parts)) {}
 
-  std::shared_ptr<const Model> model_;
-  Tokenizer tokenizer_;
-  BackendKind backend_kind_ = BackendKind::kCpu;
-  std::unique_ptr<Backend> backend_;
-  KvCache kv_;
-  std::shared_ptr<const PackedAdapter> adapter_;
-  std::shared_ptr<const NgramTable> ngrams_;
+  Parts parts_;
   std::map<std::string, std::shared_ptr<Experience>> experience_;
-  std::string adapter_path_;
-  int context_ = 0;
-  int threads_ = 0;
 };
 
 }  // namespace s3d

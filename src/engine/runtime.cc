@@ -1,0 +1,211 @@
+#include "engine/runtime.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/reference/reference_backend.h"
+#include "engine/adapter_path.h"
+#include "engine/model_path.h"
+#include "kernels/kernels.h"
+#include "model/fingerprint.h"
+
+namespace s3d {
+namespace {
+
+Result<int> choose_context(const RuntimeOptions& options, const ModelConfig& config) {
+  if (options.context > config.context_length) {
+    if (options.shorter_context) return config.context_length;
+    return Error{fmt::format("a context of {} is more than the {} that the model was made for; choose a smaller one",
+                             options.context, config.context_length)};
+  }
+  return options.context > 0 ? options.context : std::min(config.context_length, Runtime::kDefaultContext);
+}
+
+// The adapter that the options name or that is found, or nothing.
+Result<std::optional<Adapter>> load_adapter(const RuntimeOptions& options, const GgufFile& base,
+                                            const ModelConfig& config) {
+  if (options.adapter == "none") return std::optional<Adapter>();
+  const uint64_t fingerprint = base_fingerprint(base);
+  const std::string path = options.adapter.empty() ? find_adapter(base.path(), fingerprint) : options.adapter;
+  if (path.empty()) return std::optional<Adapter>();
+  S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
+  S3D_ASSIGN(Adapter adapter, open_adapter(std::make_shared<const GgufFile>(std::move(opened)), config, fingerprint));
+  return std::optional(std::move(adapter));
+}
+
+// The model's weights, in the form that the backend computes with.
+Result<std::shared_ptr<const Model>> load_weights(const std::shared_ptr<const GgufFile>& file, ModelConfig config,
+                                                  const RuntimeOptions& options, ThreadPool& pool,
+                                                  std::span<const TokenId> lm_head_first) {
+  auto model = options.backend == BackendKind::kReference
+                   ? open_model(file, std::move(config), lm_head_first)
+                   : load_model(file, std::move(config), pool, options.progress, lm_head_first);
+  if (!model.ok()) return model.error();
+  return std::make_shared<const Model>(std::move(*model));
+}
+
+Result<std::unique_ptr<Backend>> make_backend(const std::shared_ptr<const Model>& model, const RuntimeOptions& options,
+                                              int threads, const Kernels* kernels) {
+  if (options.backend == BackendKind::kReference) {
+    S3D_ASSIGN(auto reference, ReferenceBackend::create(model->file, model->config, threads, options.max_rows));
+    return std::unique_ptr<Backend>(std::move(reference));
+  }
+  S3D_ASSIGN(auto cpu, CpuBackend::create(model, threads, kernels, options.max_rows));
+  return std::unique_ptr<Backend>(std::move(cpu));
+}
+
+// Tokens -> text of one answer.
+class TextStream {
+ public:
+  TextStream(const Tokenizer& tokenizer, const std::vector<std::string>& stops, const OnText& on_text)
+      : tokenizer_(tokenizer), stop_(stops), on_text_(on_text) {}
+
+  Next push(NewToken token) {
+    drafted_ = token.drafted;
+    show(stop_.push(utf8_.push(tokenizer_.piece(token.id))));
+    return stop_.stopped() ? Next::kStop : Next::kContinue;
+  }
+
+  std::string finish() {
+    if (!stop_.stopped()) show(stop_.push(utf8_.finish()));
+    if (!stop_.stopped()) show(stop_.finish());
+    return std::move(text_);
+  }
+
+ private:
+  void show(const std::string& text) {
+    if (text.empty()) return;
+    text_ += text;
+    if (on_text_) on_text_(text, drafted_);
+  }
+
+  const Tokenizer& tokenizer_;
+  Utf8Stream utf8_;
+  StopMatcher stop_;
+  const OnText& on_text_;
+  std::string text_;
+  bool drafted_ = false;  // the last token
+};
+
+}  // namespace
+
+Status RuntimeOptions::check() const {
+  constexpr int kMaxThreads = 1024, kMaxSequences = 1 << 16, kMaxRows = 4096;
+  if (threads < 0 || threads > kMaxThreads) {
+    return Error{fmt::format("threads must be from 1 to {} (0 = all cores), got {}", kMaxThreads, threads)};
+  }
+  if (context < 0) {
+    return Error{fmt::format("the context must be 1 or more positions (0 = the model's), got {}", context)};
+  }
+  if (sequences < 1 || sequences > kMaxSequences) {
+    return Error{fmt::format("sequences must be from 1 to {}, got {}", kMaxSequences, sequences)};
+  }
+  if (max_rows < 1 || max_rows > kMaxRows) {
+    return Error{fmt::format("rows of a pass must be from 1 to {}, got {}", kMaxRows, max_rows)};
+  }
+  return Ok();
+}
+
+Result<BackendKind> parse_backend(std::string_view name) {
+  for (const BackendKind kind : backend_kinds()) {
+    if (name == backend_name(kind)) return kind;
+  }
+  return Error{fmt::format("backend '{}' is not known; expected cpu or reference", name)};
+}
+
+std::string_view backend_name(BackendKind kind) {
+  return kind == BackendKind::kCpu ? "cpu" : "reference";
+}
+
+std::vector<BackendKind> backend_kinds() {
+  return {BackendKind::kCpu, BackendKind::kReference};
+}
+
+Result<Tokenizer> load_tokenizer(const GgufFile& file, const ModelConfig& config) {
+  S3D_ASSIGN(Tokenizer tokenizer, Tokenizer::load(file));
+  if (tokenizer.vocab_size() <= config.vocab_size) return tokenizer;
+  return Error{fmt::format(
+      "{}: its tokenizer (tokenizer.ggml.tokens) has {} tokens, its embedding (token_embd.weight) only {} rows; "
+      "the file was converted wrongly, get another one",
+      file.path(), tokenizer.vocab_size(), config.vocab_size)};
+}
+
+Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
+  S3D_TRY(options.check());
+  S3D_ASSIGN(const std::string path, find_model(options.model));
+  S3D_ASSIGN(const Kernels* kernels, choose_kernels());
+  const int threads = options.threads > 0 ? options.threads : usable_cores();
+  S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
+  const auto file = std::make_shared<const GgufFile>(std::move(opened));
+  S3D_ASSIGN(ModelConfig config, read_model_config(*file));
+  S3D_ASSIGN(const int context, choose_context(options, config));
+  S3D_ASSIGN(const std::optional<Adapter> adapter, load_adapter(options, *file, config));
+  S3D_ASSIGN(Tokenizer tokenizer, load_tokenizer(*file, config));
+  const int64_t positions = int64_t{context} * options.sequences;
+  S3D_ASSIGN(KvCache kv, KvCache::create(config, options.kv_type, positions));
+
+  ThreadPool pool(threads);
+  S3D_ASSIGN(
+      const std::shared_ptr<const Model> model,
+      load_weights(file, std::move(config), options, pool, adapter ? adapter->draft_ids : std::vector<TokenId>()));
+  std::shared_ptr<const PackedAdapter> packed;
+  std::shared_ptr<const NgramTable> ngrams;
+  if (adapter) {
+    S3D_ASSIGN(packed, PackedAdapter::create(*adapter, *model, &pool));
+    if (adapter->ngrams.size() > 0) ngrams = std::make_shared<const NgramTable>(adapter->ngrams);
+  }
+  RuntimeOptions fitting = options;
+  fitting.max_rows = static_cast<int>(std::min<int64_t>(options.max_rows, positions));
+  S3D_ASSIGN(auto backend, make_backend(model, fitting, threads, kernels));
+  return std::unique_ptr<Runtime>(new Runtime({.model = model,
+                                               .tokenizer = std::move(tokenizer),
+                                               .adapter = std::move(packed),
+                                               .ngrams = std::move(ngrams),
+                                               .adapter_path = adapter ? adapter->file->path() : "",
+                                               .backend_kind = options.backend,
+                                               .backend = std::move(backend),
+                                               .kv = std::move(kv),
+                                               .context = context,
+                                               .threads = threads}));
+}
+
+MemoryUse Runtime::memory() const {
+  return {.file = file().file_bytes(),
+          .weights = model().packed_bytes(),
+          .kv = parts_.kv.bytes(),
+          .scratch = backend().scratch_bytes(),
+          .adapter = (adapter() ? adapter()->bytes() : 0) + (ngrams() ? ngrams()->bytes() : 0)};
+}
+
+Result<std::vector<TokenId>> Runtime::encode(std::string_view text, bool parse_special) const {
+  std::vector<TokenId> ids = tokenizer().encode(text, /*add_bos=*/true, parse_special);
+  if (ids.empty()) return Error{"the prompt is empty: generation needs at least one token"};
+  return ids;
+}
+
+Result<std::vector<TokenId>> Runtime::encode_chat(const ChatTemplate& chat_template,
+                                                  const std::vector<ChatMessage>& messages) const {
+  S3D_ASSIGN(const std::string text, chat_template.render(messages, /*add_generation_prompt=*/true));
+  return tokenizer().encode(text, /*add_bos=*/true, /*parse_special=*/true);
+}
+
+Result<Generation> Runtime::generate(const KvSequence& seq, std::span<const TokenId> prompt, DecodeOptions options,
+                                     const OnToken& on_token) {
+  if (!options.is_end) options.is_end = [this](TokenId token) { return tokenizer().is_end(token); };
+  if (options.context == 0) options.context = context();
+  if (options.model_name.empty()) options.model_name = file().path();
+  return s3d::generate(backend(), kv(), seq, prompt, options, on_token);
+}
+
+Result<Answer> Runtime::answer(const KvSequence& seq, std::span<const TokenId> prompt, const AnswerOptions& options,
+                               const OnText& on_text) {
+  TextStream stream(tokenizer(), options.stops, on_text);
+  S3D_ASSIGN(Generation generation,
+             generate(seq, prompt, options.generate, [&stream](NewToken token) { return stream.push(token); }));
+  return Answer{.text = stream.finish(), .generation = std::move(generation)};
+}
+
+}  // namespace s3d

@@ -1,0 +1,177 @@
+#include "engine/runtime.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "engine/conversation.h"
+#include "engine/speculation.h"
+
+namespace s3d {
+namespace {
+
+// A random model of 106 tokens with a tokenizer, two layers and 512 positions.
+std::string tiny_path() {
+  return S3D_SOURCE_DIR "/tests/data/models/llama-f32.gguf";
+}
+
+std::unique_ptr<Runtime> load(int context = 0) {
+  return Runtime::load({.model = tiny_path(), .threads = 2, .context = context}).value();
+}
+
+AnswerOptions answer_options(int max_tokens) {
+  return {.generate = {.max_tokens = max_tokens, .is_end = [](int32_t) { return false; }}, .stops = {}};
+}
+
+TEST(RuntimeTest, TheTextIsThatOfTheTokens) {
+  const std::unique_ptr<Runtime> loaded = load();
+  Runtime& runtime = *loaded;
+  const std::vector<TokenId> prompt = runtime.encode("the in an").value();
+  std::string shown;
+  const Answer a = runtime
+                       .answer(runtime.kv().add_sequence(), prompt, answer_options(24),
+                               [&](std::string_view part, bool) { shown += part; })
+                       .value();
+  EXPECT_EQ(a.generation.tokens.size(), 24U);
+  EXPECT_EQ(a.text, shown);
+  EXPECT_EQ(runtime.context(), 512);
+  EXPECT_EQ(runtime.threads(), 2);
+  EXPECT_GT(runtime.memory().weights, 0U);
+}
+
+TEST(RuntimeTest, AStopStringEndsTheAnswerBeforeIt) {
+  const std::unique_ptr<Runtime> loaded = load();
+  Runtime& runtime = *loaded;
+  const std::vector<TokenId> prompt = runtime.encode("the in an").value();
+  const Answer whole = runtime.answer(runtime.kv().add_sequence(), prompt, answer_options(24)).value();
+  ASSERT_GT(whole.text.size(), 8U);
+  AnswerOptions options = answer_options(24);
+  options.stops = {whole.text.substr(5, 3)};
+  const Answer cut = runtime.answer(runtime.kv().add_sequence(), prompt, options).value();
+  EXPECT_EQ(cut.text, whole.text.substr(0, whole.text.find(options.stops[0])));
+  EXPECT_EQ(cut.generation.reason, FinishReason::kStop);
+  EXPECT_LT(cut.generation.tokens.size(), 24U);
+}
+
+TEST(RuntimeTest, ThreadsAndChunksDoNotChangeTheAnswer) {
+  std::vector<std::vector<int32_t>> answers;
+  for (const auto& [threads, rows] : {std::pair{1, 256}, {2, 256}, {3, 5}}) {
+    const std::unique_ptr<Runtime> loaded =
+        Runtime::load({.model = tiny_path(), .threads = threads, .max_rows = rows}).value();
+    Runtime& runtime = *loaded;
+    const std::vector<TokenId> prompt = runtime.encode("the quick brown fox, the lazy dog").value();
+    AnswerOptions options = answer_options(20);
+    options.generate.sampler = {.temperature = 1, .seed = 3};
+    answers.push_back(runtime.answer(runtime.kv().add_sequence(), prompt, options).value().generation.tokens);
+  }
+  EXPECT_EQ(answers[0], answers[1]);
+  EXPECT_EQ(answers[0], answers[2]);
+}
+
+// Greedy tokens of a tiny float model: its rounding is a millionth of the gaps. Drafts that were asked for change
+// nothing.
+TEST(RuntimeTest, TheReferenceBackendGivesTheSameTokens) {
+  const std::unique_ptr<Runtime> cpu =
+      Runtime::load({.model = tiny_path(), .threads = 2, .kv_type = KvType::kF32}).value();
+  const std::unique_ptr<Runtime> reference =
+      Runtime::load({.model = tiny_path(), .threads = 2, .kv_type = KvType::kF32, .backend = BackendKind::kReference})
+          .value();
+  EXPECT_EQ(cpu->backend_kind(), BackendKind::kCpu);
+  EXPECT_EQ(reference->backend_kind(), BackendKind::kReference);
+  EXPECT_EQ(reference->backend().name(), "reference");
+  EXPECT_EQ(reference->memory().weights, 0U) << "nothing is packed";
+  const std::vector<TokenId> prompt = cpu->encode("the quick brown fox, the lazy dog").value();
+  const auto tokens = [&](Runtime& runtime, Speculator* speculator) {
+    AnswerOptions options = answer_options(20);
+    options.generate.speculator = speculator;
+    return runtime.answer(runtime.kv().add_sequence(), prompt, options).value().generation.tokens;
+  };
+  const std::vector<int32_t> expected = tokens(*cpu, nullptr);
+  EXPECT_EQ(tokens(*reference, nullptr), expected);
+  EXPECT_EQ(make_speculator(*reference, {.drafter = "auto"}).value(), nullptr) << "drafts gain nothing here";
+  for (const char* drafter : {"layerskip", "s3d-untrained", "suffix"}) {
+    const auto speculator =
+        make_speculator(*reference, {.drafter = drafter, .draft_rows = 3, .layers = LayerSet{1, 0}}).value();
+    EXPECT_EQ(tokens(*reference, speculator.get()), expected) << drafter;
+  }
+}
+
+TEST(RuntimeTest, TheReferenceBackendsContextHasAnEnd) {
+  const std::unique_ptr<Runtime> loaded =
+      Runtime::load({.model = tiny_path(), .context = 16, .backend = BackendKind::kReference}).value();
+  Runtime& runtime = *loaded;
+  const std::vector<TokenId> prompt = runtime.encode("the in an").value();
+  const Answer a = runtime.answer(runtime.kv().add_sequence(), prompt, answer_options(-1)).value();
+  EXPECT_EQ(a.generation.reason, FinishReason::kContext);
+  const std::vector<TokenId> too_long(17, prompt[0]);
+  EXPECT_FALSE(runtime.answer(runtime.kv().add_sequence(), too_long, answer_options(1)).ok());
+}
+
+TEST(RuntimeTest, BackendsHaveNames) {
+  for (const BackendKind kind : backend_kinds()) EXPECT_EQ(parse_backend(backend_name(kind)).value(), kind);
+  EXPECT_EQ(parse_backend("gpu").error().message, "backend 'gpu' is not known; expected cpu or reference");
+}
+
+TEST(RuntimeTest, ErrorsSayWhatIsWrong) {
+  const auto message = [](const RuntimeOptions& options) { return Runtime::load(options).error().message; };
+  EXPECT_NE(message({.model = "/no/such/file.gguf"}).find("/no/such/file.gguf"), std::string::npos);
+  EXPECT_NE(message({.model = tiny_path(), .threads = -1}).find("threads"), std::string::npos);
+  EXPECT_NE(message({.model = tiny_path(), .context = 513}).find("512"), std::string::npos);
+  EXPECT_NE(message({.model = tiny_path(), .context = -1}).find("context"), std::string::npos);
+  EXPECT_NE(message({.model = tiny_path(), .sequences = 0}).find("sequences"), std::string::npos);
+  EXPECT_NE(message({.model = tiny_path(), .max_rows = 0}).find("rows"), std::string::npos);
+  EXPECT_FALSE(load()->encode("").ok());
+}
+
+class ConversationTest : public testing::Test {
+ protected:
+  static ChatTemplate chat_template() { return ChatTemplate::create("", "chatml").value(); }
+};
+
+TEST_F(ConversationTest, ALaterTurnRunsOnlyWhatIsNewAndAnswersTheSame) {
+  const std::unique_ptr<Runtime> loaded = load();
+  Runtime& runtime = *loaded;
+  Conversation conversation(runtime, chat_template(), std::nullopt);
+  const Answer first = conversation.ask("one", answer_options(6)).value();
+  const Answer second = conversation.ask("two", answer_options(6)).value();
+  EXPECT_GT(second.generation.timings.cached_tokens, 0);
+
+  const std::unique_ptr<Runtime> fresh = load();
+  const auto prompt =
+      fresh->encode_chat(chat_template(), {{"user", "one"}, {"assistant", first.text}, {"user", "two"}});
+  const Answer whole = fresh->answer(fresh->kv().add_sequence(), *prompt, answer_options(6)).value();
+  EXPECT_EQ(whole.generation.timings.cached_tokens, 0);
+  EXPECT_EQ(second.generation.tokens, whole.generation.tokens);
+}
+
+TEST_F(ConversationTest, UndoAndResetForget) {
+  const std::unique_ptr<Runtime> loaded = load();
+  Runtime& runtime = *loaded;
+  Conversation conversation(runtime, chat_template(), "s");
+  EXPECT_FALSE(conversation.undo());
+  const Answer first = conversation.ask("one", answer_options(5)).value();
+  EXPECT_TRUE(conversation.undo());
+  EXPECT_EQ(conversation.messages().size(), 1U);
+  EXPECT_EQ(conversation.ask("one", answer_options(5)).value().generation.tokens, first.generation.tokens);
+  conversation.reset(std::nullopt);
+  EXPECT_TRUE(conversation.messages().empty());
+  EXPECT_EQ(conversation.system(), std::nullopt);
+}
+
+TEST_F(ConversationTest, WhatFailsOrIsCancelledLeavesNoTrace) {
+  const std::unique_ptr<Runtime> loaded = load(/*context=*/64);
+  Runtime& runtime = *loaded;
+  Conversation conversation(runtime, chat_template(), std::nullopt);
+  EXPECT_FALSE(conversation.ask(std::string(200, 'x'), answer_options(5)).ok());
+  EXPECT_TRUE(conversation.messages().empty());
+  AnswerOptions cancelled = answer_options(5);
+  cancelled.generate.cancelled = [] { return true; };
+  EXPECT_EQ(conversation.ask("one", cancelled).value().generation.reason, FinishReason::kCancelled);
+  EXPECT_TRUE(conversation.messages().empty());
+  EXPECT_TRUE(conversation.ask("one", answer_options(5)).ok());
+  EXPECT_EQ(conversation.messages().size(), 2U);
+}
+
+}  // namespace
+}  // namespace s3d
