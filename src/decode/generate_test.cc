@@ -167,14 +167,16 @@ TEST_F(GenerateTest, ABatchWithSuchLogitsLeavesTheCacheValid) {
     if (token == 3) logits[0] = std::numeric_limits<float>::quiet_NaN();
     return logits;
   };
-  const KvSequence other = kv_.add_sequence();
-  const std::vector<BatchItem> items = {{.seq = seq_, .prompt = {1}}, {.seq = other, .prompt = {30}}};
+  std::vector<BatchItem> items;
+  items.push_back({.seq = std::move(seq_), .prompt = {1}});
+  items.push_back({.seq = kv_.add_sequence(), .prompt = {30}});
   EXPECT_FALSE(generate_batch(backend_, kv_, items).ok());
-  EXPECT_EQ(kv_.length(seq_), 2);
-  EXPECT_EQ(kv_.length(other), 3);
+  EXPECT_EQ(kv_.length(items[0].seq), 2);
+  EXPECT_EQ(kv_.length(items[1].seq), 3);
   backend_.logits_after = nullptr;
-  kv_.truncate(other, 0);
-  EXPECT_EQ(generate(backend_, kv_, other, prompt(10), {.max_tokens = 4}).value().tokens, expected(prompt(10), 4));
+  kv_.truncate(items[1].seq, 0);
+  EXPECT_EQ(generate(backend_, kv_, items[1].seq, prompt(10), {.max_tokens = 4}).value().tokens,
+            expected(prompt(10), 4));
 }
 
 TEST_F(GenerateTest, SampledTextDependsOnTheSeedAndTheStreamOnly) {
