@@ -77,14 +77,13 @@ Result<BaseLayer> load_layer(const Loader& loader, const ModelConfig& config, in
 void make_rotation(BaseModel& base, int context) {
   const ModelConfig& config = base.config;
   const RopeConfig& rope = config.rope;
-  const std::vector<float>& factors = rope.factors_of(config.rope_set(context));
   const int half = rope.dims / 2;
   base.cosines = torch::ones({context, config.head_dim});
   base.sines = torch::zeros({context, config.head_dim});
   auto cosines = base.cosines.accessor<float, 2>();
   auto sines = base.sines.accessor<float, 2>();
   for (int i = 0; i < half; ++i) {
-    const double factor = factors.empty() ? 1 : factors[static_cast<size_t>(i)];
+    const double factor = rope.factors.empty() ? 1 : rope.factors[static_cast<size_t>(i)];
     const double frequency = std::pow(double{rope.base}, -2.0 * i / rope.dims) * rope.scale / factor;
     const bool interleaved = config.rope_style == RopeStyle::kInterleaved;
     const int a = interleaved ? 2 * i : i, b = interleaved ? 2 * i + 1 : i + half;
@@ -160,9 +159,6 @@ Result<BaseModel> load_base(const std::string& path, torch::ScalarType dtype, to
   BaseModel base;
   base.file = std::make_shared<GgufFile>(std::move(opened));
   S3D_ASSIGN(base.config, read_model_config(*base.file));
-  if (base.config.attention_softcap != 0) {
-    return Error{base.file->path() + ": training on models with a soft cap on attention scores is not supported"};
-  }
   const ModelConfig& config = base.config;
   S3D_TRY(check_family(*base.file, config));
   if (context > config.context_length) {
@@ -182,7 +178,6 @@ Result<BaseModel> load_base(const std::string& path, torch::ScalarType dtype, to
     S3D_ASSIGN(base.lm_head, loader.matrix("output.weight", config.vocab_size, config.d_model));
   }
   S3D_ASSIGN(base.output_norm, loader.vector("output_norm.weight", config.d_model));
-  if (config.logit_scale != 1) base.output_norm = base.output_norm * config.logit_scale;
   make_rotation(base, context);
   return base;
 }

@@ -99,12 +99,13 @@ inline void rms_norm(const float* x, const float* weight, float eps, size_t n, f
 inline void add_to(const float* x, size_t n, float* y) {
   map2(y, x, n, y, [](F32x16 a, F32x16 b) { return add(a, b); });
 }
-// tanh(z) = 1 - 2 / (e^2z + 1): its error near zero, one unit at 1, is one unit at `cap` in the result.
+// tanh(z) = 1 - 2 / (e^2z + 1): its error near zero, one unit at 1, is one unit at `cap` in the result. Infinity, which
+// a sound model does not have, becomes NaN instead of the cap (a - a), so that it is seen.
 inline void softcap(float cap, size_t n, float* y) {
   const F32x16 twice_inverse = set1(2.0F / cap);
   map(y, n, y, [&](F32x16 a) {
     const F32x16 e = exp16(mul(a, twice_inverse));
-    return mul(set1(cap), sub(set1(1.0F), div(set1(2.0F), add(e, set1(1.0F)))));
+    return add(mul(set1(cap), sub(set1(1.0F), div(set1(2.0F), add(e, set1(1.0F))))), sub(a, a));
   });
 }
 inline void silu_mul(const float* gate, const float* up, size_t n, float* out) {

@@ -158,23 +158,28 @@ Result<int> ConfigReader::required_int(std::string_view key, int64_t min, int64_
   return optional_int(key, 0, min, max);
 }
 
+Result<std::vector<int64_t>> ConfigReader::array(std::string_view key) const {
+  S3D_ASSIGN(auto values, file_.integers(full_key(key)));
+  return std::move(values).value_or(std::vector<int64_t>());
+}
+
 Result<int> ConfigReader::optional_layer_int(std::string_view key, int layers, int fallback, int64_t min,
                                              int64_t max) const {
   if (!file_.is_array(full_key(key))) return optional_int(key, fallback, min, max);
-  S3D_ASSIGN(const auto values, file_.integers(full_key(key)));
-  if (values->size() != usize(layers)) {
+  S3D_ASSIGN(const std::vector<int64_t> values, array(key));
+  if (values.size() != usize(layers)) {
     return error(fmt::format("metadata key \"{}\" has {} values, expected one, or one for each of the {} layers",
-                             full_key(key), values->size(), layers));
+                             full_key(key), values.size(), layers));
   }
-  for (const int64_t value : *values) {
-    if (value != values->front()) {
+  for (const int64_t value : values) {
+    if (value != values.front()) {
       return error(
           fmt::format("metadata key \"{}\" is {} in one layer and {} in another: layers of different sizes are "
                       "not supported",
-                      full_key(key), values->front(), value));
+                      full_key(key), values.front(), value));
     }
   }
-  return in_range(key, values->front(), min, max);
+  return in_range(key, values.front(), min, max);
 }
 
 Result<int> ConfigReader::required_layer_int(std::string_view key, int layers, int64_t min, int64_t max) const {
@@ -189,8 +194,8 @@ Result<std::vector<bool>> ConfigReader::window_layers(std::string_view key, int 
     for (int layer = 0; layer < layers; ++layer) out.push_back(layer % n < n - 1);
     return out;
   }
-  S3D_ASSIGN(const auto values, file_.integers(full_key(key)));
-  for (const int64_t value : *values) out.push_back(value != 0);
+  S3D_ASSIGN(const std::vector<int64_t> values, array(key));
+  for (const int64_t value : values) out.push_back(value != 0);
   if (out.size() == usize(layers)) return out;
   return error(fmt::format("metadata key \"{}\" has {} values, expected one for each of the {} layers", full_key(key),
                            out.size(), layers));

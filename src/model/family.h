@@ -51,6 +51,7 @@ class ConfigReader {
 
  private:
   std::string full_key(std::string_view key) const;
+  Result<std::vector<int64_t>> array(std::string_view key) const;
   Result<int> in_range(std::string_view key, int64_t value, int64_t min, int64_t max) const;
 
   const GgufFile& file_;
