@@ -90,7 +90,8 @@ TEST(JinjaOracle, TemplatesOfModelsAreEqual) {
     const std::string path = std::string(folder) + "/" + name;
     ASSERT_TRUE(std::filesystem::exists(path)) << path;
     const auto sha = sha256_of_file(path);
-    ASSERT_TRUE(sha.ok() && *sha == entry["sha256"].get<std::string>()) << path << " is another version of the template";
+    ASSERT_TRUE(sha.ok() && *sha == entry["sha256"].get<std::string>())
+        << path << " is another version of the template";
     const auto program = Template::parse(read_file(path));
     std::istringstream expected(entry["outputs"].get<std::string>());
     for (const auto& [conversation, context] : conversations.items()) {
