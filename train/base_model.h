@@ -31,7 +31,7 @@ struct BaseModel {
   torch::Device device = torch::kCPU;
   std::vector<BaseLayer> layers;  // [n_layers]
   Tensor embedding;               // [vocab, d_model]
-  Tensor lm_head;                    // [vocab, d_model]; the same tensor as `embedding` where the base ties them
+  Tensor lm_head;                 // [vocab, d_model]; the same tensor as `embedding` where the base ties them
   Tensor output_norm;             // [d_model]
   Tensor cosines, sines;          // [context, head_dim] rotation of each dimension at each position
 

@@ -7,8 +7,8 @@
 #include <set>
 #include <vector>
 
-#include "engine/runtime.h"
 #include "engine/prompt_file.h"
+#include "engine/runtime.h"
 #include "model/fingerprint.h"
 #include "train/base_record.h"
 #include "train/keyed_random.h"
@@ -290,10 +290,10 @@ Result<DataSummary> generate_data(const DataOptions& options) {
   // An invented question may be max_prompt tokens after the words that stand before it.
   const int context = options.max_prompt + std::max(options.max_answer, options.max_prompt) + 64;
   S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, Runtime::load({.model = options.model,
-                                          .threads = options.threads,
-                                          .context = context,
-                                          .sequences = options.sequences,
-                                          .max_rows = 256}));
+                                                                   .threads = options.threads,
+                                                                   .context = context,
+                                                                   .sequences = options.sequences,
+                                                                   .max_rows = 256}));
   Runtime& runtime = *loaded;
   TextMaker maker(options, runtime, output);
   S3D_TRY(maker.prepare());

@@ -39,10 +39,10 @@ Result<BaseRecord> read_through(Runtime& runtime, const Sequence& sequence, cons
       want.push_back(i >= first ? Want::kLogits : Want::kNothing);
     }
     S3D_ASSIGN(const PassOutput out, runtime.backend().run({.rows = rows,
-                                                           .layers = LayerSet::all(runtime.config().n_layers),
-                                                           .want = want,
-                                                           .want_hidden = format.states},
-                                                          kv));
+                                                            .layers = LayerSet::all(runtime.config().n_layers),
+                                                            .want = want,
+                                                            .want_hidden = format.states},
+                                                           kv));
     kv.commit(seq, end - begin);
     const std::vector<float> sums = log_sums(out.logits, runtime.config().vocab_size);
     for (size_t i = 0; i < sums.size(); ++i) {
@@ -64,7 +64,9 @@ Result<BaseRecord> read_through(Runtime& runtime, const Sequence& sequence, cons
 }  // namespace
 
 Result<RecordTextSummary> record_text(const RecordTextOptions& run) {
-  S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, Runtime::load(
+  S3D_ASSIGN(
+      const std::unique_ptr<Runtime> loaded,
+      Runtime::load(
           {.model = run.model, .threads = run.threads, .context = run.max_length, .max_rows = 64, .adapter = "none"}));
   Runtime& runtime = *loaded;
   S3D_ASSIGN(const RecordFormat format, format_of(run, runtime));

@@ -13,6 +13,7 @@ Jinja2 3.1 runs in its sandbox, set up as transformers does it. Two files come o
 Null stands for a template or a rendering that Jinja2 refuses. Needs jinja2 3.1.
 """
 import datetime
+import functools
 import hashlib
 import json
 import pathlib
@@ -61,10 +62,15 @@ def environment():
     return made
 
 
+@functools.cache
+def compiled(source):
+    return environment().from_string(source)
+
+
 def render(source, context):
     """The output, or null. Jinja2 lets Python's own errors through, so all count as a refusal."""
     try:
-        text = environment().from_string(source).render(**context)
+        text = compiled(source).render(**context)
         text.encode()
         return text
     except Exception:

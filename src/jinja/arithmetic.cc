@@ -162,6 +162,16 @@ MarkedText html_escaped(const MarkedText& text) {
   return out;
 }
 
+void pay_for(const Value& value, Budget& budget) {
+  // A step takes about as long as 64 bytes or 16 items do.
+  if (value.is_text()) budget.take_steps(value.as_text().size() / 64);
+  if (value.is_list()) budget.take_steps(value.as_list().items.size() / 16);
+}
+
+void pay_for_key(const Dict& dict, const Value& key, Budget& budget) {
+  key.is_text() ? pay_for(key, budget) : static_cast<void>(budget.take_steps(dict.size()));
+}
+
 Value paid_text(MarkedText text, Budget& budget) {
   budget.take_bytes(text.size());
   return Value::text(std::move(text));

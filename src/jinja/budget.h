@@ -11,7 +11,7 @@ namespace s3d::jinja {
 struct Limits {
   uint64_t steps = 20'000'000;    // parts of the template executed, and items that loops inside functions look at
   uint64_t bytes = 512ULL << 20;  // bytes of all texts and lists that are made, output included, added up
-  int depth = 1000;               // expressions, statements and macros that are being executed at once
+  int depth = 500;                // expressions, statements and macros that are being executed at once
   int nesting = 200;              // lists in lists
   uint64_t output = 64ULL << 20;  // bytes of the result
 };

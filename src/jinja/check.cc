@@ -1,5 +1,6 @@
 // What is known of a template before it runs.
-#include <algorithm>
+#include <string>
+#include <unordered_set>
 
 #include "jinja/functions.h"
 #include "jinja/program.h"
@@ -91,18 +92,14 @@ class FirstUse {
     for (const Argument& argument : expr.arguments) expression(*argument.value);
   }
 
-  bool is_new(const std::string& name) {
-    if (std::find(seen_.begin(), seen_.end(), name) != seen_.end()) return false;
-    seen_.push_back(name);
-    return true;
-  }
+  bool is_new(const std::string& name) { return seen_.insert(name).second; }
   void read(const std::string& name) { is_new(name); }
   // In a branch that may not be taken, the caller's variable is still to be seen.
   void assigned(const std::string& name, bool branch) {
     if (is_new(name) && !branch) hidden_.push_back(name);
   }
 
-  std::vector<std::string> seen_;
+  std::unordered_set<std::string> seen_;
   std::vector<std::string> hidden_;
 };
 

@@ -2,6 +2,7 @@
 
 #include "jinja/operators.h"
 #include "jinja/python_text.h"
+#include "jinja/text_functions.h"
 
 namespace s3d::jinja {
 namespace {
@@ -43,8 +44,8 @@ Result<int> order(const Value& a, const Value& b, Budget& budget) {
 Result<bool> contains(const Value& container, const Value& item, Budget& budget) {
   if (container.is_text()) {
     if (!item.is_text()) return Error{"'in' a text needs a text, found a " + std::string(item.type_name())};
-    budget.take_steps(container.as_text().size() / 64);
-    return container.as_text().view().find(item.as_text().view()) != std::string_view::npos;
+    pay_for(container, budget);
+    return find_bytes(container.as_text().view(), item.as_text().view(), 0) != std::string_view::npos;
   }
   if (container.is_dict()) {
     if (!hashable(item)) return Error{"a " + std::string(item.type_name()) + " cannot be a key"};
@@ -56,6 +57,15 @@ Result<bool> contains(const Value& container, const Value& item, Budget& budget)
   }
   S3D_ASSIGN(const std::vector<Value> items, items_of(container, budget));
   return std::any_of(items.begin(), items.end(), [&](const Value& v) { return equal(v, item, budget); });
+}
+
+bool hashable_within(const Value& value, int& left) {
+  if (--left < 0 || value.is_dict()) return false;
+  if (!value.is_list()) return true;
+  const List& list = value.as_list();
+  if (list.kind == ListKind::kList || list.kind == ListKind::kView) return false;
+  if (list.kind != ListKind::kTuple) return true;
+  return std::all_of(list.items.begin(), list.items.end(), [&](const Value& v) { return hashable_within(v, left); });
 }
 
 }  // namespace
@@ -89,11 +99,8 @@ Result<bool> compare(std::string_view op, const Value& a, const Value& b, Budget
 }
 
 bool hashable(const Value& value) {
-  if (value.is_dict()) return false;
-  if (!value.is_list()) return true;
-  const List& list = value.as_list();
-  if (list.kind == ListKind::kList || list.kind == ListKind::kView) return false;
-  return list.kind != ListKind::kTuple || std::all_of(list.items.begin(), list.items.end(), hashable);
+  int left = 1000;  // parts of tuples in tuples: more than any key has
+  return hashable_within(value, left);
 }
 
 }  // namespace s3d::jinja

@@ -10,6 +10,8 @@ namespace {
 
 using Kind = Expr::Kind;
 
+constexpr uint64_t kSmall = 128;  // bytes that even an empty result takes
+
 // How an error names the expression.
 std::string shown(const Expr& expr) {
   switch (expr.kind) {
@@ -100,6 +102,7 @@ Result<Value> Interpreter::eval_kind(const Expr& expr) {
 
 Result<Value> Interpreter::eval_name(const Expr& expr) {
   for (Scope* scope = scope_; scope != nullptr; scope = scope->parent) {
+    budget_.take_steps(scope->variables.size() / 16);
     if (const Value* value = scope->find(expr.name)) return *value;
   }
   if (const Value* value = context_.as_dict().find(expr.name)) return *value;
@@ -124,6 +127,7 @@ Result<Value> Interpreter::eval_dict(const Expr& expr) {
     S3D_ASSIGN(Value key, eval(*expr.kids[i]));
     S3D_ASSIGN(Value value, eval(*expr.kids[i + 1]));
     if (!hashable(key)) return Error{"a " + std::string(key.type_name()) + " cannot be a key"};
+    pay_for_key(dict, key, budget_);
     dict.set(std::move(key), std::move(value));
   }
   budget_.take_bytes(sizeof(Dict) + dict.size() * sizeof(Dict::Entry));
@@ -135,6 +139,8 @@ Result<Value> Interpreter::eval_item(const Expr& expr) {
   const Expr& index = *expr.kids[1];
   if (index.kind != Kind::kSlice) {
     S3D_ASSIGN(const Value key, eval(index));
+    pay_for(object, budget_);
+    if (object.is_dict()) pay_for_key(object.as_dict(), key, budget_);
     return item_of(object, key);
   }
   Value bounds[3] = {Value::none(), Value::none(), Value::none()};
@@ -176,6 +182,8 @@ Result<Value> Interpreter::eval_call(const Expr& expr) {
   const Value caller = std::exchange(caller_, Value());
   S3D_ASSIGN(const Value callee, eval(*expr.kids[0]));
   S3D_ASSIGN(CallArguments arguments, eval_arguments(expr.arguments));
+  budget_.take_bytes(kSmall);
+  for (const Value& argument : arguments.positional) pay_for(argument, budget_);
   if (!caller.is_undefined()) arguments.named.emplace_back("caller", caller);
   return call(callee, std::move(arguments));
 }
@@ -215,6 +223,7 @@ Result<Value> Interpreter::eval_binary(const Expr& expr) {
     return negative(negated);
   }
   S3D_ASSIGN(const Value right, eval(*expr.kids[1]));
+  budget_.take_bytes(kSmall);
   return binary(expr.name, left, right, budget_);
 }
 
@@ -231,6 +240,8 @@ Result<Value> Interpreter::eval_compare(const Expr& expr) {
   S3D_ASSIGN(Value left, eval(*expr.kids[0]));
   for (size_t i = 0; i < expr.operators.size(); ++i) {
     S3D_ASSIGN(Value right, eval(*expr.kids[i + 1]));
+    pay_for(left, budget_);
+    if (right.is_dict()) pay_for_key(right.as_dict(), left, budget_);
     S3D_ASSIGN(const bool holds, compare(expr.operators[i], left, right, budget_));
     if (!holds) return Value::boolean(false);
     left = std::move(right);
@@ -239,6 +250,8 @@ Result<Value> Interpreter::eval_compare(const Expr& expr) {
 }
 
 Result<Value> Interpreter::filter(const std::string& name, const Value& value, CallArguments arguments) {
+  budget_.take_bytes(kSmall);
+  pay_for(value, budget_);
   if (const Row* row = find_row(text_filters(), name)) return call_row(*this, *row, value, arguments);
   if (const Row* row = find_row(list_filters(), name)) return call_row(*this, *row, value, arguments);
   if (auto result = apply_sequence_filter(*this, name, value, arguments)) return std::move(*result);
@@ -246,6 +259,7 @@ Result<Value> Interpreter::filter(const std::string& name, const Value& value, C
 }
 
 Result<bool> Interpreter::test(const std::string& name, const Value& value, CallArguments arguments) {
+  pay_for(value, budget_);
   const Row* row = find_row(tests(), name);
   if (row == nullptr) return Error{"there is no test of this name"};
   S3D_ASSIGN(const Value result, call_row(*this, *row, value, arguments));

@@ -139,8 +139,26 @@ Result<Value> dictsort(In in, Self self, Args args) {
   return items_only(std::move(pairs), in.budget());
 }
 
+// "age,name": by the first attribute, then by the second.
 Result<Value> sort(In in, Self self, Args args) {
-  S3D_ASSIGN(std::vector<Keyed> all, keyed(in, self, args.at(2), args.flag(1)));
+  const Value* attribute = args.at(2);
+  std::vector<Value> names;
+  if (attribute != nullptr && attribute->is_text()) {
+    const MarkedText comma(",", true);
+    for (MarkedText& name : split(attribute->as_text(), &comma, -1, in.budget())) {
+      names.push_back(Value::text(std::move(name)));
+    }
+  }
+  if (names.size() < 2) names = {attribute != nullptr ? *attribute : Value::none()};
+  S3D_ASSIGN(std::vector<Keyed> all, keyed(in, self, nullptr, true));
+  for (Keyed& k : all) {
+    std::vector<Value> keys;
+    for (const Value& name : names) {
+      S3D_ASSIGN(Value key, key_of(k.item, &name, args.flag(1)));
+      keys.push_back(std::move(key));
+    }
+    k.key = names.size() == 1 ? keys[0] : paid_list(std::move(keys), in.budget());
+  }
   S3D_TRY(sort_keyed(all, args.flag(0), in.budget()));
   return items_only(std::move(all), in.budget());
 }
@@ -224,8 +242,7 @@ constexpr std::string_view kUnsupported[] = {"batch",     "filesizeformat", "gro
 // One item of map(...): a filter by name, or an attribute.
 Result<Value> mapped(In in, const Value& item, const CallArguments& arguments, const Bound* attribute) {
   if (attribute != nullptr) {
-    S3D_ASSIGN(Value value, attribute_path(item, *attribute->at(0)));
-    return value.is_undefined() ? attribute->value_or(1, value) : value;
+    return attribute_path(item, *attribute->at(0), attribute->at(1));
   }
   CallArguments rest = arguments;
   const Value name = rest.positional[0];
@@ -301,15 +318,20 @@ std::optional<Result<Value>> apply_sequence_filter(Interpreter& interpreter, std
   return select(interpreter, value, arguments, name.starts_with("select"), name.ends_with("attr"));
 }
 
-Result<Value> attribute_path(const Value& value, const Value& path) {
-  if (!path.is_text()) return item_of(value, path);
+Result<Value> attribute_path(const Value& value, const Value& path, const Value* otherwise) {
+  const auto step = [&](const Value& object, const Value& key) -> Result<Value> {
+    S3D_ASSIGN(Value found, item_of(object, key));
+    const bool missing = found.is_undefined() && otherwise != nullptr && !otherwise->is_none();
+    return missing ? *otherwise : found;
+  };
+  if (!path.is_text()) return step(value, path);
   Value out = value;
   const std::string& names = path.as_text().bytes();
   for (size_t i = 0; i <= names.size();) {
     const size_t end = std::min(names.find('.', i), names.size());
     const std::string part = names.substr(i, end - i);
     const bool digits = !part.empty() && part.size() < 10 && part.find_first_not_of("0123456789") == std::string::npos;
-    S3D_ASSIGN(out, item_of(out, digits ? Value::integer(std::stoll(part)) : Value::trusted(part)));
+    S3D_ASSIGN(out, step(out, digits ? Value::integer(std::stoll(part)) : Value::trusted(part)));
     i = end + 1;
   }
   return out;

@@ -26,6 +26,8 @@ Result<Value> changed(In in, Self self, Args) {
 Result<Value> trim(In in, Self self, Args args) {
   S3D_ASSIGN(const MarkedText chars, args.text(0));
   const bool blanks = args.at(0) == nullptr || args.at(0)->is_none();
+  if (self.is_text()) in.budget().take_steps(chars.size() * (self.as_text().size() / 64));
+  if (in.budget().spent()) return self;
   return Value::text(stripped(to_text(self, in.budget()), blanks ? nullptr : &chars, true, true));
 }
 

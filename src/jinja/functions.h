@@ -56,8 +56,8 @@ bool is_unsupported_filter(std::string_view name);
 // map, select, reject, selectattr and rejectattr; nothing: another name.
 std::optional<Result<Value>> apply_sequence_filter(Interpreter& interpreter, std::string_view name, const Value& value,
                                                    const CallArguments& arguments);
-// a.b.0 in the argument `attribute` of filters.
-Result<Value> attribute_path(const Value& value, const Value& path);
+// a.b.0 in the argument `attribute` of filters. `otherwise`: in place of what is undefined on the way; null: nothing.
+Result<Value> attribute_path(const Value& value, const Value& path, const Value* otherwise = nullptr);
 
 // tests.cc
 std::span<const Row> tests();

@@ -45,6 +45,8 @@ Result<Dict> dict_of(Interpreter& interpreter, const CallArguments& arguments) {
       for (const Value& pair : pairs) {
         S3D_ASSIGN(const std::vector<Value> parts, items_of(pair, interpreter.budget()));
         if (parts.size() != 2 || !hashable(parts[0])) return Error{"a dict is made of pairs of key and value"};
+        pay_for_key(out, parts[0], interpreter.budget());
+        if (interpreter.budget().spent()) break;
         out.set(parts[0], parts[1]);
       }
     }
@@ -71,6 +73,7 @@ Result<Value> strftime_now(Interpreter& interpreter, const CallArguments& argume
     const std::time_t seconds = std::time(nullptr);
     localtime_r(&seconds, &now);
   }
+  interpreter.budget().take_bytes(kMostFormat * 64);
   std::string buffer(kMostFormat * 64, '\0');
   buffer.resize(std::strftime(buffer.data(), buffer.size(), format.bytes().c_str(), &now));
   const bool from_template = format.empty() || format.from_template_at(0);

@@ -137,6 +137,7 @@ Result<Interpreter::Flow> Interpreter::run_loop(const Node& node, const Value& i
   if (node.recursive) {
     state->node = &node;
     state->scope = scope_;
+    keep_scopes();
   }
   const ScopeGuard body(*this, scope_);
   for (state->index = 0; state->index < state->items.size(); ++state->index) {
@@ -229,8 +230,13 @@ Status Interpreter::unpack(const Target& target, const Value& value) {
   return Ok();
 }
 
-Value Interpreter::macro_value(const Node& node) {
+// Something that may be called later sees the variables of here.
+void Interpreter::keep_scopes() {
   for (Scope* scope = scope_; scope != nullptr && !scope->kept; scope = scope->parent) scope->kept = true;
+}
+
+Value Interpreter::macro_value(const Node& node) {
+  keep_scopes();
   return Value::of(
       std::make_shared<const Callable>(Callable{Callable::Form::kMacro, node.name, Value(), &node, scope_}));
 }

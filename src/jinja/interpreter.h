@@ -55,6 +55,7 @@ class Interpreter {
   Status unpack(const Target& target, const Value& value);
   void define_macro(const Node& node);
   Value macro_value(const Node& node);
+  void keep_scopes();
 
   // calls.cc
   Result<Value> call(const Value& callee, CallArguments arguments);

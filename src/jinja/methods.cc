@@ -13,7 +13,8 @@ using In = Interpreter&;
 using Self = const Value&;
 using Args = const Bound&;
 
-Result<Value> get(In, Self self, Args args) {
+Result<Value> get(In in, Self self, Args args) {
+  pay_for_key(self.as_dict(), *args.at(0), in.budget());
   if (!hashable(*args.at(0))) return Error{"a " + std::string(args.at(0)->type_name()) + " cannot be a key"};
   const Value* found = self.as_dict().find(*args.at(0));
   return found != nullptr ? *found : args.value_or(1, Value::none());
@@ -79,6 +80,7 @@ Result<Value> cycle(const LoopState& loop, const CallArguments& arguments) {
 
 Result<Value> call_method(Interpreter& interpreter, const Callable& method, const CallArguments& arguments) {
   const Value& self = method.self;
+  pay_for(self, interpreter.budget());
   if (self.is(Value::Kind::kLoop)) return cycle(self.as_loop(), arguments);
   if (self.is_text() && method.name == "format") return brace_format(self.as_text(), arguments, interpreter.budget());
   const Row* row = find_row(methods_of(self), method.name);

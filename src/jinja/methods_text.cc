@@ -24,6 +24,8 @@ template <bool left, bool right>
 Result<Value> strip(In in, Self self, Args args) {
   S3D_ASSIGN(const MarkedText chars, args.text(0));
   const bool blanks = args.at(0) == nullptr || args.at(0)->is_none();
+  in.budget().take_steps(chars.size() * (self.as_text().size() / 64));
+  if (in.budget().spent()) return self;
   return paid_text(stripped(self.as_text(), blanks ? nullptr : &chars, left, right), in.budget());
 }
 

@@ -43,6 +43,11 @@ Result<Value> slice_of(const Value& value, const Value& begin, const Value& end,
 Value paid_text(MarkedText text, Budget& budget);
 Value paid_list(std::vector<Value> items, Budget& budget, ListKind kind = ListKind::kList);
 
+// Pays for looking through a value once.
+void pay_for(const Value& value, Budget& budget);
+// Pays for looking up a key: only texts have an index.
+void pay_for_key(const Dict& dict, const Value& key, Budget& budget);
+
 // Can be a key of a dict.
 bool hashable(const Value& value);
 

@@ -56,7 +56,7 @@ class Parser {
   Result<Target> target_item(bool with_attribute);
   std::unique_ptr<Node> node(Node::Kind kind) const;
 
-  // parser_expressions.cc
+  // parser_expressions.cc and parser_calls.cc
   Result<ExprPtr> tuple(bool with_condition, bool parenthesized = false);
   Result<ExprPtr> expression(bool with_condition = true);
   Result<ExprPtr> logic(bool is_or);

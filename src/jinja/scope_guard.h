@@ -43,7 +43,9 @@ class Interpreter::ScopeGuard {
   }
   ~ScopeGuard() {
     interpreter_.scope_ = before_;
-    if (scope_->kept) interpreter_.kept_.push_back(std::move(scope_));
+    if (!scope_->kept) return;
+    interpreter_.budget_.take_bytes(sizeof(Scope) + scope_->variables.size() * sizeof(scope_->variables[0]));
+    interpreter_.kept_.push_back(std::move(scope_));
   }
   ScopeGuard(const ScopeGuard&) = delete;
   ScopeGuard& operator=(const ScopeGuard&) = delete;

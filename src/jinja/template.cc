@@ -7,6 +7,8 @@
 namespace s3d::jinja {
 
 Result<Template> Template::parse(std::string_view source) {
+  constexpr size_t kMostSource = 1 << 20;  // the largest template of a model that we know has 17 KB
+  if (source.size() > kMostSource) return Error{"a template has at most 1 MiB, found " + std::to_string(source.size())};
   auto program = std::make_shared<Program>();
   S3D_ASSIGN(program->body, jinja::parse(source));
   S3D_TRY(check_names(program->body));

@@ -63,22 +63,20 @@ MarkedText uppercase(const MarkedText& text) {
 }
 
 MarkedText lowercase(const MarkedText& text) {
-  MarkedText out = by_character(
-      text, [](std::string& o, char32_t c, bool) { append_lower(o, c); }, never);
-  static constexpr std::string_view kSigma = "\u03A3";
-  if (text.view().find(kSigma) == kNowhere) return out;
-  MarkedText fixed;
-  size_t done = 0;
-  for (size_t i = text.view().find(kSigma); i != kNowhere; i = text.view().find(kSigma, i + 2)) {
-    if (!ends_word(text.view().substr(0, i), text.view().substr(i + 2))) continue;
-    fixed.append(lowercase(text.substr(done, i)));
-    fixed.append("\u03C2", text.from_template_at(i));
-    done = i + 2;
+  MarkedText out;
+  for (const Span& span : text.spans()) {
+    std::string piece;
+    for (size_t i = span.begin; i < span.end;) {
+      const Character c = first_character(text.view().substr(i, span.end - i));
+      const bool final_sigma =
+          c.code == U'\u03A3' && ends_word(text.view().substr(0, i), text.view().substr(i + c.length));
+      final_sigma ? append_utf8(piece, U'\u03C2') : append_lower(piece, c.code);
+      i += c.length;
+    }
+    out.append(piece, span.from_template);
   }
-  fixed.append(by_character(
-      text.substr(done, text.size()), [](std::string& o, char32_t c, bool) { append_lower(o, c); }, never));
-  fixed.set_markup(text.markup());
-  return fixed;
+  out.set_markup(text.markup());
+  return out;
 }
 
 MarkedText swapped_case(const MarkedText& text) {
@@ -126,7 +124,7 @@ size_t find_bytes(std::string_view text, std::string_view needle, size_t from) {
 }
 
 size_t find_bytes_last(std::string_view text, std::string_view needle, size_t before, Budget& budget) {
-  budget.take_steps(std::min(needle.size(), size_t{64}) * text.size() / 64);
+  if (!budget.take_steps(needle.size() * (text.size() / 256 + 1))) return kNowhere;
   size_t last = kNowhere;
   for (size_t at = find_bytes(text, needle, 0); at != kNowhere && at <= before && at < text.size();) {
     last = at;

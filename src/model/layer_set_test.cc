@@ -27,7 +27,8 @@ TEST(LayerSet, CountsItsLayersInTheOrderInWhichTheyRun) {
 TEST(LayerSet, IsWrittenAsTwoNumbers) {
   EXPECT_EQ(parse_layer_set("3+9").value(), (LayerSet{3, 9}));
   EXPECT_EQ(parse_layer_set("0+1").value(), (LayerSet{0, 1}));
-  for (const char* wrong : {"", "3", "3+", "+9", "3+9x", "-1+2", "0+0", "3 + 9", "3+-1", "99999999999+1", "2147483647+1"}) {
+  for (const char* wrong :
+       {"", "3", "3+", "+9", "3+9x", "-1+2", "0+0", "3 + 9", "3+-1", "99999999999+1", "2147483647+1"}) {
     EXPECT_FALSE(parse_layer_set(wrong).ok()) << wrong;
   }
 }
