@@ -61,6 +61,8 @@ end' }}{{ "it's" }}""",
                      "{% endif %}{% endfor %}",
     "break": "{% for i in range(9) %}{% if i == 3 %}{% break %}{% endif %}{% if i == 1 %}{% continue %}{% endif %}{{ i }}{% endfor %}"
              "{% for i in [1, 2] %}{% for j in [1, 2] %}{% break %}{% endfor %}{{ i }}{% else %}no{% endfor %}",
+    "break_then_else": "{% for i in [1, 2] %}{{ i }}{% break %}{% else %}else{% endfor %}{% for i in [1, 2] %}{% continue %}{% else %}else{% endfor %}"
+                       "{% for i in [1, 2] %}{% if i == 2 %}{% break %}{% endif %}{% else %}else{% endfor %}",
     "break_in_set": "{% for i in [1, 2] %}{% set x %}a{% if i == 2 %}{% break %}{% endif %}{% endset %}{{ x }}{{ i }}{% endfor %}",
     "scopes": "{% set x = 1 %}{% for i in [1, 2] %}{{ x }}{% set x = i + 5 %}{{ x }}{% endfor %}{{ x }}{% if true %}{% set x = 9 %}{% endif %}{{ x }}",
     "loop_scope": "{% for i in [1, 2] %}{% if y is defined %}!{% endif %}{% set y = i %}{{ y }}{% endfor %}[{{ y }}]{{ i }}",
@@ -124,7 +126,7 @@ end' }}{{ "it's" }}""",
                       "{{ -5 | abs }} {{ 2.5 | round }} {{ 3.5 | round }} {{ 2.675 | round(2) }} {{ 2.1 | round(0, 'ceil') }} {{ 2.9 | round(method='floor') }} {{ 42 | round }} {{ none | int }} {{ true | int }} {{ ' 5 ' | int }}",
     "filters_list": "{{ [1, 2, 3] | length }}{{ [1, 2] | first }}{{ [1, 2] | last }}{{ [1, 2] | join('-') }}{{ [1, none, 'a'] | join }}{{ 'abc' | list }}{{ [3, 1, 2] | sort }}{{ [3, 1, 2] | sort(reverse=true) }}"
                     "{{ [1, 2, 1] | unique | list }}{{ [3, 1] | min }}{{ [3, 1] | max }}{{ [1, 2.5] | sum }}{{ [1, 2] | reverse | list }}[{{ [] | first }}][{{ [] | min }}]{{ [[1], [2]] | sum(start=[]) }}",
-    "safe": "{{ 'a' | safe + '<b>' }}{{ '<b>' + ('a' | safe) }}{{ ('<a>' | safe) ~ '<b>' }}{{ ('<a>' | safe).strip() + '&' }}{{ ('<' | safe)[0] + '<' }}{{ ('a' | safe) == 'a' }}{{ ('<' | safe) | string + '<' }}{{ ('<' | safe | upper) + '>' }}",
+    "safe": "{{ 'a' | safe + '<b>' }}{{ '<b>' + ('a' | safe) }}{{ ('<a>' | safe) ~ '<b>' }}{{ ('<a>' | safe).strip() + '&' }}{{ ('<' | safe)[0] + '<' }}{{ ('a' | safe) == 'a' }}{{ ('<' | safe) | string + '<' }}{{ ('<' | safe | upper) + '>' }}{{ ['<' | safe] }}",
     "soft_errors": "{% if false %}{{ 1 | no_such_filter }}{{ 1 is no_such_test }}{% endif %}ok{{ 1 if true else 1 | nope }}",
     "hidden": "{% for i in [1] %}{{ given }}{% endfor %}{% set given = 2 %}{{ given }}",
     "not_hidden": "{{ given }}{% if true %}{% set given = 2 %}{% endif %}{{ given }}",

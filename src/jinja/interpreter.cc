@@ -140,6 +140,8 @@ Result<Interpreter::Flow> Interpreter::run_loop(const Node& node, const Value& i
     keep_scopes();
   }
   const ScopeGuard body(*this, scope_);
+  bool completed =
+      false;  // a round that ran to its end: for Jinja2, one that was left by break or continue did not happen
   for (state->index = 0; state->index < state->items.size(); ++state->index) {
     if (!budget_.take_steps(1)) break;
     scope_->variables.clear();
@@ -147,8 +149,9 @@ Result<Interpreter::Flow> Interpreter::run_loop(const Node& node, const Value& i
     S3D_TRY(assign(node.target, state->items[state->index]));
     S3D_ASSIGN(const Flow flow, run_body(node.body));
     if (flow == Flow::kBreak) break;
+    completed = completed || flow == Flow::kOn;
   }
-  if (!state->items.empty()) return Flow::kOn;
+  if (completed) return Flow::kOn;
   scope_->variables.clear();
   return run_body(node.otherwise);
 }

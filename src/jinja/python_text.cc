@@ -40,7 +40,8 @@ class Printer {
     if (!budget_.take_steps(1) || depth > kReprDepth) return;
     switch (value.kind()) {
       case Kind::kText:
-        return put(quoted(value.as_text().view()));
+        if (!value.as_text().markup()) return put(quoted(value.as_text().view()));
+        return put("Markup(" + quoted(value.as_text().view()) + ")");
       case Kind::kList:
         return print_list(value.as_list(), depth);
       case Kind::kDict:
