@@ -11,8 +11,8 @@ namespace s3d {
 namespace {
 
 // Weights that the last chunks of a thread's share of a matmul read (the first ones are larger): long enough that going
-// from one matrix to another (gate and up take turns) costs little, short enough that a last chunk does not keep others.
-// On Zen 4, 32 to 256 KiB are equal.
+// from one matrix to another (gate and up take turns) costs little, short enough that a last chunk does not keep
+// others. On Zen 4, 32 to 256 KiB are equal.
 constexpr size_t kChunkBytes = 128 * 1024;
 constexpr size_t kChunksPerThread = 8;  // at least, where the matrix has as many units
 
