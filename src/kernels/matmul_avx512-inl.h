@@ -184,16 +184,19 @@ S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, __m
 }
 
 // Software prefetch pays only where the arithmetic is the limit: narrower passes read a unit from its first byte to its
-// last, which the hardware's prefetchers follow at the speed of a plain read, and lose up to a tenth with it. Measured
+// last, which the hardware's prefetchers follow at the speed of a plain read, and lose up to a third with it. Measured
 // on Zen 4, two threads, plain read 37 GB/s, without and with: five rows of Q4_K 31.6 and 35.2 GB/s, of Q5_0 37.7
 // and 34.5; eight of Q4_K 19.6 and 24.6, of Q5_0 22.1 and 28.6. Into the second level, every line; 4, 8 and 16 KiB
 // ahead are equal.
-template <ggml_type kType, int kW>
+// The first of several tiles asks for all of them: the others find the unit in the cache.
+template <ggml_type kType>
+inline bool asks_ahead(const Activations& x, size_t t) {
+  return t == 0 && x.n() >= (r16::layout(kType).k == 256 ? 4 : 6);
+}
+template <ggml_type kType>
 inline void prefetch(const uint8_t* block) {
-  constexpr r16::Layout kLay = r16::layout(kType);
   constexpr size_t kDistance = 4096;
-  if constexpr (kW < (kLay.k == 256 ? 4 : 6)) return;
-  for (size_t line = 0; line < kLay.bytes; line += 64) {
+  for (size_t line = 0; line < r16::layout(kType).bytes; line += 64) {
     _mm_prefetch(reinterpret_cast<const char*>(block + kDistance + line), _MM_HINT_T1);
   }
 }
@@ -208,9 +211,10 @@ inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float
   for (int j = 0; j < kW; ++j) acc[j] = _mm512_setzero_ps();
   TileBlock at{x.q(t), x.scale(t), x.sum32(t), x.dsum(t), x.pairs16(t), x.pairs32(t)};
   const size_t n_blocks = x.cols() / kLay.k;
+  const bool ahead = asks_ahead<kType>(x, t);
   for (size_t b = 0; b < n_blocks; ++b) {
     const uint8_t* block = unit + b * kLay.bytes;
-    if (t == 0) prefetch<kType, kW>(block);  // the other tiles find the unit in the cache
+    if (ahead) prefetch<kType>(block);
     if constexpr (kType == GGML_TYPE_Q6_K) {
       block_q6_k<kW>(block, at, acc);
     } else if constexpr (kLay.k == 256) {

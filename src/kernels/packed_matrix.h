@@ -38,7 +38,7 @@ class WeightMemory {
   size_t used_ = 0, size_ = 0;  // bytes of the block
 };
 
-// A [rows, cols] matrix in r16 layout, 64-byte aligned. Move-only.
+// A [rows, cols] matrix in r16 layout, 64-byte aligned. Copies share the memory.
 // Rows are padded with zeros to a multiple of 16. Thread rule: const after pack().
 class PackedMatrix {
  public:
