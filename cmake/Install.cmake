@@ -7,7 +7,7 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 
-set(s3d_parts base file quant kernels model backend decode text engine)
+set(s3d_parts base file quant kernels model backend decode jinja text engine)
 set(s3d_objects ${s3d_parts})
 list(TRANSFORM s3d_objects REPLACE "(.+)" "$<TARGET_OBJECTS:s3d_\\1>")
 

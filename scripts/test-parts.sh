@@ -67,7 +67,7 @@ part_asan() { run_asan --; }
 # Half of asan's time goes into building the rest. matmul_test is left out: it takes a minute to compile alone.
 part_asan_units() {
   local tests
-  mapfile -t tests < <(sources 'src/*_test.cc' | grep -E '^src/(base|file|quant|kernels|model|backend|decode|text)/' |
+  mapfile -t tests < <(sources 'src/*_test.cc' | grep -E '^src/(base|file|quant|kernels|model|backend|decode|jinja|text)/' |
     grep -v matmul_test | xargs -n 1 basename -s .cc)
   run_asan "${tests[@]}" -- --tests-regex "^($(IFS='|'; echo "${tests[*]}"))$"
 }

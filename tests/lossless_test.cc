@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "engine/model_path.h"
+#include "engine/prompt.h"
 #include "engine/prompt_file.h"
 #include "engine/runtime.h"
 #include "engine/speculation.h"
@@ -78,7 +79,7 @@ std::vector<Configuration> all_configurations(const Runtime& runtime) {
 
 std::vector<std::vector<TokenId>> read_prompts(const Runtime& runtime, size_t count) {
   std::vector<std::vector<TokenId>> prompts;
-  const ChatTemplate chat = ChatTemplate::create(runtime.tokenizer().chat_template(), "").value();
+  const ChatTemplate chat = make_chat_template(runtime.tokenizer()).value();
   for (const char* file : {"chat", "code", "extraction", "qa", "translation"}) {
     const std::string path = std::string(S3D_SOURCE_DIR) + "/bench/prompts/" + file + ".jsonl";
     const std::vector<FilePrompt> all = read_prompt_file(path).value();

@@ -7,6 +7,7 @@
 #include <set>
 #include <vector>
 
+#include "engine/prompt.h"
 #include "engine/prompt_file.h"
 #include "engine/runtime.h"
 #include "model/fingerprint.h"
@@ -52,13 +53,16 @@ class TextMaker {
       if (options_.invent > 0) return Error{"--invent needs a chat template; it does not go with --raw"};
       return Ok();
     }
-    S3D_ASSIGN(template_, ChatTemplate::create(runtime_.tokenizer().chat_template(), options_.chat_template));
+    S3D_ASSIGN(template_, make_chat_template(runtime_.tokenizer(), {.template_name = options_.chat_template}));
     // What stands before a user's words: rendered around a mark and cut there.
     const std::string mark = "\x01";
-    S3D_ASSIGN(const std::string text, template_->render({{"user", mark}}, /*add_generation_prompt=*/true));
-    const size_t at = text.find(mark);
+    const std::vector<ChatMessage> question = {{"user", mark}};
+    S3D_ASSIGN(ChatPrompt prompt, template_->render(question, /*add_generation_prompt=*/true));
+    const size_t at = prompt.text.find(mark);
     if (at == std::string::npos) return Error{"the chat template drops the user's words"};
-    before_user_ = runtime_.tokenizer().encode(text.substr(0, at), /*add_bos=*/true, /*parse_special=*/true);
+    prompt.text.resize(at);
+    std::erase_if(prompt.marks, [at](const TextSpan& written) { return written.begin >= at; });
+    before_user_ = runtime_.tokenizer().encode_chat(prompt);
     return Ok();
   }
 

@@ -43,6 +43,7 @@ void add_chat(CLI::App& app, Program& program);
 void add_bench(CLI::App& app, Program& program);
 void add_bench_spec(CLI::App& bench, Program& program);
 void add_perplexity(CLI::App& app, Program& program);
+void add_render(CLI::App& app, Program& program);
 void add_tokenize(CLI::App& app, Program& program);
 void add_inspect(CLI::App& app, Program& program);
 void add_pull(CLI::App& app, Program& program);

@@ -38,9 +38,20 @@ Result<std::string> TextSource::read(const Console& console) const {
   return read_text_file("-");
 }
 
-void TemplateOptions::add_to(CLI::App& command) {
-  command.add_option("--chat-template", name, "A known chat template instead of the file's own")
+void TemplateOptions::add_template_to(CLI::App& command) {
+  command.add_option("--chat-template", prompt.template_name, "A known chat template instead of the file's own")
       ->type_name(fmt::format("{}", fmt::join(ChatTemplate::known_names(), "|")));
+  command
+      .add_option("--template-arg", prompt.template_arguments,
+                  "A variable of the chat template, as in enable_thinking=false; may be given again")
+      ->type_name("KEY=JSON")
+      ->allow_extra_args(false);
+  command.add_flag("--trust-special", prompt.trust_special,
+                   "Marks of special tokens that stand in messages count, as if the template had written them");
+}
+
+void TemplateOptions::add_to(CLI::App& command) {
+  add_template_to(command);
   command.add_option("--system,--system-prompt", system, "System prompt (default: the template's own)")
       ->type_name("TEXT");
 }
@@ -50,21 +61,21 @@ void TemplateOptions::add_raw_to(CLI::App& command) {
 }
 
 Status TemplateOptions::check() const {
-  if (raw && (!name.empty() || system)) {
+  if (raw && (!prompt.template_name.empty() || system)) {
     return Error{"--raw uses no chat template: leave out --chat-template and --system"};
   }
-  if (name.empty()) return Ok();
-  S3D_TRY(ChatTemplate::create("", name));
+  if (prompt.template_name.empty()) return Ok();
+  S3D_TRY(ChatTemplate::create("", prompt.template_name));
   return Ok();
 }
 
 Result<ChatTemplate> TemplateOptions::create(const Tokenizer& tokenizer) const {
-  return ChatTemplate::create(tokenizer.chat_template(), name);
+  return make_chat_template(tokenizer, prompt);
 }
 
 Result<PromptMaker> PromptMaker::create(const Runtime& runtime, const TemplateOptions& options) {
   PromptMaker maker(runtime);
-  const bool no_template = runtime.tokenizer().chat_template().empty() && options.name.empty();
+  const bool no_template = runtime.tokenizer().chat_template().empty() && options.prompt.template_name.empty();
   if (options.raw || no_template) {
     if (!options.system) return maker;
     return Error{"the model has no chat template, so --system has no place: name one with --chat-template"};

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/console.h"
+#include "engine/prompt.h"
 #include "engine/runtime.h"
 
 namespace CLI {
@@ -24,13 +25,14 @@ struct TextSource {
   Result<std::string> read(const Console& console) const;
 };
 
-// --chat-template and --system; --raw where add_raw_to() was called.
+// --chat-template and its like, and --system; --raw where add_raw_to() was called.
 struct TemplateOptions {
-  std::string name;
+  PromptOptions prompt;
   std::optional<std::string> system;  // empty: none at all; absent: the template's own
   bool raw = false;
 
   void add_to(CLI::App& command);
+  void add_template_to(CLI::App& command);  // all but --system
   void add_raw_to(CLI::App& command);
   Status check() const;
   // Error: no template in the file and none named, or one that is not known.

@@ -2,6 +2,7 @@
 #include "s3d/engine.h"
 
 #include "engine/conversation.h"
+#include "engine/prompt.h"
 #include "engine/runtime.h"
 #include "engine/speculation.h"
 #include "engine/text_sequence.h"
@@ -46,7 +47,7 @@ class Drafting {
 };
 
 Result<ChatTemplate> template_of(const Runtime& runtime) {
-  return ChatTemplate::create(runtime.tokenizer().chat_template(), "");
+  return make_chat_template(runtime.tokenizer());
 }
 
 }  // namespace

@@ -188,8 +188,8 @@ Result<std::vector<TokenId>> Runtime::encode(std::string_view text, bool parse_s
 
 Result<std::vector<TokenId>> Runtime::encode_chat(const ChatTemplate& chat_template,
                                                   const std::vector<ChatMessage>& messages) const {
-  S3D_ASSIGN(const std::string text, chat_template.render(messages, /*add_generation_prompt=*/true));
-  return tokenizer().encode(text, /*add_bos=*/true, /*parse_special=*/true);
+  S3D_ASSIGN(const ChatPrompt prompt, chat_template.render(messages, /*add_generation_prompt=*/true));
+  return tokenizer().encode_chat(prompt);
 }
 
 Result<Generation> Runtime::generate(const KvSequence& seq, std::span<const TokenId> prompt, DecodeOptions options,

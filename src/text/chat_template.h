@@ -1,56 +1,56 @@
-// Chat messages -> prompt text, for the template families that a GGUF's Jinja template is recognised as.
+// Chat messages -> prompt, by running the Jinja template that a model's file brings (src/jinja), or a known one.
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
+#include "jinja/template.h"
 #include "s3d/types.h"
+#include "text/chat_prompt.h"
 
 namespace s3d {
+
+struct ChatTemplateOptions {
+  std::string bos, eos;  // texts of the model's tokens, for bos_token and eos_token
+  // Further variables, such as enable_thinking, by name.
+  std::vector<std::pair<std::string, jinja::Value>> variables = {};
+  // Marks of special tokens count in messages too, as other programs have it. By default what a person typed or a
+  // document holds is text and nothing else: nobody can forge a turn.
+  bool trust_special = false;
+};
+
+// Messages and tools as a template sees them: lists of dicts.
+struct ChatContext {
+  jinja::Value messages;
+  jinja::Value tools = {};  // undefined: none
+  bool add_generation_prompt = true;
+};
 
 // Thread rule: const after create().
 class ChatTemplate {
  public:
-  // `jinja`: tokenizer.chat_template; `name`: a family forced by --chat-template (chatml, llama2, llama3, phi3, gemma,
-  // mistral), empty = recognise. Where the family is forced, the file's default system prompt is used only if the
-  // file's template is of that family. Error: neither is known; the message names --chat-template and the families.
-  static Result<ChatTemplate> create(std::string_view jinja, std::string_view name);
+  // `jinja`: tokenizer.chat_template; `name`: a known template that is used instead; empty: the file's own. Errors: no
+  // template at all, a name that is not known, a template that cannot be run; they name --chat-template and what is
+  // known.
+  static Result<ChatTemplate> create(std::string_view jinja, std::string_view name = {},
+                                     ChatTemplateOptions options = {});
 
-  // The prompt, ending where the assistant's answer begins if `add_generation_prompt`. Contains special tokens as text
-  // (encode with parse_special) and no BOS. The file's own default system prompt is used when messages have none.
-  // Error: no messages, unknown role, or an order of roles that the family forbids.
-  Result<std::string> render(const std::vector<ChatMessage>& messages, bool add_generation_prompt) const;
+  // The prompt; it ends where the assistant's answer begins if `add_generation_prompt`. Errors: no messages, what the
+  // template refuses itself, what it cannot do with these messages.
+  Result<ChatPrompt> render(const std::vector<ChatMessage>& messages, bool add_generation_prompt) const;
+  Result<ChatPrompt> render(const ChatContext& context) const;
 
-  std::string_view name() const;
-  const std::string& default_system() const { return style_.default_system; }  // empty = none
   static std::vector<std::string> known_names();
 
-  enum class Family { kChatMl, kLlama2, kLlama3, kPhi3, kGemma, kMistral };
-
-  // What templates of one family do differently; found in the template's text.
-  struct Style {
-    std::string default_system;         // the system prompt when the messages have none
-    std::string system_preamble;        // put before any system prompt (Llama 3.1: dates)
-    bool trim = false;                  // contents lose white space at both ends
-    bool system_allowed = true;         // Gemma, Mistral, Llama 2: the template takes a system prompt
-    bool system_with_last = false;      // Mistral: the system prompt goes with the last user message, not the first
-    std::string user_end = " [/INST]";  // Mistral, Llama 2: what ends a user message
-    std::string answer_begin;           // Mistral, Llama 2: what lies between that and the answer
-    std::string answer_end = "</s>";    // Mistral, Llama 2: what ends an answer
-  };
-
  private:
-  ChatTemplate(Family family, Style style) : family_(family), style_(std::move(style)) {}
-  Status check_order(const std::vector<ChatMessage>& messages) const;
-  std::string content(const ChatMessage& message) const;
-  std::string render_marked(const std::vector<ChatMessage>& messages, bool add_generation_prompt) const;
-  std::string render_gemma(const std::vector<ChatMessage>& messages, bool add_generation_prompt) const;
-  std::string render_inst(const std::vector<ChatMessage>& messages) const;
+  ChatTemplate(jinja::Template program, ChatTemplateOptions options)
+      : program_(std::move(program)), options_(std::move(options)) {}
 
-  Family family_;
-  Style style_;
+  jinja::Template program_;
+  ChatTemplateOptions options_;
 };
 
 }  // namespace s3d

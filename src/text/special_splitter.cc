@@ -14,7 +14,8 @@ constexpr std::string_view kWhiteSpace = " \t\n\v\f\r";
 }  // namespace
 
 // Replaces each plain fragment that holds the special by what lies before, between and after its occurrences.
-void SpecialSplitter::split_by(const Special& special, std::vector<Fragment>& fragments) {
+void SpecialSplitter::split_by(const Special& special, const char* begin, const Accepts& accepts,
+                               std::vector<Fragment>& fragments) {
   std::vector<Fragment> finer;
   finer.reserve(fragments.size());
   for (const Fragment& fragment : fragments) {
@@ -23,7 +24,13 @@ void SpecialSplitter::split_by(const Special& special, std::vector<Fragment>& fr
       continue;
     }
     std::string_view rest = fragment.text;
-    for (size_t at = rest.find(special.text); at != std::string_view::npos; at = rest.find(special.text)) {
+    size_t from = 0;
+    for (size_t at = rest.find(special.text); at != std::string_view::npos; at = rest.find(special.text, from)) {
+      if (!accepts(static_cast<size_t>(rest.data() + at - begin))) {
+        from = at + 1;
+        continue;
+      }
+      from = 0;
       if (at > 0) finer.push_back({-1, rest.substr(0, at)});
       finer.push_back({special.id, rest.substr(at, special.text.size())});
       rest.remove_prefix(at + special.text.size());
@@ -79,7 +86,31 @@ std::vector<Fragment> SpecialSplitter::split(std::string_view text, bool parse_s
   std::vector<Fragment> fragments;
   if (text.empty()) return fragments;
   fragments.push_back({-1, text});
-  for (const size_t i : present(text, parse_special)) split_by(specials_[i], fragments);
+  const auto always = [](size_t) { return true; };
+  for (const size_t i : present(text, parse_special)) split_by(specials_[i], text.data(), always, fragments);
+  return fragments;
+}
+
+std::vector<Fragment> SpecialSplitter::split_prompt(std::string_view text, std::span<const TextSpan> marks) const {
+  std::vector<Fragment> fragments;
+  if (text.empty()) return fragments;
+  fragments.push_back({-1, text});
+  for (const size_t i : present(text, /*parse_special=*/true)) {
+    const Special& special = specials_[i];
+    const auto in_mark = [&](size_t at) {
+      const auto after = std::upper_bound(marks.begin(), marks.end(), at,
+                                          [](size_t offset, const TextSpan& mark) { return offset < mark.begin; });
+      return after != marks.begin() && at + special.text.size() <= std::prev(after)->end;
+    };
+    bool written = false;  // by the template, somewhere
+    for (size_t at = text.find(special.text); at != std::string_view::npos && !written;
+         at = text.find(special.text, at + 1)) {
+      written = in_mark(at);
+    }
+    const bool everywhere = !special.control && !written;
+    split_by(
+        special, text.data(), [&](size_t at) { return everywhere || in_mark(at); }, fragments);
+  }
   return fragments;
 }
 

@@ -3,10 +3,13 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "text/chat_prompt.h"
 #include "text/vocab.h"
 
 namespace s3d {
@@ -28,6 +31,11 @@ class SpecialSplitter {
   // token that strips it is left out.
   std::vector<Fragment> split(std::string_view text, bool parse_special) const;
 
+  // The same for a prompt of a chat. A token that lies in one of `marks` (ascending) counts. Elsewhere control and
+  // unknown tokens do not, nor user-defined ones that also lie in a mark: what a person typed cannot pass for the
+  // template's. Other user-defined tokens are ordinary words of the vocabulary and count everywhere.
+  std::vector<Fragment> split_prompt(std::string_view text, std::span<const TextSpan> marks) const;
+
  private:
   struct Special {
     std::string_view text;
@@ -35,7 +43,10 @@ class SpecialSplitter {
     bool control;
     bool strips_right;
   };
-  static void split_by(const Special& special, std::vector<Fragment>& fragments);
+  // Whether a special counts where it stands, at a byte of the whole text.
+  using Accepts = std::function<bool(size_t at)>;
+  static void split_by(const Special& special, const char* begin, const Accepts& accepts,
+                       std::vector<Fragment>& fragments);
   std::vector<size_t> present(std::string_view text, bool parse_special) const;
 
   std::vector<Special> specials_;  // the longest first

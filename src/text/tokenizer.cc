@@ -35,6 +35,7 @@ struct Tokenizer::Impl {
   explicit Impl(Vocab v) : vocab(std::move(v)), specials(vocab) {}
 
   void encode_plain(std::string_view text, std::vector<TokenId>& out) const;
+  void encode_fragments(const std::vector<Fragment>& fragments, std::vector<TokenId>& ids) const;
 
   Vocab vocab;
   SpecialSplitter specials;
@@ -86,21 +87,33 @@ void Tokenizer::Impl::encode_plain(std::string_view text, std::vector<TokenId>& 
   for (const std::string_view word : byte_pairs->words.split(whole)) byte_pairs->model.encode(vocab, word, out);
 }
 
-std::vector<TokenId> Tokenizer::encode(std::string_view text, bool add_bos, bool parse_special) const {
-  std::vector<TokenId> ids;
-  if (add_bos && impl_->vocab.add_bos()) ids.push_back(impl_->vocab.bos());
+void Tokenizer::Impl::encode_fragments(const std::vector<Fragment>& fragments, std::vector<TokenId>& ids) const {
   bool after_special = true;  // so is the beginning of the text
-  for (const Fragment& fragment : impl_->specials.split(text, parse_special)) {
+  for (const Fragment& fragment : fragments) {
     if (fragment.token >= 0) {
       ids.push_back(fragment.token);
-    } else if (impl_->add_space_prefix && after_special) {
-      impl_->encode_plain(std::string(1, ' ').append(fragment.text), ids);
+    } else if (add_space_prefix && after_special) {
+      encode_plain(std::string(1, ' ').append(fragment.text), ids);
     } else {
-      impl_->encode_plain(fragment.text, ids);
+      encode_plain(fragment.text, ids);
     }
     after_special = fragment.token >= 0;
   }
+}
+
+std::vector<TokenId> Tokenizer::encode(std::string_view text, bool add_bos, bool parse_special) const {
+  std::vector<TokenId> ids;
+  if (add_bos && impl_->vocab.add_bos()) ids.push_back(impl_->vocab.bos());
+  impl_->encode_fragments(impl_->specials.split(text, parse_special), ids);
   if (add_bos && impl_->vocab.add_eos()) ids.push_back(impl_->vocab.eos());
+  return ids;
+}
+
+std::vector<TokenId> Tokenizer::encode_chat(const ChatPrompt& prompt) const {
+  std::vector<TokenId> ids;
+  impl_->encode_fragments(impl_->specials.split_prompt(prompt.text, prompt.marks), ids);
+  const TokenId bos = impl_->vocab.bos();
+  if (impl_->vocab.add_bos() && (ids.empty() || ids.front() != bos)) ids.insert(ids.begin(), bos);
   return ids;
 }
 
@@ -140,6 +153,10 @@ bool Tokenizer::is_end(TokenId id) const {
 }
 bool Tokenizer::is_control(TokenId id) const {
   return impl_->vocab.contains(id) && impl_->vocab.is_control(id);
+}
+const std::string& Tokenizer::text(TokenId id) const {
+  static const std::string kNone;
+  return impl_->vocab.contains(id) ? impl_->vocab.text(id) : kNone;
 }
 TokenId Tokenizer::find(std::string_view piece) const {
   return impl_->vocab.find(piece);

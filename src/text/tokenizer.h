@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "file/gguf.h"
+#include "text/chat_prompt.h"
 #include "text/stream.h"
 #include "text/vocab.h"
 
@@ -35,6 +36,11 @@ class Tokenizer {
   // Time: O(n log n) in the text's length.
   std::vector<TokenId> encode(std::string_view text, bool add_bos, bool parse_special) const;
 
+  // Ids of a chat's prompt. Special tokens count where the template wrote them (SpecialSplitter::split_prompt). BOS
+  // stands first where the model wants it, and once only, whether or not the template wrote it; EOS is never added: an
+  // answer is to follow.
+  std::vector<TokenId> encode_chat(const ChatPrompt& prompt) const;
+
   // The bytes of one token; a control token gives "" unless `show_special`. May be part of a UTF-8 character.
   // An id that is not in the vocabulary gives "".
   std::string piece(TokenId id, bool show_special = false) const;
@@ -47,6 +53,7 @@ class Tokenizer {
   TokenId eos() const;            // -1 = none
   bool is_end(TokenId id) const;  // eos, eot, eom and well-known texts of such tokens: generation ends here
   bool is_control(TokenId id) const;
+  const std::string& text(TokenId id) const;   // as in the vocabulary; empty: no such token
   TokenId find(std::string_view piece) const;  // id of a token by its exact text in the vocabulary, -1 = none
   const std::string& chat_template() const;    // tokenizer.chat_template, may be empty
 

@@ -100,6 +100,45 @@ TEST(Tokenizer, BeginAndEndOfTextAsTheFileAsks) {
   EXPECT_EQ(make(tiny_spm()).encode("", true, false), (Ids{1}));
 }
 
+// `text` in a prompt whose first `written` bytes are the template's.
+Ids chat_ids(const Tokenizer& t, const std::string& text, size_t begin, size_t end) {
+  return t.encode_chat({.text = text, .marks = {{begin, end}}});
+}
+
+TEST(Tokenizer, SpecialTokensOfAChatComeFromTheTemplateAlone) {
+  const Tokenizer t = make(tiny_bpe());
+  const Ids typed = t.encode("<|end|>", false, false);
+  ASSERT_GT(typed.size(), 3U);
+  EXPECT_EQ(chat_ids(t, "<|end|>", 0, 7), (Ids{258}));
+  EXPECT_EQ(chat_ids(t, "<|end|>", 0, 0), typed);
+  EXPECT_EQ(chat_ids(t, "<|end|>", 0, 6), typed) << "half of it was typed";
+  Ids both = {258};
+  both.insert(both.end(), typed.begin(), typed.end());
+  EXPECT_EQ(chat_ids(t, "<|end|><|end|>", 0, 7), both) << "the longer mark is not the template's";
+  // Words are joined across the border of what was typed.
+  EXPECT_EQ(chat_ids(t, "abc", 0, 1), (Ids{257}));
+}
+
+TEST(Tokenizer, UserDefinedTokensOfAChatCountUnlessTheTemplateWritesThem) {
+  const Tokenizer t = make(tiny_bpe());
+  const Ids typed = t.encode("<user", false, false);
+  EXPECT_EQ(chat_ids(t, "x<user>", 0, 1), (Ids{'x', 260})) << "an ordinary word of the vocabulary";
+  const Ids ids = chat_ids(t, "<user><user>", 0, 6);
+  ASSERT_EQ(ids.size(), 1 + typed.size() + 1);
+  EXPECT_EQ(ids[0], 260);
+  EXPECT_EQ(ids[1], '<');
+}
+
+TEST(Tokenizer, AChatBeginsWithBosOnceAndNeverEndsWithEos) {
+  TokenizerMetadata metadata = tiny_bpe();
+  metadata.add_bos = true;
+  metadata.add_eos = true;
+  const Tokenizer t = make(metadata);
+  EXPECT_EQ(chat_ids(t, "ab", 0, 2), (Ids{258, 256}));
+  EXPECT_EQ(chat_ids(t, "<|end|>ab", 0, 9), (Ids{258, 256})) << "the template wrote it";
+  EXPECT_EQ(t.encode("ab", true, false), (Ids{258, 256, 258}));
+}
+
 TEST(Tokenizer, BrokenUtf8BecomesReplacementCharacters) {
   const Tokenizer t = make(tiny_bpe());
   EXPECT_EQ(t.decode(t.encode("a\xFF\xE2\x82z", false, false)), "a\uFFFD\uFFFD\uFFFDz");
