@@ -13,7 +13,7 @@ namespace s3d {
 using TokenId = int32_t;
 
 // A round of speculation verifies at most so many rows in one full pass: the last decided token and what was drafted
-// after it. No wider draft paid on the machines that were measured (docs/benchmarks.md).
+// after it. Passes were measured up to this width (docs/benchmarks.md); what wider drafts would bring was not.
 inline constexpr int kMaxRoundRows = 16;
 inline constexpr int kMaxDraft = kMaxRoundRows - 1;  // drafted tokens of a round
 
