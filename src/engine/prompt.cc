@@ -70,7 +70,8 @@ Result<std::pair<std::string, Value>> parse_argument(const std::string& text) {
   if (equals == std::string::npos || equals == 0) {
     return Error{fmt::format("--template-arg '{}': expected KEY=JSON, as in enable_thinking=false", text)};
   }
-  const Json json = parse(std::string_view(text).substr(equals + 1));
+  const std::string_view all = text;
+  const Json json = parse(all.substr(equals + 1));
   if (json.is_discarded()) {
     return Error{
         fmt::format("--template-arg '{}': what follows = is no JSON; a text needs quotes, as in KEY='\"text\"'", text)};
