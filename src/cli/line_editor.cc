@@ -9,8 +9,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <utility>
 
 #include "base/index.h"
+#include "base/text_file.h"
 
 namespace s3d::cli {
 namespace fs = std::filesystem;
@@ -106,7 +108,9 @@ ReadLine LineEditor::read(const std::string& prompt, bool styled) {
   std::string line;
   if (impl_ == nullptr) {
     if (!std::getline(std::cin, line)) return {ReadOutcome::kEnd, {}};
-    return {ReadOutcome::kLine, line};
+    if (!line.empty() && line.back() == '\r') line.pop_back();  // a line end of Windows
+    const std::string_view text = std::exchange(at_begin_, false) ? without_byte_order_mark(line) : line;
+    return {ReadOutcome::kLine, std::string(text)};
   }
   // libedit does not print what stands behind the last visible character: the blank comes after the end of the style.
   impl_->prompt = styled ? "\1\x1b[1;32m\1" + prompt + "\1\x1b[0m\1 " : prompt + " ";
