@@ -49,6 +49,7 @@ TEST(CliGenerateTest, ThePromptComesFromWhereItIsSaid) {
   with_file.insert(with_file.end(), {"-f", "-"});
   EXPECT_EQ(tokens(base, "the in an"), tokens(generate({"-n", "1", "--json"}), ""));
   EXPECT_EQ(tokens(with_file, "the in an"), tokens(base, "the in an"));
+  EXPECT_EQ(tokens(base, "\xEF\xBB\xBFthe in\r\nan"), tokens(base, "the in\nan"));
 }
 
 TEST(CliGenerateTest, ASeedRepeatsAndAnotherDoesNot) {
@@ -82,6 +83,25 @@ TEST(CliGenerateTest, StopsWhereItShould) {
   EXPECT_EQ(j["finish_reason"], "stop");
   EXPECT_EQ(run_s3d(generate({"-n", "-1", "-c", "20", "--json", "--logit-bias", "1=-inf"})).json()["finish_reason"],
             "context");
+}
+
+// The bias makes every token the one of id 1, which the vocabulary calls <|im_start|>.
+TEST(CliGenerateTest, ASpecialTokenCanBeAStop) {
+  if (cached_model("smollm2-135m").empty()) GTEST_SKIP() << "smollm2-135m is not in the cache";
+  const std::vector<std::string> base = {"generate", "-m",    "smollm2-135m", "-p",  "Hi",     "--logit-bias", "1=inf",
+                                         "-n",       "4",     "-c",           "512", "--spec", "off",          "-t",
+                                         "1",        "--json"};
+  const auto with_stop = [&](const std::string& stop) {
+    auto arguments = base;
+    arguments.insert(arguments.end(), {"--stop", stop});
+    return run_s3d(arguments).json();
+  };
+  const auto stopped = with_stop("<|im_start|>");
+  EXPECT_EQ(stopped["tokens"], nlohmann::json({1}));
+  EXPECT_EQ(stopped["finish_reason"], "stop");
+  EXPECT_EQ(stopped["text"], "");
+  EXPECT_EQ(with_stop("<|im_start|><|im_start|>")["tokens"], nlohmann::json({1, 1}));
+  EXPECT_EQ(with_stop("im_start|>>")["finish_reason"], "length");
 }
 
 TEST(CliGenerateTest, EveryKvTypeWorks) {
