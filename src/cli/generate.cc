@@ -72,7 +72,7 @@ Result<Answer> answer_once(Runtime& runtime, const GenerateCommand& o, std::span
   options.generate.cancelled = Interrupt::requested;
   options.generate.speculator = speculator;
   const auto show = [&](std::string_view part, bool drafted) {
-    if (!o.json) console.text(o.spec.show && drafted ? console.styled_out(Style::kDrafted, part) : std::string(part));
+    if (!o.json) console.foreign_text(part, o.spec.show && drafted ? Style::kDrafted : Style::kPlain);
   };
   const KvSequence seq = runtime.kv().add_sequence();
   auto answer = runtime.answer(seq, prompt, options, show);

@@ -69,8 +69,21 @@ void print_memory(const Runtime& runtime, size_t peak_rss, const Console& consol
                            mebibytes(m.file), mebibytes(m.weights), mebibytes(m.kv), mebibytes(m.scratch)));
 }
 
+// DEL and the C1 controls may stand in a JSON text as they are, but would steer a terminal: escaped like all others.
 std::string json_text(const Json& json) {
-  return json.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
+  const std::string plain = json.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
+  std::string out;
+  out.reserve(plain.size());
+  for (size_t i = 0; i < plain.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(plain[i]);
+    const bool c1 = byte == 0xC2 && static_cast<unsigned char>(plain[i + 1]) < 0xA0;  // well-formed: a byte follows
+    if (c1 || byte == 0x7F) {
+      out += fmt::format("\\u{:04x}", c1 ? static_cast<unsigned char>(plain[++i]) : byte);
+    } else {
+      out += plain[i];
+    }
+  }
+  return out;
 }
 
 }  // namespace s3d::cli
