@@ -53,8 +53,10 @@ Result<int> run_chat(const ChatCommand& o, Console& console) {
                        .history_path = o.no_history ? "" : chat_history_path()};
   settings.answer.generate.speculator = speculator.get();
   ChatSession session(runtime, std::move(chat_template), std::move(settings), console);
-  S3D_TRY(session.run());
-  return !interactive && Interrupt::requested() ? kExitInterrupted : kExitOk;
+  S3D_ASSIGN(const int failed, session.run());
+  if (interactive) return kExitOk;  // who asks sees what failed
+  if (Interrupt::requested()) return kExitInterrupted;
+  return failed > 0 ? kExitFailure : kExitOk;
 }
 
 }  // namespace
