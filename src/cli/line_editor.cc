@@ -6,11 +6,11 @@
 #include <clocale>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <utility>
 
+#include "base/environment.h"
 #include "base/index.h"
 #include "base/text_file.h"
 
@@ -128,10 +128,10 @@ ReadLine LineEditor::read(const std::string& prompt, bool styled) {
 }
 
 std::string chat_history_path() {
-  const char* state = std::getenv("XDG_STATE_HOME");
-  const char* home = std::getenv("HOME");
-  if (state != nullptr && fs::path(state).is_absolute()) return (fs::path(state) / "s3d" / "chat_history").string();
-  if (home == nullptr) return "";
+  const std::string state = environment("XDG_STATE_HOME");
+  const std::string home = environment("HOME");
+  if (fs::path(state).is_absolute()) return (fs::path(state) / "s3d" / "chat_history").string();
+  if (home.empty()) return "";
   return (fs::path(home) / ".local" / "state" / "s3d" / "chat_history").string();
 }
 
