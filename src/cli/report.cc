@@ -22,10 +22,11 @@ std::string mebibytes(size_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1U << 20U));
 }
 
-RunFigures measure_run(const Runtime& runtime, const Timings& timings) {
+RunFigures measure_run(const Runtime& runtime, const Timings& timings, bool with_reading) {
   RunFigures figures;
   figures.peak_rss = peak_resident_bytes();
   figures.weight_gbps = static_cast<double>(runtime.backend().weight_bytes()) * timings.decode_tps() / 1e9;
+  if (!with_reading) return figures;
   const std::vector<Bytes> parts = weight_parts(runtime.model());
   if (parts.empty()) return figures;  // the reference: memory does not bound it
   ThreadPool pool(runtime.threads());
