@@ -8,6 +8,7 @@
 #include <numeric>
 #include <optional>
 
+#include "base/text_file.h"
 #include "train/keyed_random.h"
 
 namespace s3d::train {
@@ -45,7 +46,8 @@ Status read_file(const std::string& path, int file, int vocab_size, int max_leng
   std::string line;
   for (int number = 1; std::getline(in, line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const json object = json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const json object = json::parse(number == 1 ? without_byte_order_mark(line) : line, nullptr,
+                                    /*allow_exceptions=*/false);
     if (!object.is_object()) return Error{fmt::format("{}:{}: expected a JSON object", path, number)};
     Sequence sequence{};
     sequence.file = file;

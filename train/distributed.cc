@@ -4,8 +4,9 @@
 
 #include <charconv>
 #include <chrono>
-#include <cstdlib>
-#include <cstring>
+#include <string>
+
+#include "base/environment.h"
 
 #ifdef S3D_HAVE_GLOO
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
@@ -25,16 +26,16 @@ class Alone : public Group {
 };
 
 Result<int> variable(const char* name, int min, int max) {
-  const char* text = std::getenv(name);
-  if (text == nullptr) {
+  const std::string text = environment(name);
+  if (text.empty()) {
     return Error{
         fmt::format("the environment variable {} is not set; start several processes with torchrun, or set "
                     "RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT for each",
                     name)};
   }
   int value = 0;
-  const char* end = text + std::strlen(text);
-  const auto parsed = std::from_chars(text, end, value);
+  const char* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, value);
   if (parsed.ec == std::errc() && parsed.ptr == end && value >= min && value <= max) return value;
   return Error{
       fmt::format("the environment variable {} is \"{}\", expected a number of {} to {}", name, text, min, max)};
@@ -101,13 +102,13 @@ Result<std::unique_ptr<Group>> join_gloo(int, int, const std::string&, int) {
 }  // namespace
 
 Result<std::unique_ptr<Group>> join_group() {
-  const char* world = std::getenv("WORLD_SIZE");
-  if (world == nullptr || std::strcmp(world, "1") == 0) return std::unique_ptr<Group>(std::make_unique<Alone>());
+  const std::string world = environment("WORLD_SIZE");
+  if (world.empty() || world == "1") return std::unique_ptr<Group>(std::make_unique<Alone>());
   S3D_ASSIGN(const int size, variable("WORLD_SIZE", 1, 1 << 16));
   S3D_ASSIGN(const int rank, variable("RANK", 0, size - 1));
   S3D_ASSIGN(const int port, variable("MASTER_PORT", 1, 65535));
-  const char* address = std::getenv("MASTER_ADDR");
-  if (address == nullptr) return Error{"the environment variable MASTER_ADDR is not set"};
+  const std::string address = environment("MASTER_ADDR");
+  if (address.empty()) return Error{"the environment variable MASTER_ADDR is not set"};
   return join_group(rank, size, address, port);
 }
 

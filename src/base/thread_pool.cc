@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -16,6 +15,7 @@
 #endif
 
 #include "base/check.h"
+#include "base/control_group.h"
 
 namespace s3d {
 namespace {
@@ -47,23 +47,6 @@ void wait_until_changed(const std::atomic<unsigned>& value, unsigned old) {
   while (value.load(std::memory_order_acquire) == old) {
     value.wait(old, std::memory_order_acquire);
   }
-}
-
-// Processor time that the control group of this process may use, in cores; infinity when unlimited.
-double cgroup_cores() {
-  double cores = HUGE_VAL;
-  std::string quota;
-  double period = 0;
-  if (std::ifstream v2{"/sys/fs/cgroup/cpu.max"}; v2 >> quota >> period && quota != "max" && period > 0) {
-    cores = std::strtod(quota.c_str(), nullptr) / period;
-  }
-  double v1_quota = 0;
-  std::ifstream v1{"/sys/fs/cgroup/cpu/cpu.cfs_quota_us"};
-  std::ifstream v1_period{"/sys/fs/cgroup/cpu/cpu.cfs_period_us"};
-  if (v1 >> v1_quota && v1_period >> period && v1_quota > 0 && period > 0) {
-    cores = std::min(cores, v1_quota / period);
-  }
-  return cores;
 }
 
 }  // namespace
@@ -178,7 +161,7 @@ int usable_cores() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof(set), &set) == 0) cores = CPU_COUNT(&set);
   // A quota of 1.5 cores is best used by two threads.
-  return std::max(1, static_cast<int>(std::min<double>(cores, std::ceil(cgroup_cores()))));
+  return std::max(1, static_cast<int>(std::min<double>(cores, std::ceil(control_group_cores()))));
 }
 
 }  // namespace s3d

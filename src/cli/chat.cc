@@ -43,7 +43,8 @@ Result<int> run_chat(const ChatCommand& o, Console& console) {
   Runtime& runtime = *loaded;
   S3D_ASSIGN(ChatTemplate chat_template, o.chat_template.create(runtime.tokenizer()));
   if (o.verbose) print_setup(runtime, console);
-  S3D_ASSIGN(const std::unique_ptr<Speculator> speculator, make_speculator(runtime, o.spec.settings));
+  S3D_ASSIGN(const std::unique_ptr<Speculator> speculator,
+             make_speculator(runtime, o.spec.settings, measuring_note(console)));
   const bool interactive = console.stdin_is_terminal() && console.stdout_is_terminal();
   ChatOptions settings{.answer = o.sampling.answer,
                        .system = o.chat_template.system,
@@ -53,8 +54,10 @@ Result<int> run_chat(const ChatCommand& o, Console& console) {
                        .history_path = o.no_history ? "" : chat_history_path()};
   settings.answer.generate.speculator = speculator.get();
   ChatSession session(runtime, std::move(chat_template), std::move(settings), console);
-  S3D_TRY(session.run());
-  return !interactive && Interrupt::requested() ? kExitInterrupted : kExitOk;
+  S3D_ASSIGN(const int failed, session.run());
+  if (interactive) return kExitOk;  // who asks sees what failed
+  if (Interrupt::requested()) return kExitInterrupted;
+  return failed > 0 ? kExitFailure : kExitOk;
 }
 
 }  // namespace
@@ -62,6 +65,8 @@ Result<int> run_chat(const ChatCommand& o, Console& console) {
 void add_chat(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("chat", "A dialogue with a model")->footer(kChatFooter);
   auto o = std::make_shared<ChatCommand>();
+  o->model.model_is_required = false;
+  o->model.chooses_model = true;
   o->model.add_to(*command);
   o->chat_template.add_to(*command);
   o->sampling.add_to(*command, /*default_max_tokens=*/1024);

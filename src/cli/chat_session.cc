@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+
 #include "cli/drafting_options.h"
 #include "cli/interrupt.h"
 #include "cli/report.h"
@@ -16,7 +19,15 @@ constexpr const char* kHelp = R"(/help           this list
 /undo           drop the last question and its answer
 /stats          positions in use, figures of the last answer
 /quit           leave (also Ctrl-D)
+Any other line is a question, also one that begins with /.
 Ctrl-C stops an answer. A line that ends with \ goes on in the next one.)";
+
+// "/etc/hosts is what?", "// a comment" and "/reset the router, but how?" are questions.
+bool is_command(std::string_view name, const std::string& rest) {
+  if (name == "/system") return true;
+  constexpr std::array kAlone = {"/help", "/reset", "/retry", "/undo", "/stats", "/quit", "/exit"};
+  return rest.empty() && std::find(kAlone.begin(), kAlone.end(), name) != kAlone.end();
+}
 
 std::string trimmed(const std::string& text) {
   constexpr const char* kBlanks = " \t\r";
@@ -36,7 +47,7 @@ ChatSession::ChatSession(Runtime& runtime, ChatTemplate chat_template, ChatOptio
   settings_.answer.generate.cancelled = Interrupt::requested;
 }
 
-Status ChatSession::run() {
+Result<int> ChatSession::run() {
   const Interrupt interrupt;
   if (settings_.interactive) console_.note("Ctrl-C stops an answer, /help lists the commands, Ctrl-D leaves.");
   while (true) {
@@ -51,7 +62,7 @@ Status ChatSession::run() {
     if (!handle(read.text)) break;
     if (!settings_.interactive && Interrupt::requested()) break;
   }
-  return Ok();
+  return failed_;
 }
 
 ReadLine ChatSession::read_message() {
@@ -73,16 +84,19 @@ ReadLine ChatSession::read_message() {
 bool ChatSession::handle(const std::string& line) {
   const std::string text = trimmed(line);
   if (text.empty()) return true;
-  if (text.front() != '/') {
+  const size_t space = text.find_first_of(" \t\n");
+  const std::string name = text.substr(0, space);
+  const std::string rest = space == std::string::npos ? "" : trimmed(text.substr(space + 1));
+  if (!is_command(name, rest)) {
     ask(text);
     return true;
   }
-  const size_t space = text.find_first_of(" \t\n");
-  return command(text.substr(0, space), space == std::string::npos ? "" : trimmed(text.substr(space + 1)));
+  if (name == "/quit" || name == "/exit") return false;
+  command(name, rest);
+  return true;
 }
 
-bool ChatSession::command(std::string_view name, const std::string& rest) {
-  if (name == "/quit" || name == "/exit") return false;
+void ChatSession::command(std::string_view name, const std::string& rest) {
   if (name == "/help") {
     console_.note(kHelp);
   } else if (name == "/reset") {
@@ -97,10 +111,7 @@ bool ChatSession::command(std::string_view name, const std::string& rest) {
     console_.note(conversation_.undo() ? "The last question is dropped." : "There is nothing to drop.");
   } else if (name == "/stats") {
     show_statistics();
-  } else {
-    console_.note(fmt::format("{} is no command; /help lists them.", name));
   }
-  return true;
 }
 
 // Every answer draws from a stream of its own, so that /retry differs, and the same seed still gives the same session.
@@ -108,11 +119,12 @@ void ChatSession::ask(const std::string& text) {
   Interrupt::clear();
   last_question_ = text;
   const auto show = [this](std::string_view part, bool drafted) {
-    console_.text(settings_.show_spec && drafted ? console_.styled_out(Style::kDrafted, part) : std::string(part));
+    console_.foreign_text(part, settings_.show_spec && drafted ? Style::kDrafted : Style::kPlain);
   };
   const auto answer = conversation_.ask(text, settings_.answer, show);
   ++settings_.answer.generate.stream;
   if (!answer.ok()) {
+    ++failed_;
     console_.error(answer.error().message);
     if (conversation_.messages().size() > 1) console_.note("/undo or /reset makes room.");
     return;

@@ -24,13 +24,13 @@ class ChatSession {
  public:
   ChatSession(Runtime& runtime, ChatTemplate chat_template, ChatOptions settings, const Console& console);
 
-  // Until /quit or the end of input.
-  Status run();
+  // Until /quit or the end of input. The number of questions that failed; each was reported where it stood.
+  Result<int> run();
 
  private:
   ReadLine read_message();
   bool handle(const std::string& line);
-  bool command(std::string_view name, const std::string& rest);
+  void command(std::string_view name, const std::string& rest);
   void ask(const std::string& text);
   void retry();
   void show_statistics() const;
@@ -42,6 +42,7 @@ class ChatSession {
   LineEditor editor_;
   std::string last_question_;
   std::string last_line_;  // figures of the last answer
+  int failed_ = 0;         // questions without an answer
 };
 
 }  // namespace s3d::cli

@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "base/atomic_file.h"
+#include "text/utf8.h"
 
 namespace s3d::cli {
 namespace {
@@ -43,19 +44,37 @@ const char* code(Style style) {
 
 }  // namespace
 
-std::string visible(std::string_view text) {
+namespace {
+
+// `kept`: control characters that stay.
+std::string without_controls(std::string_view text, std::string_view kept) {
   std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '\n') {
+  while (!text.empty()) {
+    const Utf8Prefix prefix = utf8_prefix(text);
+    const std::string_view part = text.substr(0, prefix.length);
+    const auto first = static_cast<unsigned char>(part.front());
+    const bool c0 = first < 0x20 || first == 0x7F;
+    const bool c1 = part.size() == 2 && first == 0xC2 && static_cast<unsigned char>(part[1]) < 0xA0;
+    if (c0 && kept.find(part.front()) != std::string_view::npos) {
+      out += part;
+    } else if (part == "\n") {
       out += "\\n";
-    } else if (byte < 0x20 || byte == 0x7F) {
-      out += fmt::format("\\x{:02x}", byte);
+    } else if (c1) {
+      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(part[1]));
+    } else if (c0 || !prefix.whole) {
+      for (const char c : part) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     } else {
-      out += c;
+      out += part;
     }
+    text.remove_prefix(part.size());
   }
   return out;
+}
+
+}  // namespace
+
+std::string visible(std::string_view text) {
+  return without_controls(text, "");
 }
 
 void Console::set_color(ColorMode mode) {
@@ -95,6 +114,10 @@ void Console::note(std::string_view message) const {
 void Console::text(std::string_view text) const {
   const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
   if (!written && write_error_ == 0) write_error_ = errno;
+}
+
+void Console::foreign_text(std::string_view text, Style style) const {
+  this->text(styled_out(style, stdout_is_terminal() ? without_controls(text, "\n\t") : std::string(text)));
 }
 
 Status Console::finish() const {

@@ -12,7 +12,8 @@ namespace s3d::cli {
 enum class ColorMode { kAuto, kNever, kAlways };
 enum class Style { kPlain, kDim, kBold, kError, kUser, kDrafted };
 
-// Text from outside with its line ends and other control characters written out: it cannot steer a terminal.
+// Text from outside with its line ends and other control characters written out (C0, DEL and C1, as bytes and as
+// UTF-8): it cannot steer a terminal. Bytes that are no UTF-8 are written out too.
 std::string visible(std::string_view text);
 
 // Thread rule: one thread at a time.
@@ -31,6 +32,9 @@ class Console {
   void warning(std::string_view message) const;  // "s3d: warning: …", unless quiet
   void note(std::string_view message) const;     // a line on stderr, unless quiet
   void text(std::string_view text) const;        // a part of the answer: written to stdout and flushed
+  // The same for text that a model made or a file holds: on a terminal, control characters but for line ends and tabs
+  // are written out; in a pipe it stays as it is. `style`: on terminals.
+  void foreign_text(std::string_view text, Style style = Style::kPlain) const;
 
   // Whether all of text() was written, and what else went to stdout; to be asked once, last.
   Status finish() const;

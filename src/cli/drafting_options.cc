@@ -54,6 +54,12 @@ Status DraftingOptions::check() {
   return settings.check();
 }
 
+std::function<void()> measuring_note(const Console& console) {
+  return [&console] {
+    console.note("Measuring what this model's passes cost here, for drafting; only its first runs on a machine do.");
+  };
+}
+
 std::string spec_line(const SpecStats& stats) {
   if (stats.num_drafts == 0) return "";
   std::string line =

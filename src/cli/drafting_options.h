@@ -1,6 +1,7 @@
 // --spec and its like: how a command drafts.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,6 +25,10 @@ struct DraftingOptions {
   void add_show_to(CLI::App& command);  // --show-spec
   Status check();                       // also fills settings.layers
 };
+
+// Says on stderr that the costs of passes are measured: without a word the first answers of a model would just be late.
+// `console` must outlive it.
+std::function<void()> measuring_note(const Console& console);
 
 // "drafted 88, accepted 61 (69 %): 2.42 tokens a round; depth 1: 74 %, 2: 55 %"; empty without drafts.
 std::string spec_line(const SpecStats& stats);

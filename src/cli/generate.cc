@@ -72,7 +72,7 @@ Result<Answer> answer_once(Runtime& runtime, const GenerateCommand& o, std::span
   options.generate.cancelled = Interrupt::requested;
   options.generate.speculator = speculator;
   const auto show = [&](std::string_view part, bool drafted) {
-    if (!o.json) console.text(o.spec.show && drafted ? console.styled_out(Style::kDrafted, part) : std::string(part));
+    if (!o.json) console.foreign_text(part, o.spec.show && drafted ? Style::kDrafted : Style::kPlain);
   };
   const KvSequence seq = runtime.kv().add_sequence();
   auto answer = runtime.answer(seq, prompt, options, show);
@@ -93,7 +93,7 @@ Status compare(Runtime& runtime, const GenerateCommand& o, std::span<const Token
     return Error{"--compare needs drafts: the reference makes none unless --spec names a drafter"};
   console.note("\nThe same without speculation:");
   S3D_ASSIGN(const Answer plain, answer_once(runtime, o, prompt, nullptr, console));
-  print_closing(plain, measure_run(runtime, plain.generation.timings), console);
+  print_closing(plain, measure_run(runtime, plain.generation.timings, o.verbose), console);
   const bool same = plain.generation.tokens == drafted.generation.tokens;
   if (same && drafted.generation.timings.decoded_tokens == 0) {
     console.note("\nspeculation: nothing to compare, the first token comes from the prompt's pass");
@@ -114,12 +114,13 @@ Result<int> run_generate(const GenerateCommand& o, Console& console) {
   Runtime& runtime = *loaded;
   S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(runtime, o.chat_template));
   S3D_ASSIGN(const std::vector<TokenId> prompt, maker.tokens(text));
-  S3D_ASSIGN(const std::unique_ptr<Speculator> speculator, make_speculator(runtime, o.spec.settings));
+  S3D_ASSIGN(const std::unique_ptr<Speculator> speculator,
+             make_speculator(runtime, o.spec.settings, measuring_note(console)));
   if (o.verbose) print_setup(runtime, console);
 
   const Interrupt interrupt;
   S3D_ASSIGN(const Answer answer, answer_once(runtime, o, prompt, speculator.get(), console));
-  const RunFigures figures = measure_run(runtime, answer.generation.timings);
+  const RunFigures figures = measure_run(runtime, answer.generation.timings, o.verbose || o.json);
   if (o.json) console.text(json_text(to_json(runtime, o, answer, figures)));
   print_closing(answer, figures, console);
   if (o.verbose) {
@@ -137,6 +138,8 @@ Result<int> run_generate(const GenerateCommand& o, Console& console) {
 void add_generate(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("generate", "Answer one prompt")->footer(kGenerateFooter);
   auto o = std::make_shared<GenerateCommand>();
+  o->model.model_is_required = false;
+  o->model.chooses_model = true;
   o->model.add_to(*command);
   o->prompt.add_to(*command);
   o->chat_template.add_to(*command);

@@ -68,16 +68,16 @@ std::map<std::string, size_t> adapter_parts(const GgufFile& file) {
 void print_adapter(const GgufFile& file, const Console& console) {
   const auto config = read_adapter_config(file);
   if (!config.ok()) {
-    console.text(fmt::format("not usable: {}\n", config.error().message));
+    console.text(fmt::format("not usable: {}\n", visible(config.error().message)));
     return;
   }
   console.text(fmt::format("adapter of   {} (fingerprint {})\n",
-                           config->base_name.empty() ? "unnamed" : config->base_name,
+                           config->base_name.empty() ? "unnamed" : visible(config->base_name),
                            fingerprint_text(config->base_fingerprint)));
   console.text(fmt::format("plan         first {} and last {} layers, {} masks: {} tokens a draft\n",
                            config->layers.first, config->layers.last, config->masks, config->masks + 1));
   for (const auto& [part, bytes] : adapter_parts(file)) {
-    console.text(fmt::format("part         {:<12} {:>12}\n", part, mebibytes(bytes)));
+    console.text(fmt::format("part         {:<12} {:>12}\n", visible(part), mebibytes(bytes)));
   }
 }
 
@@ -137,12 +137,12 @@ void print_model(const GgufFile& file, const Console& console) {
   console.text(
       fmt::format("backend      {:<14} double precision, for checking\n", backend_name(BackendKind::kReference)));
   for (const OpenDrafter& d : open_drafters(find_adapter(file.path(), base_fingerprint(file)))) {
-    console.text(fmt::format("drafter      {:<14} {}\n", d.name, d.note));
+    console.text(fmt::format("drafter      {:<14} {}\n", d.name, visible(d.note)));
   }
 }
 
 void print_text(const GgufFile& file, const InspectCommand& o, const Console& console) {
-  console.text(fmt::format("file         {} (GGUF version {}, {} part{}, {})\n", file.path(), file.version(),
+  console.text(fmt::format("file         {} (GGUF version {}, {} part{}, {})\n", visible(file.path()), file.version(),
                            file.parts(), file.parts() == 1 ? "" : "s", mebibytes(file.file_bytes())));
   console.text(fmt::format("fingerprint  {}\n", fingerprint_text(base_fingerprint(file))));
   print_model(file, console);

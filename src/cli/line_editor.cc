@@ -6,11 +6,13 @@
 #include <clocale>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <utility>
 
+#include "base/environment.h"
 #include "base/index.h"
+#include "base/text_file.h"
 
 namespace s3d::cli {
 namespace fs = std::filesystem;
@@ -106,7 +108,9 @@ ReadLine LineEditor::read(const std::string& prompt, bool styled) {
   std::string line;
   if (impl_ == nullptr) {
     if (!std::getline(std::cin, line)) return {ReadOutcome::kEnd, {}};
-    return {ReadOutcome::kLine, line};
+    if (!line.empty() && line.back() == '\r') line.pop_back();  // a line end of Windows
+    const std::string_view text = std::exchange(at_begin_, false) ? without_byte_order_mark(line) : line;
+    return {ReadOutcome::kLine, std::string(text)};
   }
   // libedit does not print what stands behind the last visible character: the blank comes after the end of the style.
   impl_->prompt = styled ? "\1\x1b[1;32m\1" + prompt + "\1\x1b[0m\1 " : prompt + " ";
@@ -124,10 +128,10 @@ ReadLine LineEditor::read(const std::string& prompt, bool styled) {
 }
 
 std::string chat_history_path() {
-  const char* state = std::getenv("XDG_STATE_HOME");
-  const char* home = std::getenv("HOME");
-  if (state != nullptr && fs::path(state).is_absolute()) return (fs::path(state) / "s3d" / "chat_history").string();
-  if (home == nullptr) return "";
+  const std::string state = environment("XDG_STATE_HOME");
+  const std::string home = environment("HOME");
+  if (fs::path(state).is_absolute()) return (fs::path(state) / "s3d" / "chat_history").string();
+  if (home.empty()) return "";
   return (fs::path(home) / ".local" / "state" / "s3d" / "chat_history").string();
 }
 

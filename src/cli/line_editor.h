@@ -29,6 +29,7 @@ class LineEditor {
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;  // nullptr: not interactive
+  bool at_begin_ = true;        // of what is read without a terminal
 };
 
 // $XDG_STATE_HOME/s3d/chat_history, else ~/.local/state/s3d/chat_history.

@@ -4,10 +4,15 @@
 
 #include <CLI/CLI.hpp>
 
+#include "engine/model_path.h"
+
 namespace s3d::cli {
 
 void ModelOptions::add_model_to(CLI::App& command) {
-  command.add_option("-m,--model", runtime.model, "GGUF file, or the name of a model in the cache folder")
+  const char* by_default = chooses_model ? " (default: the only one there, or smollm2-135m)" : "";
+  command
+      .add_option("-m,--model", runtime.model,
+                  fmt::format("GGUF file, or the name of a model in the cache folder{}", by_default))
       ->required(model_is_required)
       ->type_name("MODEL");
 }
@@ -43,12 +48,19 @@ Status ModelOptions::check() {
   S3D_TRY(runtime.check());
   S3D_ASSIGN(runtime.kv_type, parse_kv_type(kv_type));
   S3D_ASSIGN(runtime.backend, parse_backend(backend));
+  if (!chooses_model || !runtime.model.empty()) return Ok();
+  S3D_ASSIGN(const DefaultModel chosen, default_model());
+  runtime.model = chosen.name;
+  chosen_because_ = chosen.reason;
   return Ok();
 }
 
 Result<std::unique_ptr<Runtime>> ModelOptions::load(const Console& console) const {
   RuntimeOptions options = runtime;
   options.progress = console.progress_bar();
+  if (!chosen_because_.empty()) {
+    console.note(fmt::format("model: {}, {}; -m names another", visible(runtime.model), chosen_because_));
+  }
   auto loaded = Runtime::load(options);
   if (!loaded.ok()) return loaded;
   for (const std::string& warning : (*loaded)->tokenizer().warnings()) console.warning(warning);

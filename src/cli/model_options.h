@@ -24,10 +24,14 @@ struct ModelOptions {
               const std::string& context_default = fmt::format("the model's, at most {}", Runtime::kDefaultContext));
   void add_model_to(CLI::App& command);  // only -m
   bool model_is_required = true;         // by the parser; a command with subcommands checks that itself
-  Status check();
+  bool chooses_model = false;            // where -m is not given: default_model()
+  Status check();                        // and chooses the model
 
-  // Loads it, with a progress bar.
+  // Loads it, with a progress bar. A model that was not named is noted.
   Result<std::unique_ptr<Runtime>> load(const Console& console) const;
+
+ private:
+  std::string chosen_because_;  // default_model() chose the model
 };
 
 }  // namespace s3d::cli

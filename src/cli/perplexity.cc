@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "base/index.h"
+#include "base/text_file.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/program.h"

@@ -35,6 +35,16 @@ int report_parse_end(const CLI::App& app, const CLI::ParseError& end, Program& p
   return kExitUsage;
 }
 
+// The parser would read 0.
+void refuse_empty_numbers(CLI::App& app) {
+  const auto problem = [](std::string& text) -> std::string { return text.empty() ? "expected a number, got ''" : ""; };
+  for (CLI::Option* option : app.get_options(nullptr)) {
+    const std::string type = option->get_type_name();
+    if (type == "N" || type == "X") option->check(CLI::Validator(problem, ""));
+  }
+  for (CLI::App* command : app.get_subcommands(nullptr)) refuse_empty_numbers(*command);
+}
+
 }  // namespace
 
 void on_chosen(CLI::App& command, Program& program, std::function<Status()> check, Action action) {
@@ -50,7 +60,7 @@ std::unique_ptr<CLI::App> make_app(Program& program) {
   auto app = std::make_unique<CLI::App>("Runs language models from GGUF files on the CPU.", "s3d");
   app->set_version_flag("--version", "s3d " S3D_VERSION, "Print the version and exit");
   app->set_help_flag("-h,--help", "Print this help and exit");
-  app->require_subcommand(1);
+  app->require_subcommand(0, 1);
   app->fallthrough();
   app->get_formatter()->column_width(34);
   const auto set_color = [&program](const std::string& name) {
@@ -76,20 +86,47 @@ std::unique_ptr<CLI::App> make_app(Program& program) {
   add_pull(*app, program);
   add_completion(*app, program);
   for (CLI::App* command : app->get_subcommands({})) command->fallthrough();
+  refuse_empty_numbers(*app);
   return app;
 }
 
 namespace {
 
+// A shell makes "--system=" of "--system=$UNSET". The parser would take the next word for the value; it is the empty
+// one.
+std::vector<std::string> with_empty_values(int argc, char** argv) {
+  std::vector<std::string> out;
+  bool options = true;
+  for (int i = 0; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    options = options && word != "--";
+    const bool empty_value = options && word.size() > 3 && word.starts_with("--") && word.find('=') == word.size() - 1;
+    out.emplace_back(empty_value ? word.substr(0, word.size() - 1) : word);
+    if (empty_value) out.emplace_back();
+  }
+  return out;
+}
+
+void parse(CLI::App& app, int argc, char** argv) {
+  const std::vector<std::string> words = with_empty_values(argc, argv);
+  std::vector<const char*> pointers;
+  for (const std::string& word : words) pointers.push_back(word.c_str());
+  app.parse(static_cast<int>(pointers.size()), pointers.data());
+}
+
 int parse_and_run(int argc, char** argv, Program& program) {
   const auto app = make_app(program);
   try {
-    app->parse(argc, argv);
+    parse(*app, argc, argv);
   } catch (const CLI::ParseError& end) {
     return report_parse_end(*app, end, program);
   }
   program.console.set_color(program.color);
   program.console.set_quiet(program.quiet);
+  if (!program.action) {  // no command: the help
+    program.console.text(app->help());
+    return kExitOk;
+  }
   const Result<int> code = program.action(program.console);
   if (code.ok()) return *code;
   std::fflush(stdout);

@@ -4,25 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
+
+#include "base/text_file.h"
 
 namespace s3d::cli {
-
-Result<std::string> read_text_file(const std::string& path) {
-  const bool standard_input = path == "-";
-  const auto close = [standard_input](std::FILE* f) { return standard_input ? 0 : std::fclose(f); };
-  std::unique_ptr<std::FILE, decltype(close)> file(standard_input ? stdin : std::fopen(path.c_str(), "rb"), close);
-  if (!file) return Error{fmt::format("cannot open '{}': {}", path, std::strerror(errno))};
-  std::string text;
-  char buffer[1 << 16];
-  size_t n = 0;
-  while ((n = std::fread(buffer, 1, sizeof buffer, file.get())) > 0) text.append(buffer, n);
-  if (std::ferror(file.get()) != 0) return Error{fmt::format("cannot read '{}': {}", path, std::strerror(errno))};
-  return text;
-}
 
 void TextSource::add_to(CLI::App& command) {
   auto* given = command.add_option("-p,--prompt", text, "The text")->type_name("TEXT");

@@ -55,7 +55,4 @@ class PromptMaker {
   std::optional<std::string> system_;
 };
 
-// The bytes of a file ("-": standard input). Error: names the file and what the system said.
-Result<std::string> read_text_file(const std::string& path);
-
 }  // namespace s3d::cli

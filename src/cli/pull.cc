@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdlib>
 
+#include "base/environment.h"
 #include "cli/interrupt.h"
 #include "cli/program.h"
 #include "cli/report.h"
@@ -32,18 +32,13 @@ Examples:
   s3d pull hf:Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF
   s3d pull hf:Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF:qwen2.5-coder-0.5b-instruct-q4_k_m.gguf)";
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 Status check_pull(PullCommand& o) {
   S3D_ASSIGN(o.request.reference, parse_hub_reference(o.reference));
   o.request.folder = o.folder.empty() ? cache_folder() + "/models" : o.folder;
   o.request.revision = o.revision;
   o.request.token = environment("HF_TOKEN");
   const std::string endpoint = o.endpoint.empty() ? environment("HF_ENDPOINT") : o.endpoint;
-  if (!endpoint.empty()) o.request.base_url = endpoint;
+  if (!endpoint.empty()) o.request.base_url = without_end_slashes(endpoint);
   return Ok();
 }
 

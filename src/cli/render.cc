@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/text_file.h"
 #include "cli/model_options.h"
 #include "cli/program.h"
 #include "cli/prompt_options.h"

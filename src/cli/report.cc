@@ -22,10 +22,11 @@ std::string mebibytes(size_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1U << 20U));
 }
 
-RunFigures measure_run(const Runtime& runtime, const Timings& timings) {
+RunFigures measure_run(const Runtime& runtime, const Timings& timings, bool with_reading) {
   RunFigures figures;
   figures.peak_rss = peak_resident_bytes();
   figures.weight_gbps = static_cast<double>(runtime.backend().weight_bytes()) * timings.decode_tps() / 1e9;
+  if (!with_reading) return figures;
   const std::vector<Bytes> parts = weight_parts(runtime.model());
   if (parts.empty()) return figures;  // the reference: memory does not bound it
   ThreadPool pool(runtime.threads());
@@ -69,8 +70,21 @@ void print_memory(const Runtime& runtime, size_t peak_rss, const Console& consol
                            mebibytes(m.file), mebibytes(m.weights), mebibytes(m.kv), mebibytes(m.scratch)));
 }
 
+// DEL and the C1 controls may stand in a JSON text as they are, but would steer a terminal: escaped like all others.
 std::string json_text(const Json& json) {
-  return json.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
+  const std::string plain = json.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
+  std::string out;
+  out.reserve(plain.size());
+  for (size_t i = 0; i < plain.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(plain[i]);
+    const bool c1 = byte == 0xC2 && static_cast<unsigned char>(plain[i + 1]) < 0xA0;  // well-formed: a byte follows
+    if (c1 || byte == 0x7F) {
+      out += fmt::format("\\u{:04x}", c1 ? static_cast<unsigned char>(plain[++i]) : byte);
+    } else {
+      out += plain[i];
+    }
+  }
+  return out;
 }
 
 }  // namespace s3d::cli

@@ -24,10 +24,11 @@ struct RunFigures {
   size_t peak_rss = 0;
 };
 
-// Measures `read_gbps` for at most about 0.2 s, after the answer; needs no memory.
-RunFigures measure_run(const Runtime& runtime, const Timings& timings);
+// All but `read_gbps`; `with_reading`: that too, which reads all weights again for at most about 0.2 s, or once.
+RunFigures measure_run(const Runtime& runtime, const Timings& timings, bool with_reading);
 
-// "prompt: 23 tokens, 412.1 tokens/s | answer: 128 tokens, 351.2 tokens/s, 87 % of … | peak memory: 131.5 MiB"
+// "prompt: 23 tokens, 412.1 tokens/s | answer: 128 tokens, 351.2 tokens/s, 87 % of … | peak memory: 131.5 MiB"; the
+// share of the memory's bandwidth only where it was measured.
 std::string closing_line(const Generation& generation, const RunFigures& figures);
 
 // --verbose: model, instruction set, threads before; memory by purpose after.

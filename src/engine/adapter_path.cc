@@ -4,9 +4,9 @@
 #include <link.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 
+#include "base/environment.h"
 #include "engine/model_path.h"
 #include "model/adapter.h"
 
@@ -63,7 +63,7 @@ std::vector<std::string> adapter_folders_near(const std::string& binary) {
 
 std::vector<std::string> adapter_folders() {
   std::vector<std::string> folders;
-  if (const char* own = std::getenv("S3D_ADAPTERS"); own != nullptr && *own != 0) folders.emplace_back(own);
+  if (std::string own = environment("S3D_ADAPTERS"); !own.empty()) folders.push_back(std::move(own));
   folders.push_back((fs::path(cache_folder()) / "adapters").string());
   for (std::string& found : adapter_folders_near(own_binary().string())) folders.push_back(std::move(found));
   return folders;

@@ -7,17 +7,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <filesystem>
+
+#include "base/environment.h"
 
 namespace s3d {
 namespace fs = std::filesystem;
 namespace {
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
 
 fs::path home_folder() {
   if (std::string home = environment("HOME"); !home.empty()) return home;
@@ -31,7 +27,7 @@ fs::path home_folder() {
 }  // namespace
 
 std::string cache_folder() {
-  if (std::string own = environment("S3D_CACHE"); !own.empty()) return own;
+  if (std::string own = environment("S3D_CACHE"); !own.empty()) return without_end_slashes(own);
   const std::string xdg = environment("XDG_CACHE_HOME");
   // A relative path there is to be ignored (XDG base directory specification 0.8).
   const fs::path base = fs::path(xdg).is_absolute() ? fs::path(xdg) : home_folder() / ".cache";
@@ -48,6 +44,27 @@ std::vector<std::string> cached_models() {
   }
   std::sort(names.begin(), names.end());
   return names;
+}
+
+Result<DefaultModel> default_model() {
+  constexpr const char* kDemo = "smollm2-135m";
+  std::vector<std::string> names = cached_models();
+  // Adapters are no models, and of a model in parts the first part names it.
+  std::erase_if(names, [](const std::string& name) {
+    const size_t of = name.rfind("-of-");
+    const bool later_part = of != std::string::npos && of >= 6 && name.compare(of - 6, 6, "-00001") != 0;
+    return name.ends_with(".adapter") || later_part;
+  });
+  if (names.size() == 1) return DefaultModel{names.front(), "the only model in the cache folder"};
+  if (std::find(names.begin(), names.end(), kDemo) != names.end()) return DefaultModel{kDemo, "the demo's model"};
+  if (names.empty()) {
+    return Error{
+        fmt::format("no model named, and the cache folder holds none ({}/models): name a GGUF file with "
+                    "-m, or fetch a model with 'scripts/fetch-model' or 's3d pull'",
+                    cache_folder())};
+  }
+  return Error{fmt::format("no model named: choose one with -m; the cache folder ({}/models) holds: {}", cache_folder(),
+                           fmt::join(names, ", "))};
 }
 
 Result<std::string> find_model(const std::string& name_or_path) {

@@ -15,6 +15,16 @@ std::string cache_folder();
 // Names of the models in `<cache folder>/models` (files NAME.gguf, without the ending), sorted.
 std::vector<std::string> cached_models();
 
+// The model of someone who names none, and why it is that one.
+struct DefaultModel {
+  std::string name;
+  std::string reason;  // "the only model in the cache folder"
+};
+
+// The only model in the cache folder; of several the one of the demo (scripts/demo), if it is there.
+// Error: none can be chosen; lists what the cache folder holds.
+Result<DefaultModel> default_model();
+
 // The file for what a person wrote: an existing file's path as it is, else `<cache folder>/models/NAME.gguf` or, as a
 // hub's files lie there, `<cache folder>/models/USER/REPO/FILE`.
 // Error: neither exists; lists the models that do.

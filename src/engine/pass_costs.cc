@@ -190,7 +190,8 @@ class Measure {
 
 }  // namespace
 
-Result<PassCosts> pass_costs(Runtime& runtime, Drafter* drafter, std::string_view drafter_key) {
+Result<PassCosts> pass_costs(Runtime& runtime, Drafter* drafter, std::string_view drafter_key,
+                             const std::function<void()>& on_measure) {
   const std::string key = key_of(runtime, drafter, drafter_key);
   const std::optional<KnownCosts> known = read_costs(key);
   if (known && known->runs >= kMeasuringRuns) return known->costs;
@@ -201,6 +202,7 @@ Result<PassCosts> pass_costs(Runtime& runtime, Drafter* drafter, std::string_vie
     flat.draft.fill(0.5);
     return flat;
   }
+  if (on_measure) on_measure();
   S3D_ASSIGN(PassCosts costs, Measure(runtime, drafter).run());
   if (known) costs = least(known->costs, costs);
   write_costs(key, {costs, known ? known->runs + 1 : 1});

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/text_file.h"
+
 namespace s3d {
 namespace {
 
@@ -40,8 +42,7 @@ Result<Value> to_value(const Json& json, int depth) {
 }
 
 Json parse(std::string_view text) {
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // a byte-order mark
-  return Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return Json::parse(without_byte_order_mark(text), nullptr, /*allow_exceptions=*/false);
 }
 
 Result<Json> parse_objects(std::string_view text, std::string_view what) {

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/text_file.h"
 
 namespace s3d {
 namespace {
@@ -43,8 +43,9 @@ Result<FilePrompt> prompt_of(const std::string& line, const std::string& where) 
 }  // namespace
 
 Result<std::vector<FilePrompt>> read_prompt_file(const std::string& path) {
-  std::ifstream in(path);
-  if (!in) return Error{fmt::format("cannot read the prompts {}: {}", path, std::strerror(errno))};
+  auto text = read_text_file(path);
+  if (!text.ok()) return text.error().within("the prompts");
+  std::istringstream in(std::move(*text));
   std::vector<FilePrompt> prompts;
   std::string line;
   for (int number = 1; std::getline(in, line); ++number) {

@@ -65,7 +65,11 @@ class TextStream {
 
   Next push(NewToken token) {
     drafted_ = token.drafted;
-    show(stop_.push(utf8_.push(tokenizer_.piece(token.id))));
+    if (tokenizer_.is_control(token.id)) {
+      show(stop_.push_special(tokenizer_.text(token.id)));
+    } else {
+      show(stop_.push(utf8_.push(tokenizer_.piece(token.id))));
+    }
     return stop_.stopped() ? Next::kStop : Next::kContinue;
   }
 

@@ -101,7 +101,8 @@ Result<std::unique_ptr<Drafter>> make_drafter(Runtime& runtime, const Speculatio
 
 // A planner over `drafter` (may be null) and, if `with_text`, the drafters that look into the text.
 Result<std::unique_ptr<Speculator>> make_planned(Runtime& runtime, const SpeculationOptions& options,
-                                                 std::unique_ptr<Drafter> drafter, bool with_text) {
+                                                 std::unique_ptr<Drafter> drafter, bool with_text,
+                                                 const std::function<void()>& on_measure) {
   std::vector<std::unique_ptr<Drafter>> free;
   if (with_text) free.push_back(make_suffix_drafter(runtime.ngrams()));
   std::unique_ptr<Drafter> pass;
@@ -114,7 +115,7 @@ Result<std::unique_ptr<Speculator>> make_planned(Runtime& runtime, const Specula
   const std::string drafters = fmt::format("{} {}", free.size(), key);
   std::shared_ptr<Experience>& experience = runtime.experience(drafters);
   if (experience == nullptr) {
-    S3D_ASSIGN(const PassCosts costs, pass_costs(runtime, pass.get(), key));
+    S3D_ASSIGN(const PassCosts costs, pass_costs(runtime, pass.get(), key, on_measure));
     experience = std::make_shared<Experience>();
     experience->costs = costs;
   }
@@ -153,7 +154,8 @@ std::vector<OpenDrafter> open_drafters(const std::string& adapter_path) {
   return open;
 }
 
-Result<std::unique_ptr<Speculator>> make_speculator(Runtime& runtime, const SpeculationOptions& options) {
+Result<std::unique_ptr<Speculator>> make_speculator(Runtime& runtime, const SpeculationOptions& options,
+                                                    const std::function<void()>& on_measure) {
   S3D_TRY(options.check());
   if (options.drafter == "off") return std::unique_ptr<Speculator>();
   // The reference's rows cost the same alone and together: nothing can be gained, so only drafts that were asked for.
@@ -163,14 +165,14 @@ Result<std::unique_ptr<Speculator>> make_speculator(Runtime& runtime, const Spec
   SpeculationOptions named = options;
   if (options.drafter == "auto") {
     const bool fixed = options.draft_rows > 0;
-    if (!runtime.adapter() && !fixed) return make_planned(runtime, options, nullptr, /*with_text=*/true);
+    if (!runtime.adapter() && !fixed) return make_planned(runtime, options, nullptr, /*with_text=*/true, on_measure);
     named.drafter = runtime.adapter() ? "s3d" : "suffix";
   }
   S3D_ASSIGN(auto drafter, make_drafter(runtime, named));
   if (options.draft_rows > 0) {
     return make_fixed_speculator(std::move(drafter), options.draft_rows, options.draft_width);
   }
-  return make_planned(runtime, named, std::move(drafter), options.drafter == "auto");
+  return make_planned(runtime, named, std::move(drafter), options.drafter == "auto", on_measure);
 }
 
 }  // namespace s3d

@@ -1,6 +1,7 @@
 // Which drafters a model has here, by name, and the speculator that a person asked for.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,8 +22,10 @@ std::vector<std::string_view> drafter_names();
 
 // For one sequence at a time; null for "off", and for "auto" where no drafter is open. The engine must outlive it and
 // stay where it is. Errors: a drafter that this model does not have here (says what to do), a draft model that does not
-// fit.
-Result<std::unique_ptr<Speculator>> make_speculator(Runtime& runtime, const SpeculationOptions& options);
+// fit. `on_measure` (may be empty) is called where the costs of passes must be measured first, which takes up to
+// seconds (engine/pass_costs.h).
+Result<std::unique_ptr<Speculator>> make_speculator(Runtime& runtime, const SpeculationOptions& options,
+                                                    const std::function<void()>& on_measure = {});
 
 // The drafters of a model whose adapter is that file (empty: it has none), but for "model", which needs another file.
 struct OpenDrafter {

@@ -1,6 +1,6 @@
-#include <cstdlib>
 #include <string>
 
+#include "base/environment.h"
 #include "kernels/isa_sets.h"
 #include "kernels/kernels.h"
 
@@ -43,14 +43,14 @@ std::vector<const Kernels*> available_kernels() {
 
 Result<const Kernels*> choose_kernels() {
   const std::vector<const Kernels*> all = available_kernels();
-  const char* forced = std::getenv("S3D_CPU");
-  if (forced == nullptr || *forced == '\0') return all.back();
+  const std::string forced = environment("S3D_CPU");
+  if (forced.empty()) return all.back();
   std::string known;
   for (const Kernels* k : all) {
     if (k->name == forced) return k;
     known += (known.empty() ? "" : ", ") + std::string(k->name);
   }
-  return Error{"S3D_CPU=" + std::string(forced) + ": this CPU can run " + known + "; unset S3D_CPU to use the best"};
+  return Error{"S3D_CPU=" + forced + ": this CPU can run " + known + "; unset S3D_CPU to use the best"};
 }
 
 }  // namespace s3d

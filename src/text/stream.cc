@@ -32,9 +32,26 @@ StopMatcher::StopMatcher(std::vector<std::string> stops) : stops_(std::move(stop
   std::erase_if(stops_, [](const std::string& stop) { return stop.empty(); });
 }
 
-std::string StopMatcher::push(std::string_view text) {
+std::string StopMatcher::push_special(std::string_view text) {
+  const auto holds = [text](const std::string& stop) { return stop.find(text) != std::string::npos; };
+  if (text.empty() || std::none_of(stops_.begin(), stops_.end(), holds)) return {};
+  return push(text, /*shown=*/false);
+}
+
+std::string StopMatcher::take(size_t n) {
+  std::string out;
+  for (size_t i = 0; i < n; ++i) {
+    if (shown_[i] != 0) out += held_[i];
+  }
+  held_.erase(0, n);
+  shown_.erase(0, n);
+  return out;
+}
+
+std::string StopMatcher::push(std::string_view text, bool shown) {
   if (stopped_) return {};
   held_ += text;
+  shown_.append(text.size(), static_cast<char>(shown));
   // The first stop to be complete wins, whatever the pieces were; of several that end there, the one that begins first.
   size_t begin = std::string::npos;
   size_t end = std::string::npos;
@@ -46,9 +63,7 @@ std::string StopMatcher::push(std::string_view text) {
   }
   if (end != std::string::npos) {
     stopped_ = true;
-    std::string shown = held_.substr(0, begin);
-    held_.clear();
-    return shown;
+    return take(begin);
   }
   // The longest end of the text that a stop string could begin with stays back.
   size_t keep = 0;
@@ -57,13 +72,11 @@ std::string StopMatcher::push(std::string_view text) {
       if (held_.compare(held_.size() - n, n, stop, 0, n) == 0) keep = n;
     }
   }
-  std::string shown = held_.substr(0, held_.size() - keep);
-  held_.erase(0, shown.size());
-  return shown;
+  return take(held_.size() - keep);
 }
 
 std::string StopMatcher::finish() {
-  return stopped_ ? std::string() : std::exchange(held_, {});
+  return stopped_ ? std::string() : take(held_.size());
 }
 
 }  // namespace s3d

@@ -31,13 +31,20 @@ class StopMatcher {
 
   // Adds text; returns what can be shown (never a possible beginning of a stop string). After a stop was found,
   // stopped() is true and nothing more is shown.
-  std::string push(std::string_view text);
+  std::string push(std::string_view text) { return push(text, /*shown=*/true); }
+
+  // Adds the text of a special token: it is never shown, but a stop string may hold it.
+  std::string push_special(std::string_view text);
   std::string finish();  // what was held back, if no stop came
   bool stopped() const { return stopped_; }
 
  private:
+  std::string push(std::string_view text, bool shown);
+  std::string take(size_t n);  // the first `n` bytes held, without those that are not shown
+
   std::vector<std::string> stops_;
   std::string held_;
+  std::string shown_;  // of each byte of held_: 1, or 0 for those of special tokens
   bool stopped_ = false;
 };
 

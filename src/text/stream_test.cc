@@ -68,6 +68,23 @@ TEST(StopMatcher, OverlappingStopsDoNotDependOnTheCut) {
   }
 }
 
+TEST(StopMatcher, ASpecialTokenIsNotShownButCanStop) {
+  StopMatcher matcher({"<|end|>", "x<|a|>y"});
+  EXPECT_EQ(matcher.push("one"), "one");
+  EXPECT_EQ(matcher.push_special("<|other|>"), "");
+  EXPECT_EQ(matcher.push("x"), "");
+  EXPECT_EQ(matcher.push_special("<|a|>"), "");
+  EXPECT_EQ(matcher.push("z"), "xz") << "what was held back, without the token";
+  EXPECT_EQ(matcher.push_special("<|end|>"), "");
+  EXPECT_TRUE(matcher.stopped());
+
+  StopMatcher across({"ab"});
+  EXPECT_EQ(across.push("a"), "");
+  EXPECT_EQ(across.push_special("<|a|>"), "") << "no stop holds it";
+  EXPECT_EQ(across.push("b"), "");
+  EXPECT_TRUE(across.stopped()) << "the text that is shown would hold the stop string";
+}
+
 TEST(StopMatcher, HoldsBackAndReleases) {
   StopMatcher matcher({"###"});
   EXPECT_EQ(matcher.push("a#"), "a");

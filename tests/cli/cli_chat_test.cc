@@ -14,13 +14,41 @@ const std::vector<std::string> kChat = {"chat", "-m", tiny_model(), "--chat-temp
 TEST(CliChatTest, EveryLineOfAPipeIsAQuestionOrACommand) {
   auto arguments = kChat;
   arguments.emplace_back("--verbose");
-  const Outcome o = run_s3d(arguments, "one\n\n/help\ntwo\n/stats\n/nonsense\n/quit\nnever asked\n");
+  const Outcome o = run_s3d(arguments, "one\n\n/help\ntwo\n/stats\n/quit\nnever asked\n");
   EXPECT_EQ(o.code, 0) << o.err;
   EXPECT_NE(o.err.find("/reset"), std::string::npos);
   EXPECT_NE(o.err.find("cached"), std::string::npos) << "the second turn reuses the first one's keys and values";
   EXPECT_NE(o.err.find("positions: "), std::string::npos);
-  EXPECT_NE(o.err.find("/nonsense is no command"), std::string::npos);
   EXPECT_GE(std::count(o.out.begin(), o.out.end(), '\n'), 2);
+}
+
+// Of each question the figures of --verbose tell that it was asked.
+int asked(const std::string& input) {
+  auto arguments = kChat;
+  arguments.emplace_back("--verbose");
+  const Outcome o = run_s3d(arguments, input);
+  EXPECT_EQ(o.code, 0) << o.err;
+  int count = 0;
+  for (size_t at = o.err.find("answer: "); at != std::string::npos; at = o.err.find("answer: ", at + 1)) ++count;
+  return count;
+}
+
+TEST(CliChatTest, OnlyKnownCommandsAreCommands) {
+  EXPECT_EQ(asked("/etc/hosts is what?\n"), 1);
+  EXPECT_EQ(asked("// what does this do\n/\n/nonsense\n"), 3);
+  EXPECT_EQ(asked("/reset the router, but how?\n/resets\n/quit smoking\n"), 3);
+  EXPECT_EQ(asked("/reset\n/help\n /stats \n/system be brief\n/quit\nx\n"), 0);
+}
+
+TEST(CliChatTest, LineEndsOfWindowsAndAMarkInFrontAreNoText) {
+  auto arguments = kChat;
+  arguments.emplace_back("--verbose");
+  const auto out = [&](const std::string& input) {
+    const Outcome o = run_s3d(arguments, input);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return o.out + o.err.substr(o.err.find("prompt: "), 17);
+  };
+  EXPECT_EQ(out("\xEF\xBB\xBFthe \\\r\nin\r\n/quit\r\n"), out("the \\\nin\n/quit\n"));
 }
 
 TEST(CliChatTest, ResetForgetsAndTheSeedRepeats) {
@@ -37,7 +65,7 @@ TEST(CliChatTest, AFullContextIsAnErrorThatLeavesTheDialogueAlive) {
   auto arguments = kChat;
   arguments.insert(arguments.end(), {"-c", "64"});
   const Outcome o = run_s3d(arguments, std::string(300, 'x') + "\none\n");
-  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(o.code, 1) << "a question without an answer fails a script\n" << o.err;
   EXPECT_NE(o.err.find("the context holds 64"), std::string::npos) << o.err;
   EXPECT_FALSE(o.out.empty());
 }
@@ -47,7 +75,7 @@ TEST(CliChatTest, RetryOfAQuestionThatFailedDropsNoOtherAnswer) {
   arguments.insert(arguments.end(), {"-c", "96"});
   const std::string too_long(300, 'x');
   const Outcome o = run_s3d(arguments, "one\n" + too_long + "\n/retry\n/undo\n/undo\n");
-  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(o.code, 1) << o.err;
   EXPECT_NE(o.err.find("The last question is dropped"), std::string::npos) << o.err;
   EXPECT_NE(o.err.find("There is nothing to drop"), std::string::npos) << o.err;
 }

@@ -32,9 +32,10 @@ TEST(CliGenerateTest, LiveTextIsTheTextOfJson) {
   std::string text = run_s3d(generate({"-n", "12", "--json"})).json()["text"];
   if (text.empty() || text.back() != '\n') text += "\n";
   EXPECT_EQ(live.out, text);
-  for (const char* part : {"prompt: ", "answer: ", "tokens/s", "memory bandwidth", "peak memory"}) {
+  for (const char* part : {"prompt: ", "answer: ", "tokens/s", "peak memory"}) {
     EXPECT_NE(live.err.find(part), std::string::npos) << part << "\n" << live.err;
   }
+  EXPECT_EQ(live.err.find("memory bandwidth"), std::string::npos) << "measured only where it is asked for";
   EXPECT_EQ(run_s3d(generate({"-n", "12", "--quiet"})).err, "");
 }
 
@@ -49,6 +50,7 @@ TEST(CliGenerateTest, ThePromptComesFromWhereItIsSaid) {
   with_file.insert(with_file.end(), {"-f", "-"});
   EXPECT_EQ(tokens(base, "the in an"), tokens(generate({"-n", "1", "--json"}), ""));
   EXPECT_EQ(tokens(with_file, "the in an"), tokens(base, "the in an"));
+  EXPECT_EQ(tokens(base, "\xEF\xBB\xBFthe in\r\nan"), tokens(base, "the in\nan"));
 }
 
 TEST(CliGenerateTest, ASeedRepeatsAndAnotherDoesNot) {
@@ -82,6 +84,25 @@ TEST(CliGenerateTest, StopsWhereItShould) {
   EXPECT_EQ(j["finish_reason"], "stop");
   EXPECT_EQ(run_s3d(generate({"-n", "-1", "-c", "20", "--json", "--logit-bias", "1=-inf"})).json()["finish_reason"],
             "context");
+}
+
+// The bias makes every token the one of id 1, which the vocabulary calls <|im_start|>.
+TEST(CliGenerateTest, ASpecialTokenCanBeAStop) {
+  if (cached_model("smollm2-135m").empty()) GTEST_SKIP() << "smollm2-135m is not in the cache";
+  const std::vector<std::string> base = {"generate", "-m",    "smollm2-135m", "-p",  "Hi",     "--logit-bias", "1=inf",
+                                         "-n",       "4",     "-c",           "512", "--spec", "off",          "-t",
+                                         "1",        "--json"};
+  const auto with_stop = [&](const std::string& stop) {
+    auto arguments = base;
+    arguments.insert(arguments.end(), {"--stop", stop});
+    return run_s3d(arguments).json();
+  };
+  const auto stopped = with_stop("<|im_start|>");
+  EXPECT_EQ(stopped["tokens"], nlohmann::json({1}));
+  EXPECT_EQ(stopped["finish_reason"], "stop");
+  EXPECT_EQ(stopped["text"], "");
+  EXPECT_EQ(with_stop("<|im_start|><|im_start|>")["tokens"], nlohmann::json({1, 1}));
+  EXPECT_EQ(with_stop("im_start|>>")["finish_reason"], "length");
 }
 
 TEST(CliGenerateTest, EveryKvTypeWorks) {
@@ -127,7 +148,7 @@ TEST(CliGenerateTest, AnEmptySystemPromptReplacesTheTemplatesOwn) {
 
 TEST(CliGenerateTest, VerboseTellsTheMemoryByPurpose) {
   const Outcome o = run_s3d(generate({"-n", "2", "--verbose"}));
-  for (const char* part : {"peak resident", "weights", "KV", "scratch", "kernels", "seed"}) {
+  for (const char* part : {"peak resident", "weights", "KV", "scratch", "kernels", "seed", "memory bandwidth"}) {
     EXPECT_NE(o.err.find(part), std::string::npos) << part << "\n" << o.err;
   }
 }

@@ -40,10 +40,78 @@ TEST(CliUsageTest, HelpAndVersion) {
   EXPECT_EQ(run_s3d({"--version"}).out.rfind("s3d ", 0), 0U);
 }
 
+TEST(CliUsageTest, TheProgramAloneShowsItsHelp) {
+  const Outcome alone = run_s3d({});
+  EXPECT_EQ(alone.code, 0);
+  EXPECT_EQ(alone.err, "");
+  EXPECT_EQ(alone.out, run_s3d({"--help"}).out);
+  EXPECT_EQ(run_s3d({"bench"}).code, 2) << "a command is not alone";
+}
+
+// What a shell makes of --x=$UNSET: an empty value, never the next word.
+TEST(CliUsageTest, AnEmptyValueIsAValue) {
+  const std::vector<std::string> base = {"tokenize", "--ids", "-m", tiny_model()};
+  const auto out = [&](const std::vector<std::string>& more) {
+    auto arguments = base;
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_s3d(arguments, "the").out;
+  };
+  EXPECT_EQ(out({"--prompt=", "--no-bos"}), out({"--prompt", "", "--no-bos"}));
+  EXPECT_NE(out({"--prompt=", "--no-bos"}), out({"--no-bos"}));
+  const std::string m = tiny_model();
+  expect_error({"generate", "-m", m, "--threads=", "-p", "x"}, 2, "--threads");
+  expect_error({"generate", "-m", m, "--temp=", "-p", "x"}, 2, "--temp");
+  expect_error({"generate", "-m", m, "--seed=", "-p", "x"}, 2, "--seed");
+  expect_error({"generate", "-m", m, "--spec=", "-p", "x"}, 2, "--spec ''");
+  expect_error({"tokenize", "--model=", "-p", "x"}, 1, "no model named");
+}
+
+TEST(CliUsageTest, BlanksAroundValuesOfTheEnvironmentDoNotCount) {
+  const TestFolder cache;
+  fs::create_directories(cache / "models");
+  fs::copy_file(tiny_model(), cache / "models/tiny.gguf");
+  const std::string unclean = " " + cache.path() + "//\r\n";
+  const Outcome o = run_s3d({"generate", "-m", "tiny", "-p", "x", "-n", "1", "--json"}, "",
+                            {{"S3D_CACHE", unclean}, {"S3D_CPU", " portable\n"}});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(o.json()["isa"], "portable");
+  EXPECT_EQ(o.json()["model"], cache / "models/tiny.gguf");
+}
+
+TEST(CliUsageTest, WithoutANameTheOnlyModelOrTheDemosIsTaken) {
+  const TestFolder cache;
+  const Environment environment = {{"S3D_CACHE", cache.path()}};
+  const std::vector<std::string> command = {"generate", "-p", "x", "-n", "1"};
+  const Outcome none = run_s3d(command, "", environment);
+  EXPECT_EQ(none.code, 2);
+  EXPECT_NE(none.err.find("the cache folder holds none"), std::string::npos) << none.err;
+  fs::create_directories(cache / "models");
+  fs::copy_file(tiny_model(), cache / "models/tiny.gguf");
+  std::ofstream(cache / "models/tiny.adapter.gguf") << "no model";
+  const Outcome one = run_s3d(command, "", environment);
+  EXPECT_EQ(one.code, 0) << one.err;
+  EXPECT_NE(one.err.find("model: tiny, the only model in the cache folder"), std::string::npos) << one.err;
+  std::ofstream(cache / "models/other.gguf") << "no model";
+  const Outcome two = run_s3d(command, "", environment);
+  EXPECT_EQ(two.code, 2);
+  EXPECT_NE(two.err.find("holds: other, tiny"), std::string::npos) << two.err;
+  fs::copy_file(tiny_model(), cache / "models/smollm2-135m.gguf");
+  EXPECT_NE(run_s3d(command, "", environment).err.find("smollm2-135m, the demo's model"), std::string::npos);
+}
+
+TEST(CliUsageTest, MeasuringIsSaid) {
+  const TestFolder cache;
+  const std::vector<std::string> command = {"generate", "-m", tiny_model(), "-p", "x", "-n", "1"};
+  const auto says = [&] {
+    return run_s3d(command, "", {{"S3D_CACHE", cache.path()}}).err.find("Measuring") != std::string::npos;
+  };
+  for (int run = 0; run < 3; ++run) EXPECT_TRUE(says()) << run;
+  EXPECT_FALSE(says());
+}
+
 TEST(CliUsageTest, WrongCommandLinesAreUsageErrors) {
-  expect_error({}, 2, "subcommand");
   expect_error({"frobnicate"}, 2, "frobnicate");
-  expect_error({"generate"}, 2, "--model");
+  expect_error({"tokenize"}, 2, "--model");
   const std::string m = tiny_model();
   expect_error({"generate", "-m", m, "--no-such-flag"}, 2, "--no-such-flag");
   expect_error({"generate", "-m", m, "-n", "many"}, 2, "many");
