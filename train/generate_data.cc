@@ -51,7 +51,7 @@ class TextMaker {
     S3D_TRY(open_records());
     if (options_.raw) {
       if (options_.invent > 0) return Error{"--invent needs a chat template; it does not go with --raw"};
-      return Ok();
+      return check_lines();
     }
     S3D_ASSIGN(template_, make_chat_template(runtime_.tokenizer(), {.template_name = options_.chat_template}));
     // What stands before a user's words: rendered around a mark and cut there.
@@ -63,12 +63,12 @@ class TextMaker {
     prompt.text.resize(at);
     std::erase_if(prompt.marks, [at](const TextSpan& written) { return written.begin >= at; });
     before_user_ = runtime_.tokenizer().encode_chat(prompt);
-    return Ok();
+    return check_lines();
   }
 
   Result<DataSummary> run() {
     clock_ = {};
-    summary_.there = static_cast<int64_t>(output_.ids.size());
+    summary_.there = static_cast<int64_t>(output_.lines.size());
     while (true) {
       S3D_TRY(fill());
       if (slots_.empty()) break;
@@ -106,6 +106,16 @@ class TextMaker {
     return runtime_.encode_chat(*template_, {{"user", prompt}});
   }
 
+  // What is there was made of the prompts of this run.
+  Status check_lines() const {
+    for (const auto& [id, ignored] : output_.lines) {
+      if (id < 0 || id >= static_cast<int64_t>(prompts_.size())) continue;  // invented
+      S3D_ASSIGN(const std::vector<TokenId> tokens, encode(prompts_[static_cast<size_t>(id)]));
+      S3D_TRY(output_.check_prompt(id, tokens));
+    }
+    return Ok();
+  }
+
   // A prompt may be answered: it is new and not too long.
   bool takes(const std::vector<TokenId>& prompt) {
     const bool good = !prompt.empty() && prompt.size() <= static_cast<size_t>(options_.max_prompt) &&
@@ -117,7 +127,7 @@ class TextMaker {
   Status fill() {
     while (slots_.size() < static_cast<size_t>(options_.sequences) && next_ < total()) {
       const int64_t id = next_++;
-      if (output_.ids.contains(id)) continue;
+      if (output_.lines.contains(id)) continue;
       const bool inventing = id >= static_cast<int64_t>(prompts_.size());
       std::vector<TokenId> tokens = before_user_;
       if (!inventing) {
@@ -285,12 +295,18 @@ Status check(const DataOptions& o) {
   return Ok();
 }
 
+// What an answer depends on, beside its prompt and id. How many tokens it may have is not among it: who raises the
+// number goes on with the prompts that are left.
+std::string run_name(const DataOptions& options, const Runtime& runtime) {
+  return fmt::format("{} seed {} temperature {}{}{}", fingerprint_text(base_fingerprint(runtime.file())), options.seed,
+                     options.temperature, options.raw ? " raw" : "",
+                     options.chat_template.empty() ? "" : " template " + options.chat_template);
+}
+
 }  // namespace
 
 Result<DataSummary> generate_data(const DataOptions& options) {
   S3D_TRY(check(options));
-  TextOutput output;
-  S3D_TRY(output.open(options.out));
   // An invented question may be max_prompt tokens after the words that stand before it.
   const int context = options.max_prompt + std::max(options.max_answer, options.max_prompt) + 64;
   S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, Runtime::load({.model = options.model,
@@ -299,6 +315,8 @@ Result<DataSummary> generate_data(const DataOptions& options) {
                                                                    .sequences = options.sequences,
                                                                    .max_rows = 256}));
   Runtime& runtime = *loaded;
+  TextOutput output;
+  S3D_TRY(output.open(options.out, run_name(options, runtime)));
   TextMaker maker(options, runtime, output);
   S3D_TRY(maker.prepare());
   return maker.run();

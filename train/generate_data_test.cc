@@ -67,6 +67,22 @@ TEST_F(GenerateData, GoesOnWhereItStoppedAndLeavesOutWhatCameBefore) {
   EXPECT_EQ(3, again->there);
 }
 
+TEST_F(GenerateData, TheFileOfAnotherRunIsRefused) {
+  ASSERT_TRUE(generate_data(options()).ok());
+  const auto refused = [](const DataOptions& run) {
+    const auto result = generate_data(run);
+    return !result.ok() && result.error().message.find("another run") != std::string::npos;
+  };
+  DataOptions other = options();
+  other.model = S3D_SOURCE_DIR "/tests/data/models/qwen3-f32.gguf";
+  EXPECT_TRUE(refused(other));
+  other = options();
+  other.seed = 2;
+  EXPECT_TRUE(refused(other));
+  std::ofstream(prompts_) << "{\"prompt\": \"one\"}\n{\"prompt\": \"another\"}\n";
+  EXPECT_TRUE(refused(options())) << "other prompts";
+}
+
 TEST_F(GenerateData, RecordsOfTextReadAgainAreThoseOfMakingIt) {
   ASSERT_TRUE(generate_data(options()).ok());
   const auto summary = record_text(record_run());

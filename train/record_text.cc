@@ -73,20 +73,23 @@ Result<RecordTextSummary> record_text(const RecordTextOptions& run) {
   S3D_ASSIGN(const Dataset data, read_dataset({run.data}, runtime.config().vocab_size, run.max_length));
   TextOutput output;
   RecordWriter records;
-  S3D_TRY(output.open(run.out));
+  S3D_TRY(output.open(run.out, "read by " + fingerprint_text(format.fingerprint)));
   S3D_TRY(records.open(record_path(run.out), format));
-  RecordTextSummary summary = {.there = static_cast<int64_t>(output.ids.size())};
+  RecordTextSummary summary = {.there = static_cast<int64_t>(output.lines.size())};
   Progress clock;
   for (size_t i = 0; i < data.sequences.size(); ++i) {
-    if (output.ids.contains(static_cast<int64_t>(i))) continue;
+    const Sequence& sequence = data.sequences[i];
+    const auto middle = sequence.tokens.begin() + sequence.prompt_length;
+    if (output.lines.contains(static_cast<int64_t>(i))) {
+      S3D_TRY(output.check_prompt(static_cast<int64_t>(i), {sequence.tokens.begin(), middle}));
+      continue;
+    }
     if (run.stop != nullptr && run.stop->load()) {
       summary.finished = false;
       break;
     }
-    const Sequence& sequence = data.sequences[i];
     S3D_ASSIGN(const BaseRecord record, read_through(runtime, sequence, format));
     S3D_ASSIGN(const int64_t at, records.append(record));
-    const auto middle = sequence.tokens.begin() + sequence.prompt_length;
     const std::vector<int32_t> answer(middle, sequence.tokens.end());
     S3D_TRY(output.append(static_cast<int64_t>(i), {sequence.tokens.begin(), middle}, answer,
                           runtime.tokenizer().decode(answer), at));

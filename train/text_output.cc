@@ -17,8 +17,9 @@ uint64_t hash_of(const std::vector<int32_t>& tokens) {
   return hash;
 }
 
-Status TextOutput::open(const std::string& path) {
+Status TextOutput::open(const std::string& path, const std::string& run) {
   path_ = path;
+  run_ = run;
   std::error_code ignored;
   if (std::filesystem::exists(path, ignored)) S3D_TRY(read());
   out_.open(path, std::ios::app | std::ios::binary);
@@ -28,12 +29,21 @@ Status TextOutput::open(const std::string& path) {
 
 Status TextOutput::append(int64_t id, const std::vector<int32_t>& prompt, const std::vector<int32_t>& answer,
                           const std::string& text, int64_t record_at) {
-  json line = {{"id", id}, {"prompt_tokens", prompt}, {"answer_tokens", answer}, {"answer", text}};
+  json line = {{"id", id}, {"run", run_}, {"prompt_tokens", prompt}, {"answer_tokens", answer}, {"answer", text}};
   if (record_at >= 0) line["record_at"] = record_at;
   // An answer may end within a character.
   out_ << line.dump(-1, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace) << '\n' << std::flush;
   if (!out_) return Error{fmt::format("cannot write {}; is the disk full? The lines before are good", path_)};
   return Ok();
+}
+
+Status TextOutput::check_prompt(int64_t id, const std::vector<int32_t>& prompt) const {
+  const auto line = lines.find(id);
+  if (line == lines.end() || line->second == hash_of(prompt)) return Ok();
+  return Error{
+      fmt::format("{} holds text of another run: the prompt of its line with the id {} is not the one of this run; "
+                  "choose another --out",
+                  path_, id)};
 }
 
 Status TextOutput::read() {
@@ -46,8 +56,15 @@ Status TextOutput::read() {
       return Error{fmt::format("{} holds other lines than \"s3d-train data\" writes; choose another --out", path_)};
     }
     try {
-      ids.insert(object.at("id").get<int64_t>());
-      prompts.insert(hash_of(object.at("prompt_tokens").get<std::vector<int32_t>>()));
+      if (const std::string run = object.value("run", run_); run != run_) {
+        return Error{
+            fmt::format("{} holds text of another run ({}, this one is {}): another model, or other options; choose "
+                        "another --out",
+                        path_, run, run_)};
+      }
+      const uint64_t prompt = hash_of(object.at("prompt_tokens").get<std::vector<int32_t>>());
+      lines[object.at("id").get<int64_t>()] = prompt;
+      prompts.insert(prompt);
     } catch (const json::exception&) {
       return Error{fmt::format("{} holds a damaged line; choose another --out", path_)};
     }

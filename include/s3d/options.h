@@ -65,7 +65,7 @@ struct SpeculationOptions {
 // One answer.
 struct GenerateOptions {
   int max_tokens = 256;                  // -1 = until the context is full
-  std::vector<std::string> stop = {};    // text that ends the answer and is no part of it
+  std::vector<std::string> stop = {};    // text that ends the answer and is no part of it; special tokens too
   SamplerOptions sampler = {};           //
   SpeculationOptions speculation = {};   // drafts by default, like the program
   std::function<bool()> cancelled = {};  // asked before every pass; true ends the answer

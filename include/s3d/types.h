@@ -43,7 +43,8 @@ struct SpecStats {
 
   int64_t num_rounds = 0;           // full passes while decoding, with or without a draft
   int64_t num_drafts = 0;           // of them, with a draft
-  int64_t num_draft_tokens = 0;     // verified rows beyond the last decided token
+  int64_t num_ended_drafts = 0;     // of these, within which the answer ended: no token of the target's own followed
+  int64_t num_draft_tokens = 0;     // compared with the target's: of a draft all, but for those behind the answer's end
   int64_t num_accepted_tokens = 0;  // of them, chosen by the target too: tokens of the text, or its end
   // [depth] rounds in which a token was drafted at that depth and all before it were right, and those in which it was
   // right too. A tree counts once for each depth.

@@ -119,7 +119,7 @@ std::string to_markdown(const Runtime& runtime, const SpecBenchResult& r) {
   for (const DrafterResult& result : r.drafters) {
     line(result.name, result.all, mebibytes(result.extra_bytes));
     if (result.categories.size() < 2) continue;
-    for (const SpecFigures& figures : result.categories) line("· " + figures.category, figures, "");
+    for (const SpecFigures& figures : result.categories) line("· " + visible(figures.category), figures, "");
   }
   return out;
 }

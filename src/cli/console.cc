@@ -108,7 +108,7 @@ void Console::warning(std::string_view message) const {
 }
 
 void Console::note(std::string_view message) const {
-  if (!quiet_) fmt::print(stderr, "{}\n", styled_err(Style::kDim, message));
+  if (!quiet_) fmt::print(stderr, "{}\n", styled_err(Style::kDim, without_controls(message, "\n\t")));
 }
 
 void Console::text(std::string_view text) const {

@@ -30,7 +30,7 @@ class Console {
 
   void error(std::string_view message) const;    // "s3d: error: …"
   void warning(std::string_view message) const;  // "s3d: warning: …", unless quiet
-  void note(std::string_view message) const;     // a line on stderr, unless quiet
+  void note(std::string_view message) const;     // lines on stderr, unless quiet
   void text(std::string_view text) const;        // a part of the answer: written to stdout and flushed
   // The same for text that a model made or a file holds: on a terminal, control characters but for line ends and tabs
   // are written out; in a pipe it stays as it is. `style`: on terminals.

@@ -57,7 +57,7 @@ Result<int> run_render(const RenderCommand& o, Console& console) {
   }
   S3D_ASSIGN(const ChatTemplate chat_template, make_chat_template(tokenizer, options));
   S3D_ASSIGN(const ChatPrompt prompt, chat_template.render(context));
-  console.text(o.ids ? fmt::format("[{}]\n", fmt::join(tokenizer.encode_chat(prompt), ", ")) : prompt.text);
+  console.foreign_text(o.ids ? fmt::format("[{}]\n", fmt::join(tokenizer.encode_chat(prompt), ", ")) : prompt.text);
   return kExitOk;
 }
 

@@ -217,11 +217,20 @@ void SequenceRun::keep_state(std::span<const float> hidden, size_t row) {
   state_.assign(hidden.begin() + (row * d), hidden.begin() + ((row + 1) * d));
 }
 
+// Nodes of the first `depths` depths: what was drafted behind the end of the answer was compared with nothing.
+int64_t SequenceRun::compared_nodes(size_t depths) const {
+  std::vector<size_t> depth_of;
+  for (const DraftNode& node : tree_) depth_of.push_back(node.parent < 0 ? 0 : depth_of[usize(node.parent)] + 1);
+  return std::count_if(depth_of.begin(), depth_of.end(), [depths](size_t depth) { return depth < depths; });
+}
+
 void SequenceRun::count_round(const Walk& walk) {
   ++stats_.num_rounds;
   if (tree_.empty()) return;
   ++stats_.num_drafts;
-  stats_.num_draft_tokens += static_cast<int64_t>(tree_.size());
+  const bool ended_inside = walk.path.size() == walk.rows.size();
+  if (ended_inside) ++stats_.num_ended_drafts;
+  stats_.num_draft_tokens += compared_nodes(ended_inside ? walk.path.size() : tree_.size());
   stats_.num_accepted_tokens += static_cast<int64_t>(walk.path.size());
   constexpr size_t kMax = SpecStats::kMaxDepth;
   ++stats_.acceptance_histogram[std::min(walk.path.size(), kMax)];

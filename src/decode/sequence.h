@@ -56,6 +56,7 @@ class SequenceRun {
   Result<TokenId> choose(std::span<const float> logits);
   void accept(TokenId token, bool drafted);
   void keep_state(std::span<const float> hidden, size_t row);
+  int64_t compared_nodes(size_t depths) const;
   void count_round(const Walk& walk);
   void finish(FinishReason reason);
   bool cancelled() const { return options_.cancelled && options_.cancelled(); }

@@ -122,6 +122,23 @@ TEST_F(SpeculationTest, EndsInsideADraftAreExact) {
   }
 }
 
+// All drafts are right, so no figure may be less than perfect because the answer ends within one.
+TEST_F(SpeculationTest, WhatWasDraftedBehindTheEndIsNotCounted) {
+  const std::vector<TokenId> prompt = ScriptedBackend::prompt(6);
+  ScriptedSpeculator speculator([](const DraftInput& input, const DraftLimits& limits) {
+    const int n = std::min({5, limits.nodes, limits.depth});
+    return chain(input, n, n);
+  });
+  for (int n = 2; n <= 25; ++n) {
+    int shown = 0;
+    const auto stop = [&shown, n](NewToken) { return ++shown == n ? Next::kStop : Next::kContinue; };
+    const Generation g = run(prompt, {.max_tokens = 50}, &speculator, stop);
+    EXPECT_EQ(g.spec.num_draft_tokens, g.spec.num_accepted_tokens) << n;
+    EXPECT_DOUBLE_EQ(g.spec.mean_acceptance_length() * static_cast<double>(g.spec.num_drafts), g.timings.decoded_tokens)
+        << n;
+  }
+}
+
 TEST_F(SpeculationTest, DraftedTokensAreMarked) {
   ScriptedSpeculator speculator([](const DraftInput& input, const DraftLimits&) { return chain(input, 3, 2); });
   std::vector<bool> drafted;

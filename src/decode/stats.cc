@@ -17,7 +17,7 @@ void add_each(std::array<int64_t, n>& to, const std::array<int64_t, n>& from) {
 }  // namespace
 
 double SpecStats::mean_acceptance_length() const {
-  return num_drafts > 0 ? 1 + ratio(num_accepted_tokens, num_drafts) : 0;
+  return ratio(num_accepted_tokens + num_drafts - num_ended_drafts, num_drafts);
 }
 
 double SpecStats::draft_acceptance_rate() const {
@@ -35,6 +35,7 @@ std::vector<double> SpecStats::acceptance_by_depth() const {
 void SpecStats::add(const SpecStats& other) {
   num_rounds += other.num_rounds;
   num_drafts += other.num_drafts;
+  num_ended_drafts += other.num_ended_drafts;
   num_draft_tokens += other.num_draft_tokens;
   num_accepted_tokens += other.num_accepted_tokens;
   add_each(reached_by_depth, other.reached_by_depth);

@@ -15,7 +15,8 @@ class CliPullTest : public testing::Test {
  protected:
   void SetUp() override {
     cache_ = fs::path(testing::TempDir()) / ("s3d_pull_" + std::to_string(getpid()));
-    environment_ = {{"S3D_CACHE", cache_.string()}, {"HF_ENDPOINT", server_.url()}, {"HF_TOKEN", "secret"}};
+    environment_ = {
+        {"S3D_CACHE", cache_.string()}, {"HF_ENDPOINT", server_.url() + "/\n"}, {"HF_TOKEN", " secret\r\n"}};
   }
   void TearDown() override { fs::remove_all(cache_); }
 

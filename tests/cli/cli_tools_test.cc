@@ -125,5 +125,26 @@ TEST(CliInspectTest, TellsWhatKeepsAModelFromRunning) {
   EXPECT_TRUE(run_s3d({"inspect", path, "--json"}).json().contains("not_runnable"));
 }
 
+// The name of an adapter's base, with an escape sequence written over its beginning.
+TEST(CliInspectTest, NothingInAFileSteersTheTerminal) {
+  std::ifstream in(S3D_SOURCE_DIR "/adapters/smollm2-135m.gguf", std::ios::binary);
+  std::string bytes(std::istreambuf_iterator<char>(in), {});
+  const size_t key = bytes.find("s3d.base.name");
+  if (key == std::string::npos) GTEST_SKIP() << "the adapter is not in this checkout";
+  bytes.replace(key + std::string("s3d.base.name").size() + 4 + 8, 7, "\x1b[31m\xC2\x9B");  // behind type and length
+  const TestFolder folder;
+  std::ofstream(folder / "esc.gguf", std::ios::binary) << bytes;
+  for (const std::string format : {"", "--json"}) {
+    std::vector<std::string> arguments = {"inspect", folder / "esc.gguf"};
+    if (!format.empty()) arguments.push_back(format);
+    const Outcome o = run_s3d(arguments);
+    ASSERT_EQ(o.code, 0) << o.err;
+    EXPECT_NE(o.out.find(format.empty() ? "adapter of   \\x1b[31m\\u009b" : "\\x1b[31m\\u009b"), std::string::npos)
+        << o.out;
+    EXPECT_EQ(o.out.find('\x1b'), std::string::npos);
+    EXPECT_EQ(o.out.find("\xC2\x9B"), std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace s3d::test
