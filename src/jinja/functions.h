@@ -20,7 +20,7 @@ class Bound {
  public:
   // Null: not given.
   const Value* at(size_t i) const { return i < values_.size() && values_[i] ? &*values_[i] : nullptr; }
-  Value value_or(size_t i, Value otherwise) const { return at(i) != nullptr ? *at(i) : std::move(otherwise); }
+  Value value_or(size_t i, const Value& otherwise) const { return at(i) != nullptr ? *at(i) : otherwise; }
   bool flag(size_t i) const { return at(i) != nullptr && at(i)->truthy(); }
 
   // Error: another type. None counts as not given.
