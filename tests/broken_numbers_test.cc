@@ -3,12 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
 #include "base/index.h"
+#include "base/test_folder.h"
 #include "engine/runtime.h"
 #include "file/gguf.h"
 
@@ -53,9 +53,8 @@ TEST_P(BrokenNumbers, EndInAnErrorThatNamesTheModel) {
   const std::string path = stored_model(GetParam());
   ASSERT_TRUE(generate_from(path, KvType::kF16).ok());
   const GgufFile file = GgufFile::open(path).value();
-  const auto folder = std::filesystem::path(::testing::TempDir()) / "broken_numbers";
-  std::filesystem::create_directories(folder);
-  const std::string copy = (folder / (GetParam() + ".gguf")).string();
+  const TestFolder folder;
+  const std::string copy = folder.path() + "/" + GetParam() + ".gguf";
   for (const Tensor& tensor : file.tensors()) {
     if (tensor.name.starts_with("rope_f")) continue;  // those are looked at when the model is loaded
     const int64_t row = tensor.name == "token_embd.weight" ? kToken : 0;
@@ -74,7 +73,6 @@ TEST_P(BrokenNumbers, EndInAnErrorThatNamesTheModel) {
       }
     }
   }
-  std::filesystem::remove_all(folder);
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, BrokenNumbers,
