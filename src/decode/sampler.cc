@@ -191,8 +191,8 @@ bool Sampler::changes_logits() const {
 
 void Sampler::apply_penalties(std::span<const TokenId> history, Workspace& ws) const {
   const size_t vocab = ws.logits.size();
-  const auto last_n = usize(settings_.penalty_last_n);
-  if (settings_.penalty_last_n >= 0 && history.size() > last_n) history = history.last(last_n);
+  const int last_n = settings_.penalty_last_n;  // -1: all of them
+  if (last_n >= 0 && history.size() > usize(last_n)) history = history.last(usize(last_n));
   ws.counts.resize(vocab, 0);
   const auto known = [vocab](TokenId token) { return token >= 0 && usize(token) < vocab; };
   for (TokenId token : history) {
