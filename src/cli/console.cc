@@ -55,16 +55,15 @@ std::string without_controls(std::string_view text, std::string_view kept) {
     const auto first = static_cast<unsigned char>(part.front());
     const bool c0 = first < 0x20 || first == 0x7F;
     const bool c1 = part.size() == 2 && first == 0xC2 && static_cast<unsigned char>(part[1]) < 0xA0;
-    if (c0 && kept.find(part.front()) != std::string_view::npos) {
+    const bool plain = (!c0 && !c1 && prefix.whole) || (c0 && kept.find(part.front()) != std::string_view::npos);
+    if (plain) {
       out += part;
     } else if (part == "\n") {
       out += "\\n";
     } else if (c1) {
       out += fmt::format("\\u{:04x}", static_cast<unsigned char>(part[1]));
-    } else if (c0 || !prefix.whole) {
-      for (const char c : part) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     } else {
-      out += part;
+      for (const char c : part) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
     }
     text.remove_prefix(part.size());
   }

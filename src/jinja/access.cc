@@ -67,15 +67,13 @@ Value loop_attribute(const Value& value, const std::string& name) {
 const Value* own_attribute(const Value& value, const std::string& name, Value& found) {
   const bool list = value.is_list();
   const bool tuple = list && value.as_list().kind != ListKind::kList;
-  if (value.is_text() && among(kTextMethods, name)) {
+  const bool reads = (value.is_text() && among(kTextMethods, name)) ||
+                     (list && among(kListMethods, name) && !(tuple && name == "copy")) ||
+                     (value.is_dict() && among(kDictMethods, name));
+  const bool changes = (list && !tuple && among(kListChanges, name)) || (value.is_dict() && among(kDictChanges, name));
+  if (reads) {
     found = method(value, name);
-  } else if (list && among(kListMethods, name) && !(tuple && name == "copy")) {
-    found = method(value, name);
-  } else if (list && !tuple && among(kListChanges, name)) {
-    found = unsafe(value, name);
-  } else if (value.is_dict() && among(kDictMethods, name)) {
-    found = method(value, name);
-  } else if (value.is_dict() && among(kDictChanges, name)) {
+  } else if (changes) {
     found = unsafe(value, name);
   } else if (value.is(Kind::kLoop)) {
     found = loop_attribute(value, name);

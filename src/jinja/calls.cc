@@ -22,7 +22,7 @@ std::optional<Value> take_named(CallArguments& arguments, const std::string& nam
 
 Result<Value> Interpreter::call(const Value& callee, CallArguments arguments) {
   if (callee.is_undefined()) return Error{callee.why_undefined()};
-  if (callee.is(Value::Kind::kLoop)) return call_loop(callee.as_loop(), std::move(arguments));
+  if (callee.is(Value::Kind::kLoop)) return call_loop(callee.as_loop(), arguments);
   if (!callee.is(Value::Kind::kCallable)) return Error{"a " + std::string(callee.type_name()) + " cannot be called"};
   const Callable& callable = callee.as_callable();
   switch (callable.form) {
@@ -93,7 +93,7 @@ Status Interpreter::bind_special(const Callable& macro, CallArguments& arguments
 }
 
 // loop(items) in a recursive loop: its body, with other items.
-Result<Value> Interpreter::call_loop(const LoopState& loop, CallArguments arguments) {
+Result<Value> Interpreter::call_loop(const LoopState& loop, const CallArguments& arguments) {
   if (loop.node == nullptr) return Error{"only the loop of {% for ... recursive %} can be called"};
   S3D_ASSIGN(const Bound bound, bind("items", 1, arguments));
   MarkedText text;

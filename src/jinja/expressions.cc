@@ -190,14 +190,14 @@ Result<Value> Interpreter::eval_call(const Expr& expr) {
 
 Result<Value> Interpreter::eval_filter(const Expr& expr) {
   S3D_ASSIGN(const Value value, eval(*expr.kids[0]));
-  S3D_ASSIGN(CallArguments arguments, eval_arguments(expr.arguments));
-  return filter(expr.name, value, std::move(arguments));
+  S3D_ASSIGN(const CallArguments arguments, eval_arguments(expr.arguments));
+  return filter(expr.name, value, arguments);
 }
 
 Result<Value> Interpreter::eval_test(const Expr& expr) {
   S3D_ASSIGN(const Value value, eval(*expr.kids[0]));
-  S3D_ASSIGN(CallArguments arguments, eval_arguments(expr.arguments));
-  S3D_ASSIGN(const bool result, test(expr.name, value, std::move(arguments)));
+  S3D_ASSIGN(const CallArguments arguments, eval_arguments(expr.arguments));
+  S3D_ASSIGN(const bool result, test(expr.name, value, arguments));
   return Value::boolean(result);
 }
 
@@ -249,7 +249,7 @@ Result<Value> Interpreter::eval_compare(const Expr& expr) {
   return Value::boolean(true);
 }
 
-Result<Value> Interpreter::filter(const std::string& name, const Value& value, CallArguments arguments) {
+Result<Value> Interpreter::filter(const std::string& name, const Value& value, const CallArguments& arguments) {
   budget_.take_bytes(kSmall);
   pay_for(value, budget_);
   if (const Row* row = find_row(text_filters(), name)) return call_row(*this, *row, value, arguments);
@@ -258,7 +258,7 @@ Result<Value> Interpreter::filter(const std::string& name, const Value& value, C
   return Error{"there is no filter of this name"};
 }
 
-Result<bool> Interpreter::test(const std::string& name, const Value& value, CallArguments arguments) {
+Result<bool> Interpreter::test(const std::string& name, const Value& value, const CallArguments& arguments) {
   pay_for(value, budget_);
   const Row* row = find_row(tests(), name);
   if (row == nullptr) return Error{"there is no test of this name"};

@@ -247,7 +247,7 @@ Result<Value> mapped(In in, const Value& item, const CallArguments& arguments, c
   CallArguments rest = arguments;
   const Value name = rest.positional[0];
   rest.positional.erase(rest.positional.begin());
-  return in.filter(name.as_text().bytes(), item, std::move(rest));
+  return in.filter(name.as_text().bytes(), item, rest);
 }
 
 Result<Value> map(In in, const Value& value, const CallArguments& arguments) {
@@ -272,7 +272,7 @@ Result<bool> passes(In in, const Value& item, const CallArguments& arguments, si
   if (!arguments.positional[used].is_text()) return Error{"it needs the name of a test"};
   CallArguments rest = arguments;
   rest.positional.erase(rest.positional.begin(), rest.positional.begin() + static_cast<long>(used) + 1);
-  return in.test(arguments.positional[used].as_text().bytes(), item, std::move(rest));
+  return in.test(arguments.positional[used].as_text().bytes(), item, rest);
 }
 
 Result<Value> select(In in, const Value& value, const CallArguments& arguments, bool keep, bool by_attribute) {

@@ -29,8 +29,8 @@ class Interpreter {
   // For functions, filters, tests and methods.
   Budget& budget() { return budget_; }
   const RenderOptions& options() const { return options_; }
-  Result<Value> filter(const std::string& name, const Value& value, CallArguments arguments);
-  Result<bool> test(const std::string& name, const Value& value, CallArguments arguments);
+  Result<Value> filter(const std::string& name, const Value& value, const CallArguments& arguments);
+  Result<bool> test(const std::string& name, const Value& value, const CallArguments& arguments);
   Value new_namespace(Dict attributes);
 
  private:
@@ -62,7 +62,7 @@ class Interpreter {
   Result<Value> call_macro(const Callable& macro, CallArguments arguments);
   Status bind_parameters(const Callable& macro, CallArguments& arguments);
   Status bind_special(const Callable& macro, CallArguments& arguments);
-  Result<Value> call_loop(const LoopState& loop, CallArguments arguments);
+  Result<Value> call_loop(const LoopState& loop, const CallArguments& arguments);
 
   // expressions.cc
   Result<Value> eval(const Expr& expr);

@@ -52,7 +52,8 @@ class Lexer {
     size_t end;
   };
 
-  std::string_view rest() const { return std::string_view(source_).substr(pos_); }
+  std::string_view view() const { return source_; }
+  std::string_view rest() const { return view().substr(pos_); }
   bool at(std::string_view text) const { return rest().starts_with(text); }
   Error fail(const std::string& what) const { return Error{"line " + std::to_string(line_) + ": " + what}; }
 
@@ -73,7 +74,7 @@ class Lexer {
 
   // Where the text before a tag ends, by the tag's sign and lstrip_blocks.
   size_t stripped_end(size_t begin, size_t end, char sign, bool print) const {
-    const std::string_view text = std::string_view(source_).substr(begin, end - begin);
+    const std::string_view text = view().substr(begin, end - begin);
     if (sign == '-') return end - space_suffix(text);
     if (sign == '+' || print) return end;
     const size_t newline = text.rfind('\n');
@@ -108,7 +109,7 @@ class Lexer {
     return tag_body(type == '{');
   }
 
-  size_t skip_space(size_t i) const { return i + space_prefix(std::string_view(source_).substr(i)); }
+  size_t skip_space(size_t i) const { return i + space_prefix(view().substr(i)); }
 
   // `{% raw %}` at `tag`: where its text begins.
   std::optional<size_t> raw_begin(size_t tag) const {
@@ -144,7 +145,7 @@ class Lexer {
 
   // Behind `%}` at i, with what its sign and trim_blocks remove.
   std::optional<size_t> block_end(size_t i, std::string_view close = "%}") const {
-    const std::string_view tail = std::string_view(source_).substr(i);
+    const std::string_view tail = view().substr(i);
     if (tail.starts_with("-") && tail.substr(1).starts_with(close)) return skip_space(i + 1 + close.size());
     const bool trim = close != "}}";
     if (trim && tail.starts_with("+") && tail.substr(1).starts_with(close)) return i + 1 + close.size();
@@ -200,7 +201,7 @@ class Lexer {
     size_t end = pos_ + 1;
     while (end < source_.size() && source_[end] != quote) end += source_[end] == '\\' ? 2 : 1;
     if (end >= source_.size()) return fail("a string is never closed: expected " + std::string(1, quote));
-    auto text = unescape(std::string_view(source_).substr(pos_ + 1, end - pos_ - 1));
+    auto text = unescape(view().substr(pos_ + 1, end - pos_ - 1));
     if (!text.ok()) return fail(text.error().message);
     add(Kind::kText, std::move(*text));
     advance_to(end + 1);
