@@ -51,12 +51,10 @@ if(s3d_ggml_bundled)
   install(DIRECTORY ${ggml_root}/include ${s3d_ggml_libraries} DESTINATION ${s3d_ggml_dir} COMPONENT dev
     PATTERN ${ggml_base_name} EXCLUDE)
   set(S3D_PACKAGE_GGML "\${PACKAGE_PREFIX_DIR}/${s3d_ggml_dir}/${s3d_ggml_libdir}/cmake/ggml")
-  set(S3D_PC_GGML_CFLAGS "-I\${libdir}/s3d/ggml/include")
   set(S3D_PC_GGML_LIBS "-L\${libdir}/s3d/ggml/${s3d_ggml_libdir} -lggml-base")
 else()
   set(S3D_PACKAGE_GGML "${ggml_DIR}")
   get_filename_component(ggml_root ${s3d_ggml_libraries}/.. ABSOLUTE)
-  set(S3D_PC_GGML_CFLAGS "-I${ggml_root}/include")
   set(S3D_PC_GGML_LIBS "-L${s3d_ggml_libraries} -lggml-base")
 endif()
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/s3dConfig.cmake.in ${PROJECT_BINARY_DIR}/s3dConfig.cmake

@@ -46,10 +46,6 @@ class Drafting {
   std::unique_ptr<Speculator> speculator_;
 };
 
-Result<ChatTemplate> template_of(const Runtime& runtime) {
-  return make_chat_template(runtime.tokenizer());
-}
-
 }  // namespace
 
 // ---- Engine --------------------------------------------------------------------------------------------------------
@@ -99,7 +95,7 @@ Result<Answer> Engine::complete(std::string_view prompt, const GenerateOptions& 
 
 Result<Answer> Engine::chat(const std::vector<ChatMessage>& messages, const GenerateOptions& options,
                             const OnText& on_text) {
-  S3D_ASSIGN(const ChatTemplate chat_template, template_of(*impl_->runtime));
+  S3D_ASSIGN(const ChatTemplate chat_template, make_chat_template(impl_->runtime->tokenizer()));
   S3D_ASSIGN(const std::vector<TokenId> tokens, impl_->runtime->encode_chat(chat_template, messages));
   return new_sequence().complete(tokens, options, on_text);
 }
@@ -150,7 +146,7 @@ Chat& Chat::operator=(Chat&&) noexcept = default;
 Chat::~Chat() = default;
 
 Result<Chat> Engine::new_chat(std::optional<std::string> system) {
-  S3D_ASSIGN(ChatTemplate chat_template, template_of(*impl_->runtime));
+  S3D_ASSIGN(ChatTemplate chat_template, make_chat_template(impl_->runtime->tokenizer()));
   return Chat(std::make_unique<Chat::Impl>(impl_, std::move(chat_template), std::move(system)));
 }
 

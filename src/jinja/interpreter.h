@@ -35,7 +35,6 @@ class Interpreter {
 
  private:
   enum class Flow : uint8_t { kOn, kBreak, kContinue };
-  class Deeper;
   class ScopeGuard;
 
   // interpreter.cc: statements

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "jinja/ast.h"
+#include "jinja/deeper.h"
 #include "jinja/lexer.h"
 
 namespace s3d::jinja {
@@ -24,18 +25,6 @@ class Parser {
  private:
   static constexpr int kDepth = 150;      // parentheses, blocks and the like in one another
   static constexpr int kExprDepth = 400;  // operators in one another; a + b + c + d has three
-
-  // One level deeper for as long as it lives.
-  class Deeper {
-   public:
-    explicit Deeper(int& depth) : depth_(++depth) {}
-    ~Deeper() { --depth_; }
-    Deeper(const Deeper&) = delete;
-    Deeper& operator=(const Deeper&) = delete;
-
-   private:
-    int& depth_;
-  };
 
   // parser.cc: statements
   Result<Body> body_until(const std::vector<std::string_view>& ends);

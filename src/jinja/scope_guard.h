@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "jinja/deeper.h"
 #include "jinja/interpreter.h"
 
 namespace s3d::jinja {
@@ -20,17 +21,6 @@ class Restore {
  private:
   T& variable_;
   T before_;
-};
-
-class Interpreter::Deeper {
- public:
-  explicit Deeper(int& depth) : depth_(++depth) {}
-  ~Deeper() { --depth_; }
-  Deeper(const Deeper&) = delete;
-  Deeper& operator=(const Deeper&) = delete;
-
- private:
-  int& depth_;
 };
 
 // A new innermost scope inside `parent`.
