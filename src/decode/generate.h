@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 
 namespace s3d {
 
+class Constraint;
 class Speculator;
 
 struct DecodeOptions {
@@ -28,13 +30,24 @@ struct DecodeOptions {
   std::string model_name = "";               // for messages; empty = the model's general.name
   // Drafts for this sequence, or null: plain decoding. It changes no token, only the speed. Not owned.
   Speculator* speculator = nullptr;
+  // What the answer must look like (decode/constraint.h), or null; nothing is pushed on it yet.
+  std::shared_ptr<Constraint> constraint = nullptr;
 };
 
 // What the callback of each new token says. The end token is not shown to it.
 enum class Next { kContinue, kStop, kCancel };
+struct TokenLogprob {
+  TokenId token;
+  float logprob;  // natural logarithm of its probability by the unmodified logits, at temperature 1
+};
 struct NewToken {
   TokenId id;
   bool drafted;                            // it was proposed by a drafter, and accepted
+  std::string_view source = {};            // who proposed it: a drafter's name, "grammar"; empty: nobody
+  int depth = 0;                           // of a drafted token: how many drafted ones stand before it in its round
+  float probability = 0;                   // of a drafted token: what its drafter believed
+  float logprob = 0;                       // as in TokenLogprob, where Request::top_logprobs asks for it
+  std::span<const TokenLogprob> top = {};  // the best tokens, best first, likewise; valid during the call
   operator TokenId() const { return id; }  // NOLINT(google-explicit-constructor): it is a token, with a remark
 };
 using OnToken = std::function<Next(NewToken token)>;
