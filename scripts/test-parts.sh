@@ -72,6 +72,14 @@ part_asan_units() {
   run_asan "${tests[@]}" -- --tests-regex "^($(IFS='|'; echo "${tests[*]}"))$"
 }
 
+part_web() {
+  command -v chromium chromedriver >/dev/null || {
+    echo "web: no Chromium here; apt-get install chromium chromium-driver"; return 1; }
+  [[ -x .deps/venv-web/bin/python ]] || python3 -m venv .deps/venv-web || return 1
+  .deps/venv-web/bin/pip install --quiet --disable-pip-version-check -r tests/web/requirements.txt || return 1
+  .deps/venv-web/bin/python tests/web/page_test.py
+}
+
 part_tsan() {
   build_quietly -d build-tsan -t thread_pool_test -- -DS3D_SANITIZE=thread || return 1
   TSAN_OPTIONS=halt_on_error=1 build-tsan/src/base/thread_pool_test --gtest_brief=1

@@ -12,7 +12,7 @@ from pathlib import Path
 WEB = Path(__file__).resolve().parents[2] / "web"
 TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
 # As the program sends it with every file of the page.
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; connect-src 'self'; img-src data:; "
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 
 HOSTILE = ("<script>window.broken = 1</script><img src=x onerror='window.broken = 2'>\n\n"
@@ -27,6 +27,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
+
+    def handle(self):
+        try:
+            super().handle()
+        except ConnectionError:  # a browser that left
+            pass
 
     def reply(self, status, kind, body):
         self.send_response(status)
