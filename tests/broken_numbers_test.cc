@@ -78,7 +78,7 @@ TEST_P(BrokenNumbers, EndInAnErrorThatNamesTheModel) {
 INSTANTIATE_TEST_SUITE_P(Models, BrokenNumbers,
                          ::testing::Values("llama-f32", "llama-f16", "llama-bf16", "llama-q8_0", "llama-q4_1",
                                            "llama-q4_k", "llama-q6_k", "qwen2-f32", "qwen3-f32", "phi3-f32",
-                                           "gemma3-f32", "gemma2-f32", "granite-f32"),
+                                           "gemma3-f32", "gemma2-f32", "granite-f32", "olmo2-f32"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& c : name) c = c == '-' ? '_' : c;

@@ -68,8 +68,9 @@ TEST_P(SavedNumbers, ReferenceAgrees) {
 INSTANTIATE_TEST_SUITE_P(Models, SavedNumbers,
                          testing::Values("llama-f32", "qwen2-f32", "qwen3-f32", "phi3-f32", "phi3-f32-long",
                                          "phi3-f32-window", "gemma3-f32", "gemma2-f32", "granite-f32", "mistral3-f32",
-                                         "llama-f16", "llama-bf16", "llama-q8_0", "llama-q4_0", "llama-q4_1",
-                                         "llama-q5_0", "llama-q5_1", "llama-q4_k", "llama-q5_k", "llama-q6_k"),
+                                         "olmo2-f32", "llama-f16", "llama-bf16", "llama-q8_0", "llama-q4_0",
+                                         "llama-q4_1", "llama-q5_0", "llama-q5_1", "llama-q4_k", "llama-q5_k",
+                                         "llama-q6_k"),
                          [](const auto& info) {
                            std::string name = info.param;
                            for (char& c : name) c = c == '-' ? '_' : c;
@@ -167,15 +168,17 @@ TEST_P(EngineOnTinyModels, AgreesWithTheReference) {
   EXPECT_LT(draft.noise, bound);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    FamiliesAndTypes, EngineOnTinyModels,
-    testing::Combine(testing::Values("llama", "qwen2", "qwen3", "phi3", "gemma3", "gemma2", "granite", "mistral3"),
-                     testing::Values(GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_0,
-                                     GGML_TYPE_Q4_1, GGML_TYPE_Q5_0, GGML_TYPE_Q5_1, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K,
-                                     GGML_TYPE_Q6_K)),
-    [](const auto& info) {
-      return fmt::format("{}_{}", std::get<0>(info.param), ggml_type_name(std::get<1>(info.param)));
-    });
+INSTANTIATE_TEST_SUITE_P(FamiliesAndTypes, EngineOnTinyModels,
+                         testing::Combine(testing::Values("llama", "qwen2", "qwen3", "phi3", "gemma3", "gemma2",
+                                                          "granite", "mistral3", "olmo2"),
+                                          testing::Values(GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0,
+                                                          GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q5_0,
+                                                          GGML_TYPE_Q5_1, GGML_TYPE_Q4_K, GGML_TYPE_Q5_K,
+                                                          GGML_TYPE_Q6_K)),
+                         [](const auto& info) {
+                           return fmt::format("{}_{}", std::get<0>(info.param),
+                                              ggml_type_name(std::get<1>(info.param)));
+                         });
 
 class EngineKvTypes : public testing::TestWithParam<const char*> {};
 
@@ -191,7 +194,7 @@ TEST_P(EngineKvTypes, RoundingOfKeysAndValues) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, EngineKvTypes,
-                         testing::Values("llama", "qwen2", "qwen3", "phi3", "gemma3", "gemma2"),
+                         testing::Values("llama", "qwen2", "qwen3", "phi3", "gemma3", "gemma2", "olmo2"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

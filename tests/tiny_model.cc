@@ -35,10 +35,12 @@ class Builder {
 
  private:
   bool family(std::string_view name) const { return options_.family == name; }
+  bool olmo2() const { return family("olmo2"); }
   bool gemma() const { return family("gemma3") || family("gemma2"); }
   int feed_forward() const { return gemma() ? 256 : 512; }
   int layers() const {
     if (options_.layers > 0) return options_.layers;
+    if (olmo2()) return 4;  // with windows in all but the last
     return family("gemma3") ? 7 : 2;
   }
 
@@ -59,7 +61,7 @@ class Builder {
     key("attention.value_length", kHeadDim);
     key("attention.layer_norm_rms_epsilon", 1e-6F);
     key("rope.freq_base", family("gemma3") ? 1e6F : 1e4F);
-    if (gemma() || family("phi3")) key("attention.sliding_window", 8);
+    if (gemma() || olmo2() || family("phi3")) key("attention.sliding_window", 8);
     if (family("gemma2")) key("attn_logit_softcapping", 2.0F);  // low, so that it matters
     if (family("granite")) {
       key("embedding_scale", 3.0F);
@@ -67,8 +69,8 @@ class Builder {
       key("attention.scale", 0.2F);
       key("logit_scale", 4.0F);
     }
-    if (family("mistral3")) {
-      file_.key_string("mistral3.rope.scaling.type", "yarn");
+    if (family("mistral3") || olmo2()) {
+      file_.key_string(fmt::format("{}.rope.scaling.type", options_.family), "yarn");
       key("rope.scaling.factor", 4.0F);
       key("rope.scaling.original_context_length", options_.context / 4);
     }
@@ -89,9 +91,9 @@ class Builder {
   }
 
   void block(const std::string& blk) {
-    const bool fused = family("phi3"), post_norms = gemma();
+    const bool fused = family("phi3"), post_norms = gemma() || olmo2();
     const int q = kHeads * kHeadDim, kv = kKvHeads * kHeadDim;
-    norm(blk + "attn_norm", kModel);
+    if (!olmo2()) norm(blk + "attn_norm", kModel);
     if (fused) {
       matrix(blk + "attn_qkv", q + 2 * kv, kModel);
     } else {
@@ -104,9 +106,13 @@ class Builder {
       norm(blk + "attn_q_norm", kHeadDim);
       norm(blk + "attn_k_norm", kHeadDim);
     }
+    if (olmo2()) {
+      norm(blk + "attn_q_norm", q);
+      norm(blk + "attn_k_norm", kv);
+    }
     matrix(blk + "attn_output", kModel, q);
     if (post_norms) norm(blk + "post_attention_norm", kModel);
-    norm(blk + "ffn_norm", kModel);
+    if (!olmo2()) norm(blk + "ffn_norm", kModel);
     if (!fused) matrix(blk + "ffn_gate", feed_forward(), kModel);
     matrix(blk + "ffn_up", fused ? 2 * feed_forward() : feed_forward(), kModel);
     matrix(blk + "ffn_down", kModel, feed_forward());

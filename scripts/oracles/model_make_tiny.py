@@ -84,8 +84,10 @@ class TinyModel:
         if not tied:
             self.matrix("output", vocab, self.d, gain=2.0)
 
-    def attention(self, blk, bias=False, qk_norm=False, fused=False, post_norm=False):
-        self.norm(blk + "attn_norm", self.d)
+    def attention(self, blk, bias=False, qk_norm=False, wide_qk_norm=False, fused=False, pre_norm=True,
+                  post_norm=False):
+        if pre_norm:
+            self.norm(blk + "attn_norm", self.d)
         if fused:
             self.matrix(blk + "attn_qkv", self.q_dim + 2 * self.kv_dim, self.d, gain=1.3)
         for part, rows in () if fused else (("q", self.q_dim), ("k", self.kv_dim), ("v", self.kv_dim)):
@@ -95,12 +97,16 @@ class TinyModel:
         if qk_norm:
             self.norm(blk + "attn_q_norm", self.head_dim)
             self.norm(blk + "attn_k_norm", self.head_dim)
+        if wide_qk_norm:
+            self.norm(blk + "attn_q_norm", self.q_dim)
+            self.norm(blk + "attn_k_norm", self.kv_dim)
         self.matrix(blk + "attn_output", self.d, self.q_dim)
         if post_norm:
             self.norm(blk + "post_attention_norm", self.d)
 
-    def feed_forward(self, blk, fused=False, post_norm=False):
-        self.norm(blk + "ffn_norm", self.d)
+    def feed_forward(self, blk, fused=False, pre_norm=True, post_norm=False):
+        if pre_norm:
+            self.norm(blk + "ffn_norm", self.d)
         if fused:
             self.matrix(blk + "ffn_up", 2 * self.ff, self.d, gain=1.5)
         else:
@@ -110,10 +116,10 @@ class TinyModel:
         if post_norm:
             self.norm(blk + "post_ffw_norm", self.d)
 
-    def blocks(self, *, bias=False, qk_norm=False, fused=False, post_norm=False):
+    def blocks(self, *, bias=False, qk_norm=False, wide_qk_norm=False, fused=False, pre_norm=True, post_norm=False):
         for i in range(self.layers):
-            self.attention(f"blk.{i}.", bias, qk_norm, fused, post_norm)
-            self.feed_forward(f"blk.{i}.", fused, post_norm)
+            self.attention(f"blk.{i}.", bias, qk_norm, wide_qk_norm, fused, pre_norm, post_norm)
+            self.feed_forward(f"blk.{i}.", fused, pre_norm, post_norm)
 
     def byte_level_bpe(self, pre):
         """Two control tokens, the printable ASCII characters, space, newline, and a few merges: 106 tokens."""
@@ -277,6 +283,22 @@ def make_mistral3(path, kind, seed):
     m.close()
 
 
+def make_olmo2(path, kind, seed):
+    """As OLMo 3: layers 0 to 2 of 4 see 16 positions and have plain RoPE, the last one has YaRN."""
+    m = TinyModel(path, "olmo2", kind, seed)
+    m.shape(layers=4, d=96, ff=80, heads=6, kv_heads=2, head_dim=16, context=512, base=10000.0)
+    w = m.writer
+    w.add_sliding_window(16)
+    w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    w.add_rope_scaling_factor(4.0)
+    w.add_rope_scaling_orig_ctx_len(128)
+    vocab = m.byte_level_bpe("olmo")
+    w.add_vocab_size(vocab)
+    m.ends(vocab, tied=False)
+    m.blocks(wide_qk_norm=True, pre_norm=False, post_norm=True)
+    m.close()
+
+
 def main() -> int:
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)
@@ -284,7 +306,8 @@ def main() -> int:
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
     families = {"llama": make_llama, "qwen2": make_qwen2, "qwen3": make_qwen3, "phi3": make_phi3,
-                "gemma3": make_gemma3, "gemma2": make_gemma2, "granite": make_granite, "mistral3": make_mistral3}
+                "gemma3": make_gemma3, "gemma2": make_gemma2, "granite": make_granite, "mistral3": make_mistral3,
+                "olmo2": make_olmo2}
     for seed, (family, make) in enumerate(families.items()):
         make(folder / f"{family}-f32.gguf", Type.F32, seed)
     for kind in (Type.F16, Type.BF16, Type.Q8_0, Type.Q4_0, Type.Q4_1, Type.Q5_0, Type.Q5_1):

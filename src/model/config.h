@@ -29,6 +29,7 @@ struct RopeConfig {
   const std::vector<float>& factors_of(RopeSet set) const {
     return set == RopeSet::kLong && !long_factors.empty() ? long_factors : factors;
   }
+  bool operator==(const RopeConfig&) const = default;
 };
 
 struct ModelConfig {
@@ -55,7 +56,9 @@ struct ModelConfig {
   float logit_softcap = 0;        // 0 = off
   int sliding_window = 0;         // 0 = none; else a row sees positions p with row_position - p < sliding_window
   std::vector<bool> local_layer;  // [n_layers] true = sliding-window layer; empty = none
-  bool post_norms = false;        // gemma3: a norm after attention and after the feed-forward, before the residual add
+  bool pre_norms = true;          // a norm before attention and before the feed-forward; olmo2 has none
+  bool post_norms = false;        // gemmas, olmo2: a norm after them, before the residual add
+  bool wide_qk_norm = false;      // olmo2: norms of Q and K go over all heads together, others over each
   bool tied_head = false;         // no output.weight: logits use token_embd.weight
 
   int kv_dim() const { return n_kv_heads * head_dim; }
@@ -63,6 +66,8 @@ struct ModelConfig {
     return short_context > 0 && n_tokens > short_context ? RopeSet::kLong : RopeSet::kShort;
   }
   int q_dim() const { return n_heads * head_dim; }
+  int q_norm_size() const { return wide_qk_norm ? q_dim() : head_dim; }
+  int k_norm_size() const { return wide_qk_norm ? kv_dim() : head_dim; }
   bool is_local(int layer) const { return !local_layer.empty() && local_layer[layer]; }
 };
 

@@ -288,6 +288,27 @@ TEST(ModelConfig, Mistral3EndsWhereItsAttentionChanges) {
   EXPECT_EQ(config_of(file).context_length, 64);
 }
 
+// OLMo 3: windows in three of four layers, YaRN in the others alone.
+TEST(ModelConfig, Olmo2) {
+  TestModelFile file("olmo2", {.layers = 4});
+  ModelConfig config = config_of(file);
+  EXPECT_FALSE(config.pre_norms);
+  EXPECT_TRUE(config.post_norms);
+  EXPECT_EQ(config.q_norm_size(), 32);
+  EXPECT_EQ(config.k_norm_size(), 16);
+  EXPECT_TRUE(config.local_layer.empty());
+  file.with([](GgufTestWriter& w) {
+    w.key_u32("olmo2.attention.sliding_window", 64);
+    w.key_string("olmo2.rope.scaling.type", "yarn");
+    w.key_f32("olmo2.rope.scaling.factor", 8);
+  });
+  config = config_of(file);
+  EXPECT_EQ(config.local_layer, (std::vector<bool>{true, true, true, false}));
+  EXPECT_FALSE(config.rope.factors.empty());
+  EXPECT_NE(config.rope.magnitude, 1);
+  EXPECT_EQ(config.rope_local, (RopeConfig{.dims = 8, .base = 10000}));
+}
+
 // Phi-4-mini: three quarters of a head are rotated.
 TEST(ModelConfig, Phi3WithAPartOfTheHeadRotated) {
   TestModelFile file("phi3");
@@ -306,7 +327,7 @@ TEST(ModelConfig, Phi3WithAPartOfTheHeadRotated) {
 TEST(ModelConfig, UnknownFamilyListsTheKnownOnes) {
   expect_error(TestModelFile("mamba"),
                "\"mamba\" is not supported; known families: llama, qwen2, qwen3, phi3, gemma3, "
-               "gemma2, granite, mistral3");
+               "gemma2, granite, mistral3, olmo2");
   GgufTestWriter writer;
   const auto config = read_model_config(*GgufFile::from_bytes(writer.image(), "x.gguf"));
   ASSERT_FALSE(config.ok());

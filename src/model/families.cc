@@ -3,8 +3,8 @@
 namespace s3d {
 namespace {
 
-constexpr const Family* kFamilies[] = {&kFamilyLlama,  &kFamilyQwen2,  &kFamilyQwen3,   &kFamilyPhi3,
-                                       &kFamilyGemma3, &kFamilyGemma2, &kFamilyGranite, &kFamilyMistral3};
+constexpr const Family* kFamilies[] = {&kFamilyLlama,  &kFamilyQwen2,   &kFamilyQwen3,    &kFamilyPhi3, &kFamilyGemma3,
+                                       &kFamilyGemma2, &kFamilyGranite, &kFamilyMistral3, &kFamilyOlmo2};
 
 }  // namespace
 

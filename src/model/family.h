@@ -88,6 +88,7 @@ extern const Family kFamilyGemma3;
 extern const Family kFamilyGemma2;
 extern const Family kFamilyGranite;
 extern const Family kFamilyMistral3;
+extern const Family kFamilyOlmo2;
 
 // All of them.
 std::span<const Family* const> families();

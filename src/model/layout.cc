@@ -22,7 +22,7 @@ void add_attention_specs(const ModelConfig& config, const LayerLayout& layout, i
     specs.push_back({layer_tensor(layer, name), 1, length, /*matrix=*/false, optional});
   };
   const int64_t d = config.d_model;
-  vector("attn_norm.weight", d, false);
+  if (config.pre_norms) vector("attn_norm.weight", d, false);
   if (layout.fused_qkv) {
     matrix("attn_qkv.weight", config.q_dim() + 2 * config.kv_dim(), d);
   } else {
@@ -36,8 +36,8 @@ void add_attention_specs(const ModelConfig& config, const LayerLayout& layout, i
     vector("attn_v.bias", config.kv_dim(), true);
   }
   if (layout.qk_norm) {
-    vector("attn_q_norm.weight", config.head_dim, false);
-    vector("attn_k_norm.weight", config.head_dim, false);
+    vector("attn_q_norm.weight", config.q_norm_size(), false);
+    vector("attn_k_norm.weight", config.k_norm_size(), false);
   }
   matrix("attn_output.weight", d, config.q_dim());
   if (config.post_norms) vector("post_attention_norm.weight", d, false);
@@ -47,7 +47,7 @@ void add_feed_forward_specs(const ModelConfig& config, const LayerLayout& layout
                             std::vector<TensorSpec>& specs) {
   const int64_t d = config.d_model;
   const int64_t ff = config.d_ff;
-  specs.push_back({layer_tensor(layer, "ffn_norm.weight"), 1, d, false, false});
+  if (config.pre_norms) specs.push_back({layer_tensor(layer, "ffn_norm.weight"), 1, d, false, false});
   if (!layout.fused_gate_up) specs.push_back({layer_tensor(layer, "ffn_gate.weight"), ff, d, true, false});
   specs.push_back({layer_tensor(layer, "ffn_up.weight"), layout.fused_gate_up ? 2 * ff : ff, d, true, false});
   specs.push_back({layer_tensor(layer, "ffn_down.weight"), d, ff, true, false});

@@ -108,8 +108,9 @@ class TestModelFile {
     const auto kv = static_cast<uint64_t>(sizes_.kv_heads * sizes_.head_dim);
     const auto ff = static_cast<uint64_t>(sizes_.ff);
     const auto head = static_cast<uint64_t>(sizes_.head_dim);
-    const bool phi3 = family_ == "phi3";
-    std::vector<std::pair<const char*, std::vector<uint64_t>>> list = {{"attn_norm.weight", {d}}};
+    const bool phi3 = family_ == "phi3", olmo2 = family_ == "olmo2";
+    std::vector<std::pair<const char*, std::vector<uint64_t>>> list;
+    if (!olmo2) list.push_back({"attn_norm.weight", {d}});
     if (phi3) list.push_back({"attn_qkv.weight", {d, q + 2 * kv}});
     if (!phi3)
       list.insert(list.end(), {{"attn_q.weight", {d, q}}, {"attn_k.weight", {d, kv}}, {"attn_v.weight", {d, kv}}});
@@ -118,12 +119,13 @@ class TestModelFile {
     if (family_ == "qwen3" || family_ == "gemma3") {
       list.insert(list.end(), {{"attn_q_norm.weight", {head}}, {"attn_k_norm.weight", {head}}});
     }
+    if (olmo2) list.insert(list.end(), {{"attn_q_norm.weight", {q}}, {"attn_k_norm.weight", {kv}}});
     list.push_back({"attn_output.weight", {q, d}});
-    list.push_back({"ffn_norm.weight", {d}});
+    if (!olmo2) list.push_back({"ffn_norm.weight", {d}});
     if (!phi3) list.push_back({"ffn_gate.weight", {d, ff}});
     list.push_back({"ffn_up.weight", {d, phi3 ? 2 * ff : ff}});
     list.push_back({"ffn_down.weight", {ff, d}});
-    if (family_ == "gemma3" || family_ == "gemma2") {
+    if (family_ == "gemma3" || family_ == "gemma2" || olmo2) {
       list.insert(list.end(), {{"post_attention_norm.weight", {d}}, {"post_ffw_norm.weight", {d}}});
     }
     for (const auto& [name, shape] : list) tensor(writer, prefix + name, shape);

@@ -18,16 +18,16 @@ namespace s3d {
 
 // One transformer layer. Matrices are [out, in]; vectors are floats; an empty member is absent in this family.
 struct LayerWeights {
-  std::vector<float> attn_norm;       // [d_model]
+  std::vector<float> attn_norm;       // [d_model]; none in olmo2
   PackedMatrix wq, wk, wv;            // [q_dim, d_model], [kv_dim, d_model] x2 (fused QKV of phi3 is split by rows)
   std::vector<float> bq, bk, bv;      // qwen2
-  std::vector<float> q_norm, k_norm;  // [head_dim] qwen3, gemma3
+  std::vector<float> q_norm, k_norm;  // [head_dim] qwen3, gemma3; [q_dim], [kv_dim] olmo2
   PackedMatrix wo;                    // [d_model, q_dim]
-  std::vector<float> attn_post_norm;  // [d_model] gemma3
-  std::vector<float> ffn_norm;        // [d_model]
+  std::vector<float> attn_post_norm;  // [d_model] gemmas, olmo2
+  std::vector<float> ffn_norm;        // [d_model]; none in olmo2
   PackedMatrix w_gate, w_up;          // [d_ff, d_model]
   PackedMatrix w_down;                // [d_model, d_ff]
-  std::vector<float> ffn_post_norm;   // [d_model] gemma3
+  std::vector<float> ffn_post_norm;   // [d_model] gemmas, olmo2
 };
 
 struct Model {

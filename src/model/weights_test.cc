@@ -103,7 +103,7 @@ TEST(LoadModel, EmbedsRowsTimesScale) {
 }
 
 TEST(LoadModel, ProgressEndsAtTheTotal) {
-  for (const char* family : {"llama", "qwen2", "qwen3", "phi3", "gemma3"}) {
+  for (const char* family : {"llama", "qwen2", "qwen3", "phi3", "gemma3", "olmo2"}) {
     size_t last = 0;
     size_t end = 0;
     const auto model = load(TestModelFile(family), [&](size_t done, size_t total) {

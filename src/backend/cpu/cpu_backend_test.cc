@@ -228,7 +228,7 @@ INSTANTIATE_TEST_SUITE_P(Models, CpuBackendTest,
                          testing::Values(Case{"llama-q4_k", KvType::kF16}, Case{"llama-q5_0", KvType::kQ8_0},
                                          Case{"mixed", KvType::kF16}, Case{"gemma3-f32", KvType::kF32},
                                          Case{"qwen2-f32", KvType::kF16}, Case{"qwen3-f32", KvType::kQ8_0},
-                                         Case{"phi3-f32", KvType::kF16}),
+                                         Case{"phi3-f32", KvType::kF16}, Case{"olmo2-f32", KvType::kF16}),
                          [](const auto& info) {
                            std::string name = info.param.model;
                            for (char& c : name) c = c == '-' ? '_' : c;

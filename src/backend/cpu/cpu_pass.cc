@@ -56,8 +56,12 @@ void CpuPass::end_sublayer(Team& team, const Product& product, const SublayerEnd
 
 void CpuPass::make_input(const SublayerInput& input, size_t r) {
   if (input.norm == nullptr) return;
-  floats.rms_norm(&x[r * d_model], input.norm->data(), config.norm_eps, d_model, &mixed[r * d_model]);
-  normed.store(kernels, &mixed[r * d_model], input.formats | low_rank.formats(), r);
+  const float* from = &x[r * d_model];
+  if (!input.norm->empty()) {
+    floats.rms_norm(from, input.norm->data(), config.norm_eps, d_model, &mixed[r * d_model]);
+    from = &mixed[r * d_model];
+  }
+  normed.store(kernels, from, input.formats | low_rank.formats(), r);
 }
 
 void CpuPass::multiply(std::span<const Product> products, size_t begin, size_t end) const {

@@ -25,7 +25,7 @@ struct Product {
 
 // What a sublayer reads: the residual stream behind a norm, in the formats of the matrices that read it.
 struct SublayerInput {
-  const std::vector<float>* norm = nullptr;  // [d_model], or null: nothing is to be made
+  const std::vector<float>* norm = nullptr;  // [d_model], or empty: no norm; null: nothing is to be made
   FormatSet formats;
 };
 

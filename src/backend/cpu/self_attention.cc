@@ -55,6 +55,11 @@ void SelfAttention::run(int thread, Team& team, int layer, const PackedAdapter::
   pass_.end_sublayer(team, {&wo, &attended_in_.for_matrix(wo), pass_.mixed.data(), nullptr, more}, end);
 }
 
+// In place; nothing where the family has no such norm.
+void SelfAttention::norm(const Floats& weight, float* vector) const {
+  if (!weight.empty()) pass_.floats.rms_norm(vector, weight.data(), config_.norm_eps, weight.size(), vector);
+}
+
 // Queries, keys and values.
 void SelfAttention::project(Team& team, int layer, const PackedLora& lora) {
   const LayerWeights& w = weights(layer);
@@ -65,8 +70,13 @@ void SelfAttention::project(Team& team, int layer, const PackedLora& lora) {
                               {&w.wk, &in.for_matrix(w.wk), k_.data(), or_null(w.bk), low.term(lora, 1)},
                               {&w.wv, &in.for_matrix(w.wv), v_.data(), or_null(w.bv), low.term(lora, 2)}};
   const size_t units = w.wq.units() + w.wk.units() + w.wv.units();
-  team.for_chunks(units, pass_.grain(units, w.wq.unit_bytes()),
-                  [&](size_t begin, size_t last) { pass_.multiply(products, begin, last); });
+  const size_t grain = pass_.grain(units, w.wq.unit_bytes());
+  const auto body = [&](size_t begin, size_t last) { pass_.multiply(products, begin, last); };
+  if (!config_.wide_qk_norm) return team.for_chunks(units, grain, body);
+  pass_.chunks_then_rows(team, units, grain, body, [&](size_t r) {
+    norm(w.q_norm, &q_[r * usize(config_.q_dim())]);
+    norm(w.k_norm, &k_[r * usize(config_.kv_dim())]);
+  });
 }
 
 // Keys and values into the cache; what each row sees there, stored for the output projection.
@@ -101,8 +111,8 @@ void SelfAttention::place_head(int layer, size_t r, int kv_head) {
   const RopeTable& table = rope_[config_.is_local(layer)];
   const auto rotate = config_.rope_style == RopeStyle::kInterleaved ? floats.rope_interleaved : floats.rope_split;
   const size_t head_dim = usize(config_.head_dim), head = usize(kv_head);
-  const auto finish = [&](float* vector, const Floats& norm) {
-    if (!norm.empty()) floats.rms_norm(vector, norm.data(), config_.norm_eps, head_dim, vector);
+  const auto finish = [&](float* vector, const Floats& weight) {
+    if (!config_.wide_qk_norm) norm(weight, vector);
     rotate(table.cos(r), table.sin(r), table.pairs(), vector);
   };
   const size_t group = usize(config_.n_heads / config_.n_kv_heads);

@@ -38,6 +38,7 @@ class SelfAttention {
   const LayerWeights& weights(int layer) const { return pass_.model.layers[usize(layer)]; }
   void project(Team& team, int layer, const PackedLora& lora);
   void attend(int thread, Team& team, int layer);
+  void norm(const Floats& weight, float* vector) const;
   void place_head(int layer, size_t r, int kv_head);
 
   CpuPass& pass_;

@@ -193,7 +193,7 @@ class ReferenceModel::Loader {
   }
 
   Status attention(const std::string& blk, const ModelConfig& c, Layer& layer) const {
-    S3D_TRY(vector(blk + "attn_norm.weight", c.d_model, layer.attn_norm));
+    if (c.pre_norms) S3D_TRY(vector(blk + "attn_norm.weight", c.d_model, layer.attn_norm));
     if (file_.find_tensor(blk + "attn_qkv.weight") != nullptr) {
       S3D_TRY(fused(blk + "attn_qkv.weight", c.d_model,
                     {{&layer.wq, c.q_dim()}, {&layer.wk, c.kv_dim()}, {&layer.wv, c.kv_dim()}}));
@@ -205,15 +205,15 @@ class ReferenceModel::Loader {
     S3D_TRY(optional_vector(blk + "attn_q.bias", c.q_dim(), layer.bq));
     S3D_TRY(optional_vector(blk + "attn_k.bias", c.kv_dim(), layer.bk));
     S3D_TRY(optional_vector(blk + "attn_v.bias", c.kv_dim(), layer.bv));
-    S3D_TRY(optional_vector(blk + "attn_q_norm.weight", c.head_dim, layer.q_norm));
-    S3D_TRY(optional_vector(blk + "attn_k_norm.weight", c.head_dim, layer.k_norm));
+    S3D_TRY(optional_vector(blk + "attn_q_norm.weight", c.q_norm_size(), layer.q_norm));
+    S3D_TRY(optional_vector(blk + "attn_k_norm.weight", c.k_norm_size(), layer.k_norm));
     S3D_TRY(matrix(blk + "attn_output.weight", c.q_dim(), c.d_model, layer.wo));
     if (c.post_norms) S3D_TRY(vector(blk + "post_attention_norm.weight", c.d_model, layer.attn_post_norm));
     return Ok();
   }
 
   Status feed_forward(const std::string& blk, const ModelConfig& c, Layer& layer) const {
-    S3D_TRY(vector(blk + "ffn_norm.weight", c.d_model, layer.ffn_norm));
+    if (c.pre_norms) S3D_TRY(vector(blk + "ffn_norm.weight", c.d_model, layer.ffn_norm));
     if (file_.find_tensor(blk + "ffn_gate.weight") != nullptr) {
       S3D_TRY(matrix(blk + "ffn_gate.weight", c.d_model, c.d_ff, layer.w_gate));
       S3D_TRY(matrix(blk + "ffn_up.weight", c.d_model, c.d_ff, layer.w_up));
