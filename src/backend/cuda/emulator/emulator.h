@@ -1,0 +1,109 @@
+// Runs CUDA kernels on the CPU, for tests: one fiber for each thread of a block.
+//
+// It is made to find what a run on a CPU would hide:
+//   - Blocks, and the threads of a block between two meetings (barriers, warp operations), run in an order drawn from a
+//     seed. A result that changes with the seed lacks a barrier.
+//   - A block's shared memory begins with the bytes 0xff, which are not a number, and ends where the launch says, so
+//   that
+//     AddressSanitizer sees an access beyond it.
+//   - An asynchronous copy arrives at the wait that covers it and not before; until then its target holds 0xff.
+//   - Threads of a warp that meet at different operations, and meetings to which not all come, end the program with a
+//     message that names the threads and the lines.
+// It does not find: races between blocks, weak ordering of memory, what a compiler does to floats (docs/gpu.md).
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <source_location>
+#include <span>
+#include <vector>
+
+#include "backend/cuda/emulator/fiber.h"
+#include "backend/cuda/emulator/mma.h"
+
+namespace s3d::emulator {
+
+struct Dim {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+using Where = std::source_location;
+
+// Thread rule: one launch at a time, and all launches by one thread.
+class Emulator {
+ public:
+  explicit Emulator(uint64_t seed) : random_(seed) {}
+  ~Emulator();
+  Emulator(const Emulator&) = delete;
+  Emulator& operator=(const Emulator&) = delete;
+
+  // Runs `kernel` once for each thread of each block; returns when all are done. `threads`: a multiple of 32.
+  void launch(Dim blocks, unsigned threads, size_t shared_bytes, const std::function<void()>& kernel);
+
+  // Without the matrix instruction of 32 columns, as cards of compute capability 7.5 are.
+  bool turing = false;
+
+  // ---- For a kernel, by way of emulator/cuda_on_cpu.h: of the thread that runs ----
+  static Emulator& current();  // the one whose kernel runs on this thread of the CPU
+  Dim block_index() const { return block_; }
+  Dim block_count() const { return blocks_; }
+  unsigned thread_index() const { return running_; }
+  unsigned thread_count() const { return static_cast<unsigned>(lanes_.size()); }
+  std::byte* shared() const { return shared_.get(); }
+
+  void sync_block(Where where);
+  void sync_warp(Where where);
+  uint32_t shuffle(uint32_t value, unsigned from, Where where);  // `value` of lane `from` of the warp
+  uint32_t ballot(bool vote, Where where);
+  void multiply(MmaShape shape, bool signed_a, MmaFragment& fragment, Where where);
+
+  void copy_async(void* shared, const void* global, size_t bytes);
+  void commit_copies();
+  void wait_copies(size_t open_groups);  // all but the last `open_groups` groups arrive
+
+ private:
+  enum class Meeting : uint8_t { kNone, kBlock, kWarp, kShuffle, kBallot, kMultiply };
+  struct Copy {
+    void* to;
+    const void* from;
+    size_t bytes;
+  };
+  struct Lane {
+    Fiber fiber;
+    Meeting at = Meeting::kNone;
+    unsigned line = 0;  // of the meeting
+    uint32_t value = 0, from = 0;
+    MmaShape shape{};
+    bool signed_a = false;
+    std::vector<std::vector<Copy>> copies;  // groups, the oldest first; the last one is open
+  };
+  struct Warp {
+    unsigned arrived = 0;
+    std::array<MmaFragment, 32> fragments;
+  };
+
+  void run_block(size_t shared_bytes);
+  void meet(Meeting meeting, Where where);
+  void release(unsigned first, unsigned count);
+  void finish_warp(unsigned warp);
+  [[noreturn]] void report(const char* what) const;
+  static void run_thread(void* self);
+  unsigned draw(unsigned below);
+
+  uint64_t random_;
+  const std::function<void()>* kernel_ = nullptr;
+  Dim block_, blocks_;
+  unsigned running_ = 0;
+  std::vector<Lane> lanes_;
+  std::vector<Warp> warps_;
+  std::vector<unsigned> ready_;
+  unsigned in_barrier_ = 0, done_ = 0;
+  std::unique_ptr<std::byte[]> shared_;
+  std::byte* stacks_ = nullptr;
+  size_t stack_count_ = 0;
+};
+
+}  // namespace s3d::emulator
