@@ -27,33 +27,35 @@ struct KvLayout {
   int n_kv_heads;
   int n_layers;
 
-  size_t element_bytes() const { return type == KvType::kF32 ? 4 : type == KvType::kF16 ? 2 : 1; }
-  int padded_head_dim() const { return (head_dim + 15) / 16 * 16; }
-  int scale_blocks() const { return type == KvType::kQ8_0 ? (head_dim + kScaleDims - 1) / kScaleDims : 0; }
+  constexpr size_t element_bytes() const { return type == KvType::kF32 ? 4 : type == KvType::kF16 ? 2 : 1; }
+  constexpr int padded_head_dim() const { return (head_dim + 15) / 16 * 16; }
+  constexpr int scale_blocks() const { return type == KvType::kQ8_0 ? (head_dim + kScaleDims - 1) / kScaleDims : 0; }
 
-  size_t key_scales_offset() const { return static_cast<size_t>(head_dim) * kGroup * element_bytes(); }  // in a group
-  size_t key_group_bytes() const {
+  constexpr size_t key_scales_offset() const {
+    return static_cast<size_t>(head_dim) * kGroup * element_bytes();
+  }  // in a group
+  constexpr size_t key_group_bytes() const {
     return round_up(key_scales_offset() + static_cast<size_t>(scale_blocks()) * kGroup * 2);
   }
-  size_t key_head_bytes() const { return key_group_bytes() * (kPageTokens / kGroup); }
+  constexpr size_t key_head_bytes() const { return key_group_bytes() * (kPageTokens / kGroup); }
 
-  size_t value_row_bytes() const { return static_cast<size_t>(padded_head_dim()) * element_bytes(); }
-  size_t value_scales_offset() const { return value_row_bytes() * kPageTokens; }  // in a head
-  size_t value_scale_row_bytes() const { return static_cast<size_t>(scale_blocks()) * 2; }
-  size_t value_head_bytes() const {
+  constexpr size_t value_row_bytes() const { return static_cast<size_t>(padded_head_dim()) * element_bytes(); }
+  constexpr size_t value_scales_offset() const { return value_row_bytes() * kPageTokens; }  // in a head
+  constexpr size_t value_scale_row_bytes() const { return static_cast<size_t>(scale_blocks()) * 2; }
+  constexpr size_t value_head_bytes() const {
     return round_up(value_scales_offset() + value_scale_row_bytes() * static_cast<size_t>(kPageTokens));
   }
 
-  size_t keys_bytes() const { return key_head_bytes() * static_cast<size_t>(n_kv_heads); }  // of one layer
-  size_t values_bytes() const { return value_head_bytes() * static_cast<size_t>(n_kv_heads); }
-  size_t layer_bytes() const { return keys_bytes() + values_bytes(); }
-  size_t page_bytes() const { return layer_bytes() * static_cast<size_t>(n_layers); }
+  constexpr size_t keys_bytes() const { return key_head_bytes() * static_cast<size_t>(n_kv_heads); }  // of one layer
+  constexpr size_t values_bytes() const { return value_head_bytes() * static_cast<size_t>(n_kv_heads); }
+  constexpr size_t layer_bytes() const { return keys_bytes() + values_bytes(); }
+  constexpr size_t page_bytes() const { return layer_bytes() * static_cast<size_t>(n_layers); }
 
   // Offsets in a page.
-  size_t key_head_offset(int layer, int kv_head) const {
+  constexpr size_t key_head_offset(int layer, int kv_head) const {
     return layer_bytes() * static_cast<size_t>(layer) + key_head_bytes() * static_cast<size_t>(kv_head);
   }
-  size_t value_head_offset(int layer, int kv_head) const {
+  constexpr size_t value_head_offset(int layer, int kv_head) const {
     return layer_bytes() * static_cast<size_t>(layer) + keys_bytes() +
            value_head_bytes() * static_cast<size_t>(kv_head);
   }
@@ -63,12 +65,12 @@ struct KvLayout {
   struct Place {
     size_t numbers, step, scales, scale_step;
   };
-  Place key(int layer, int kv_head, int slot) const {
+  constexpr Place key(int layer, int kv_head, int slot) const {
     const auto group = static_cast<size_t>(slot / kGroup), lane = static_cast<size_t>(slot % kGroup);
     const size_t base = key_head_offset(layer, kv_head) + group * key_group_bytes();
     return {base + lane * element_bytes(), kGroup * element_bytes(), base + key_scales_offset() + lane * 2, kGroup * 2};
   }
-  Place value(int layer, int kv_head, int slot) const {
+  constexpr Place value(int layer, int kv_head, int slot) const {
     const size_t base = value_head_offset(layer, kv_head), row = static_cast<size_t>(slot);
     return {base + row * value_row_bytes(), element_bytes(),
             base + value_scales_offset() + row * value_scale_row_bytes(), 2};

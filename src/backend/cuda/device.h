@@ -1,0 +1,44 @@
+// A device that runs the kernels: memory, copies, and a stream on which everything happens in order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "backend/cuda/kernel_table.h"
+#include "base/result.h"
+
+namespace s3d::cuda {
+
+// Thread rule: one call at a time.
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  // Null when there is not so much memory. Aligned to 256 bytes. What is in it is undefined.
+  virtual std::byte* allocate(size_t bytes) = 0;
+  virtual void release(std::byte* memory) = 0;
+
+  // Both return when the host's memory may be changed or read; later kernels see what was uploaded.
+  virtual void upload(std::byte* to, const void* from, size_t bytes) = 0;
+  virtual void download(void* to, const std::byte* from, size_t bytes) = 0;
+  virtual void copy(std::byte* to, const std::byte* from, size_t bytes) = 0;  // on the device
+
+  // Waits for all that was started. Error: a kernel failed; the device is of no use then.
+  virtual Status synchronize() = 0;
+
+  virtual const KernelTable& kernels() const = 0;
+  virtual void* stream() = 0;
+  virtual std::string name() const = 0;   // "NVIDIA H100 80GB HBM3", "emulated"
+  virtual size_t free_bytes() const = 0;  // of memory
+};
+
+// The first NVIDIA card that the kernels run on. Errors: no driver, no card, an older card than compute capability 7.5.
+Result<std::unique_ptr<Device>> open_device();
+
+// Runs the kernels on the CPU, in an order drawn from `seed` (emulator/emulator.h). `turing`: as a card without the
+// matrix instruction of 32 columns. For tests: thousands of times slower than a card.
+std::unique_ptr<Device> make_emulated_device(uint64_t seed = 1, bool turing = false);
+
+}  // namespace s3d::cuda

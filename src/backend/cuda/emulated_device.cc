@@ -1,0 +1,47 @@
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "backend/cuda/device.h"
+#include "backend/cuda/emulator/emulator.h"
+
+namespace s3d::cuda {
+namespace {
+
+class EmulatedDevice : public Device {
+ public:
+  EmulatedDevice(uint64_t seed, bool turing) : emulator_(seed) { emulator_.turing = turing; }
+
+  std::byte* allocate(size_t bytes) override {
+    constexpr size_t kAlign = 256;
+    void* memory = std::aligned_alloc(kAlign, std::max(kAlign, (bytes + kAlign - 1) / kAlign * kAlign));
+    if (memory != nullptr) std::memset(memory, 0xff, bytes);  // not a number: what was never written shows
+    return static_cast<std::byte*>(memory);
+  }
+  void release(std::byte* memory) override { std::free(memory); }
+
+  void upload(std::byte* to, const void* from, size_t bytes) override {
+    if (bytes > 0) std::memcpy(to, from, bytes);
+  }
+  void download(void* to, const std::byte* from, size_t bytes) override {
+    if (bytes > 0) std::memcpy(to, from, bytes);
+  }
+  void copy(std::byte* to, const std::byte* from, size_t bytes) override { std::memmove(to, from, bytes); }
+  Status synchronize() override { return Ok(); }
+
+  const KernelTable& kernels() const override { return cuda_emulated::kKernels; }
+  void* stream() override { return &emulator_; }
+  std::string name() const override { return "emulated"; }
+  size_t free_bytes() const override { return size_t{4} << 30; }
+
+ private:
+  emulator::Emulator emulator_;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> make_emulated_device(uint64_t seed, bool turing) {
+  return std::make_unique<EmulatedDevice>(seed, turing);
+}
+
+}  // namespace s3d::cuda

@@ -1,0 +1,51 @@
+// How a matrix product is divided among blocks and warps. No bit depends on it.
+#pragma once
+
+#include <cstddef>
+
+#include "backend/cuda/fragment_layout.h"
+#include "backend/cuda/tasks.h"
+
+namespace s3d::cuda {
+
+inline constexpr int kMatmulThreads = 256;
+
+constexpr int segments_of(int columns) {
+  return (columns + static_cast<int>(kSegmentColumns) - 1) / static_cast<int>(kSegmentColumns);
+}
+// Octets of rows that one block takes: one up to 8 rows, else two.
+constexpr int matmul_octets(int n) {
+  return n <= 8 ? 1 : 2;
+}
+
+struct MatmulShape {
+  Grid grid;
+  unsigned threads;
+  size_t shared_bytes;
+  int units_per_block, items_per_round;
+};
+
+// A block has up to eight warps with the segments of one unit, or of several where a unit has few. All warps of a round
+// get the same number of items as nearly as can be, and the rounds of a long row are alike.
+inline MatmulShape matmul_shape(const MatmulTask& task) {
+  constexpr int kWarps = kMatmulThreads / 32, kMostItems = 24;
+  const auto over = [](int a, int b) { return (a + b - 1) / b; };
+  const int segments = segments_of(task.cols), octets = matmul_octets(task.n);
+  MatmulShape shape{};
+  shape.units_per_block = segments >= kWarps / 2 ? 1 : kWarps / 2 / segments;
+  const int items = shape.units_per_block * segments, rounds = over(items, kMostItems);
+  shape.items_per_round = over(items, rounds);
+  shape.threads = static_cast<unsigned>(over(shape.items_per_round, over(shape.items_per_round, kWarps))) * 32;
+  for (int p = 0; p < task.n_products; ++p) {
+    shape.grid.x += static_cast<unsigned>(over(over(task.products[p].rows, 16), shape.units_per_block));
+  }
+  --shape.grid.x;  // it began at 1
+  shape.grid.y = static_cast<unsigned>(over(task.n, octets * 8));
+  const int columns = octets * 8;
+  shape.shared_bytes =
+      static_cast<size_t>(columns) * sizeof(float) *
+      (static_cast<size_t>(shape.units_per_block) * 16 + static_cast<size_t>(shape.items_per_round) * 20);
+  return shape;
+}
+
+}  // namespace s3d::cuda
