@@ -105,7 +105,7 @@ std::vector<AnchorGroup> AnchorSchedule::step(int64_t step) {
 TrainingBatch make_rows(const Dataset& data, const AdapterConfig& config, const std::vector<AnchorGroup>& groups,
                         int per_group, torch::Device device, int rows) {
   const auto s = static_cast<int64_t>(groups.size());
-  if (rows == 0) rows = config.masks + 1;
+  if (rows == 0) rows = config.depth();
   std::vector<int64_t> positions, tokens, targets, previous;
   TrainingBatch batch;
   int64_t context = 1;

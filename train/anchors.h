@@ -80,7 +80,7 @@ struct TrainingBatch {
 };
 
 // The rows of these anchors without what the base knows of their sequences (DraftBatch::context_kv and ::state).
-// `per_group`: A. `rows`: R; 0: masks + 1. All groups must hold at least one anchor.
+// `per_group`: A. `rows`: R; 0: config.depth(). All groups must hold at least one anchor.
 TrainingBatch make_rows(const Dataset& data, const AdapterConfig& config, const std::vector<AnchorGroup>& groups,
                         int per_group, torch::Device device, int rows = 0);
 

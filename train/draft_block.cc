@@ -75,7 +75,11 @@ DraftBlock::DraftBlock(const BaseModel& base, const std::vector<int32_t>& draft_
 
 // [S * A * R, d_model]
 Tensor DraftBlock::inputs(const DraftParams& params, const DraftBatch& batch) const {
-  const int64_t n = batch.sequences * batch.anchors, d = base_.config.d_model, masks = batch.rows - 1;
+  const int64_t n = batch.sequences * batch.anchors, d = base_.config.d_model;
+  if (params.config.fused) {
+    return params.masks.slice(0, 0, batch.rows).unsqueeze(0).expand({n, batch.rows, d}).reshape({n * batch.rows, d});
+  }
+  const int64_t masks = batch.rows - 1;
   Tensor first = embed(base_, batch.tokens.view({n})).unsqueeze(1);  // [n, 1, d]
   Tensor state;                                                      // [n, 1, d]
   if (params.state_down.defined()) {

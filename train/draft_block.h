@@ -46,11 +46,11 @@ Result<std::vector<std::byte>> params_image(const DraftParams& params, ggml_type
 int copy_matching(const DraftParams& from, DraftParams& params);
 
 // Anchors of S sequences, A of each. The anchor at position t has the token x_t, decided but not yet run, and the
-// context [0, t).
+// context [0, t). Its rows stand at t, t + 1, …: of a draft pass x_t and masks, of a fused draft masks alone.
 struct DraftBatch {
   int64_t sequences = 0;       // S
   int64_t anchors = 0;         // A
-  int64_t rows = 0;            // R of each anchor: 1 to masks + 1
+  int64_t rows = 0;            // R of each anchor: 1 to config.depth()
   Tensor positions;            // [S, A] t
   Tensor tokens;               // [S, A] x_t
   Tensor state;                // [S, A, d_model] rms(h) of position t - 1; undefined if the adapter has no state part

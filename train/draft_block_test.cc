@@ -66,6 +66,45 @@ TEST(DraftBlock, UntrainedIsTheReferencesLayerSkip) {
   }
 }
 
+// Masks that are embeddings of tokens are, fused, the rows of a full pass that reads these tokens behind the context.
+TEST(DraftBlock, FusedMasksAreRowsOfAFullPass) {
+  const BaseModel base = tiny_base("llama");
+  const Dataset data = tiny_data(base);
+  const AdapterConfig config = {.layers = LayerSet::all(base.config.n_layers), .masks = 2, .fused = true};
+  DraftParams params = new_params(base, config, {}, 1);
+  const std::vector<int32_t> mask_tokens = {7, 8};
+  {
+    const torch::NoGradGuard no_grad;
+    params.masks.copy_(embed(base, longs(mask_tokens)));
+  }
+  const RecordStore store = store_of(base, data, config);
+  const TrainingBatch batch = make_batch(data, store, params.config, {{1, {5, 9}}}, 2, torch::kCPU);
+  EXPECT_EQ(batch.draft.rows, 2);
+  const DraftBlock block(base, {});
+  const torch::NoGradGuard no_grad;
+  const Tensor logits = block.logits(params, block.hidden(params, batch.draft), batch.previous);
+
+  auto reference = ReferenceModel::load(base.file, base.config);
+  ASSERT_TRUE(reference.ok());
+  ThreadPool pool(1);
+  const std::vector<int32_t>& tokens = data.sequences[1].tokens;
+  int64_t anchor = 0;
+  for (const int t : {5, 9}) {
+    std::vector<Row> rows;
+    const int last = append_chain(rows, std::span(tokens).first(static_cast<size_t>(t)));
+    append_chain(rows, mask_tokens, last, t);
+    const std::vector<LayerSet> layers(rows.size(), config.layers);
+    const auto expected = reference->run(rows, layers, std::vector<int>{t, t + 1}, pool);
+    ASSERT_TRUE(expected.ok());
+    const Tensor wanted = torch::tensor(expected->logits).view({2, base.config.vocab_size});
+    EXPECT_LT(relative_error(logits[anchor].to(torch::kDouble), wanted), 1e-3) << "anchor " << anchor;
+    // The first mask stands where the last token will, and is to tell the token after it.
+    EXPECT_EQ(batch.previous[anchor][0].item<int64_t>(), tokens[static_cast<size_t>(t)]);
+    EXPECT_EQ(batch.targets[anchor][0].item<int64_t>(), tokens[static_cast<size_t>(t) + 1]);
+    ++anchor;
+  }
+}
+
 // All parts at once, so that each has a gradient to check.
 AdapterConfig all_parts() {
   AdapterConfig config = {.layers = {1, 1}, .masks = kMasks, .lora_rank = 4, .bridge_rank = 3, .markov_rank = 5};

@@ -53,7 +53,7 @@ Acceptance walk(const Sequence& sequence, const std::vector<std::vector<int32_t>
 Acceptance evaluate(const DraftBlock& block, const DraftParams& params, const Dataset& data, const RecordStore& store,
                     torch::Device device, int first, int stride) {
   const torch::NoGradGuard no_grad;
-  const int chain = params.config.masks + 1;
+  const int chain = params.config.depth();
   Acceptance total;
   for (auto s = static_cast<size_t>(first); s < data.sequences.size(); s += static_cast<size_t>(stride)) {
     const std::vector<int> anchors = all_anchors(data.sequences[s]);

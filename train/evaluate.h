@@ -11,13 +11,13 @@
 
 namespace s3d::train {
 
-// Counts of greedy chain decoding over answers, as an engine would do it: draft masks + 1 tokens, keep those that agree
-// with the answer, add the target's own next one.
+// Counts of greedy chain decoding over answers, as an engine would do it: draft chains of AdapterConfig::depth()
+// tokens, keep those that agree with the answer, add the target's own next one.
 struct Acceptance {
   int64_t rounds = 0;
   int64_t tokens = 0;             // produced in all rounds, the target's own included
-  std::vector<int64_t> reached;   // [masks + 1] rounds in which all drafts before depth j were right
-  std::vector<int64_t> accepted;  // [masks + 1] … and the draft of depth j too
+  std::vector<int64_t> reached;   // [depth] rounds in which all drafts before depth j were right
+  std::vector<int64_t> accepted;  // [depth] … and the draft of depth j too
 
   double mean() const;              // tokens per round; 0 without rounds
   double rate(size_t depth) const;  // accepted / reached; 0 if it was never reached

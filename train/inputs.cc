@@ -87,7 +87,9 @@ Result<Inputs> load_inputs(Recipe& recipe) {
     S3D_ASSIGN(const GgufFile file, GgufFile::open(recipe.model));
     S3D_ASSIGN(const ModelConfig config, read_model_config(file));
     LayerSet& layers = recipe.adapter.layers;
-    if (layers.count() == 0) layers = default_draft_layers(config.n_layers);
+    if (layers.count() == 0) {
+      layers = recipe.adapter.fused ? LayerSet::all(config.n_layers) : default_draft_layers(config.n_layers);
+    }
     S3D_TRY(check_recipe(recipe, config));
     S3D_TRY(load_data(recipe, config, in));
     S3D_TRY(

@@ -31,17 +31,17 @@ Tensor confidence_loss(const DraftBlock& block, const DraftParams& params, const
 
 }  // namespace
 
-std::vector<double> depth_weights(const LossOptions& options, int masks) {
-  const double decay = options.depth_decay > 0 ? options.depth_decay : std::max(1, masks);
+std::vector<double> depth_weights(const LossOptions& options, int rows) {
+  const double decay = options.depth_decay > 0 ? options.depth_decay : std::max(1, rows - 1);
   std::vector<double> weights;
-  for (int j = 0; j <= masks; ++j) weights.push_back(std::exp(-j / decay));
+  for (int j = 0; j < rows; ++j) weights.push_back(std::exp(-j / decay));
   return weights;
 }
 
 LossSums draft_loss(const DraftBlock& block, const DraftParams& params, const TrainingBatch& batch,
                     const std::optional<RecordStore::SoftTargets>& soft, const LossOptions& options) {
   const Tensor targets = batch.targets;
-  std::vector<double> by_depth = depth_weights(options, params.config.masks);
+  std::vector<double> by_depth = depth_weights(options, params.config.depth());
   if (options.sample_rows) by_depth.assign(by_depth.size(), 1);
   by_depth.resize(static_cast<size_t>(targets.size(1)));
   const Tensor index = block.draft_index().index_select(0, targets.clamp_min(0).flatten()).view(targets.sizes());

@@ -13,8 +13,8 @@
 namespace s3d::train {
 
 struct LossOptions {
-  // Row j weighs exp(-j / depth_decay): a later draft counts only when the earlier ones were right. 0: the number of
-  // masks.
+  // Row j weighs exp(-j / depth_decay): a later draft counts only when the earlier ones were right. 0: the last row's
+  // number.
   double depth_decay = 0;
   // The weights decide how many rows are trained (RowSchedule), and those that are weigh the same. The default, because
   // it trains nearly twice the anchors in the same time.
@@ -28,8 +28,8 @@ struct LossSums {
   double weight;  // sum of the weights; divide by it
 };
 
-// Weights of rows 0 … masks.
-std::vector<double> depth_weights(const LossOptions& options, int masks);
+// Weights of `rows` rows.
+std::vector<double> depth_weights(const LossOptions& options, int rows);
 
 // Rows whose target is -1 or outside the draft vocabulary have weight 0. `soft` is needed when soft_share > 0; its
 // tokens outside the draft vocabulary are left out. With a confidence head, its cross entropy towards "the greedy token

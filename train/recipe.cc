@@ -30,7 +30,7 @@ double layer_numbers(const ModelConfig& config, int longest) {
 
 // Of the draft rows of one step, or of `groups` sequences of it. Logits are there four times.
 double draft_bytes(const Recipe& r, const ModelConfig& config, int groups, int longest) {
-  const double rows = static_cast<double>(groups) * r.per_group * (r.adapter.masks + 1);
+  const double rows = static_cast<double>(groups) * r.per_group * r.adapter.depth();
   const double drafted = r.draft_vocab > 0 ? r.draft_vocab : config.vocab_size;
   return 4 * rows * ((r.adapter.layers.count()) * layer_numbers(config, longest) + 4 * drafted);
 }
@@ -40,6 +40,16 @@ double step_bytes(const Recipe& r, const ModelConfig& config, int longest) {
   if (!r.joint) return draft_bytes(r, config, r.groups, longest);
   return draft_bytes(r, config, 1, longest) +
          4.0 * longest * (config.n_layers * layer_numbers(config, longest) + 4.0 * config.vocab_size);
+}
+
+// A fused draft runs in a full pass: with all layers, without a gap or a state of the row whose token it follows.
+Status check_fused(const Recipe& r, const ModelConfig& base) {
+  const AdapterConfig& a = r.adapter;
+  if (!a.fused) return Ok();
+  S3D_TRY(in_range("--fused: the number of --draft-layers", a.layers.count(), base.n_layers, base.n_layers));
+  S3D_TRY(in_range("--fused: --masks", a.masks, 1, AdapterConfig::kMaxMasks));
+  S3D_TRY(in_range("--fused: --state-rank", a.state_rank, 0, 0));
+  return in_range("--fused: --bridge-rank", a.bridge_rank, 0, 0);
 }
 
 }  // namespace
@@ -67,6 +77,7 @@ Status check_recipe(const Recipe& r, const ModelConfig& base) {
   S3D_TRY(in_range("--markov-rank", a.markov_rank, 0, base.d_model));
   S3D_TRY(in_range("--state-rank", a.state_rank, 0, base.d_model));
   S3D_TRY(in_range("--bridge-rank", a.bridge_rank, 0, base.d_model));
+  S3D_TRY(check_fused(r, base));
   S3D_TRY(in_range("--draft-vocab", r.draft_vocab, 0, base.vocab_size));
   S3D_TRY(in_range("--max-length", r.max_length, 4, base.context_length));
   S3D_TRY(in_range("--held-out", r.held_out, r.held_out_data.empty() ? 1 : 0, 1e6));
@@ -102,6 +113,7 @@ std::string settings_text(const Recipe& r, uint64_t base_fingerprint, uint64_t d
       r.last_rate, r.warmup, r.loss.depth_decay, r.loss.sample_rows ? " sampled" : "", r.loss.soft_share, r.soft_tokens,
       r.adam.beta1, r.adam.beta2, r.adam.epsilon, r.adam.weight_decay, r.adam.clip, r.seed,
       r.init.empty() ? "new" : r.init);
+  if (a.fused) text += " fused";
   if (r.joint) text += fmt::format(" joint ar-weight {} layer-rate {}", r.joint->ar_weight, r.joint->layer_rate);
   return text;
 }

@@ -19,7 +19,7 @@ struct CurvePoint {
   double learning_rate = 0;
   double loss = 0;            // mean since the row before
   double mean_accepted = 0;   // held-out tokens per round, the target's own included; 0: not measured in this row
-  std::vector<double> rates;  // [masks + 1] held-out acceptance by depth; empty: not measured
+  std::vector<double> rates;  // [depth] held-out acceptance by depth; empty: not measured
   double perplexity = 0;      // of the base on held-out answers; 0: it is not trained
   double agreement = 0;       // share of held-out answer tokens that are the base's greedy choice
 };

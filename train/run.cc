@@ -28,7 +28,7 @@ class Run {
         group_(group),
         task_(task),
         plan_(data, recipe.per_group,
-              RowSchedule(depth_weights(recipe.loss, recipe.adapter.masks), recipe.loss.sample_rows, recipe.groups,
+              RowSchedule(depth_weights(recipe.loss, recipe.adapter.depth()), recipe.loss.sample_rows, recipe.groups,
                           recipe.seed),
               recipe.seed),
         adam_(task.trained(), recipe.adam),
@@ -120,7 +120,7 @@ class Run {
     const Acceptance& a = mine.acceptance;
     std::vector<double> numbers = {static_cast<double>(a.rounds), static_cast<double>(a.tokens), mine.base.nll,
                                    static_cast<double>(mine.base.tokens), static_cast<double>(mine.base.agreed)};
-    const size_t fixed = numbers.size(), depths = static_cast<size_t>(recipe_.adapter.masks) + 1;
+    const size_t fixed = numbers.size(), depths = static_cast<size_t>(recipe_.adapter.depth());
     for (size_t j = 0; j < depths; ++j) {
       numbers.push_back(j < a.reached.size() ? static_cast<double>(a.reached[j]) : 0);
       numbers.push_back(j < a.reached.size() ? static_cast<double>(a.accepted[j]) : 0);

@@ -74,8 +74,10 @@ void print_adapter(const GgufFile& file, const Console& console) {
   console.text(fmt::format("adapter of   {} (fingerprint {})\n",
                            config->base_name.empty() ? "unnamed" : visible(config->base_name),
                            fingerprint_text(config->base_fingerprint)));
-  console.text(fmt::format("plan         first {} and last {} layers, {} masks: {} tokens a draft\n",
-                           config->layers.first, config->layers.last, config->masks, config->masks + 1));
+  console.text(config->fused ? fmt::format("plan         fused: {} masks ride in full passes, {} tokens a draft\n",
+                                           config->masks, config->depth())
+                             : fmt::format("plan         first {} and last {} layers, {} masks: {} tokens a draft\n",
+                                           config->layers.first, config->layers.last, config->masks, config->depth()));
   for (const auto& [part, bytes] : adapter_parts(file)) {
     console.text(fmt::format("part         {:<12} {:>12}\n", visible(part), mebibytes(bytes)));
   }

@@ -30,7 +30,7 @@ class S3dDrafter : public Drafter {
       : backend_(backend), kv_(kv), adapter_(std::move(adapter)), name_(name) {}
 
   std::string_view name() const override { return name_; }
-  int max_depth() const override { return adapter_->config().masks + 1; }
+  int max_depth() const override { return adapter_->config().depth(); }
   bool needs_pass() const override { return true; }
   bool needs_state() const override { return adapter_->config().state_rank > 0; }
   size_t extra_bytes() const override { return adapter_->bytes(); }

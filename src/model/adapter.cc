@@ -95,6 +95,18 @@ Result<uint64_t> read_fingerprint(const GgufFile& file, const Reader& reader) {
   return reader.error("metadata key \"s3d.base.fingerprint\" is \"{:.40}\", expected 16 hexadecimal digits", *text);
 }
 
+Status read_kind(const GgufFile& file, const Reader& reader, AdapterConfig& config) {
+  S3D_ASSIGN(const auto kind, file.string("s3d.kind"));
+  config.fused = kind == names::kKindFused;
+  if (kind && !config.fused) {
+    return reader.error("metadata key \"s3d.kind\" is \"{:.40}\", this program knows \"{}\": get a newer s3d", *kind,
+                        names::kKindFused);
+  }
+  if (!config.fused || config.masks > 0) return Ok();
+  return reader.error("s3d.kind is \"{}\", but s3d.plan.masks is 0: such an adapter drafts by its masks alone",
+                      names::kKindFused);
+}
+
 Status read_plan(const GgufFile& file, const Reader& reader, AdapterConfig& config) {
   S3D_ASSIGN(config.base_fingerprint, read_fingerprint(file, reader));
   S3D_ASSIGN(const auto name, file.string("s3d.base.name"));
@@ -104,7 +116,7 @@ Status read_plan(const GgufFile& file, const Reader& reader, AdapterConfig& conf
   S3D_ASSIGN(config.masks, reader.integer("s3d.plan.masks", 0, AdapterConfig::kMaxMasks));
   S3D_ASSIGN(const auto first_row, file.boolean("s3d.state.first_row"));
   config.state_on_first_row = first_row.value_or(false);
-  if (config.layers.count() > 0) return Ok();
+  if (config.layers.count() > 0) return read_kind(file, reader, config);
   return reader.error("the plan keeps no layer (s3d.plan.head and s3d.plan.tail are 0)");
 }
 
@@ -177,6 +189,14 @@ Status read_heads(const GgufFile& file, const Reader& reader, AdapterConfig& con
                       w ? names::kConfidenceB : names::kConfidenceW);
 }
 
+// A fused draft has no pass of its own: there is no gap between its layers, and its masks are run before the last
+// token's state is known.
+Status check_fused(const Reader& reader, const AdapterConfig& config) {
+  if (!config.fused || (config.bridge_rank == 0 && config.state_rank == 0)) return Ok();
+  return reader.error("tensor \"{}\" has no use in an adapter whose s3d.kind is \"{}\"",
+                      config.bridge_rank > 0 ? names::kBridgeDown : names::kStateDown, names::kKindFused);
+}
+
 Status read_ngrams(const GgufFile& file, const Reader& reader, AdapterConfig& config) {
   constexpr int64_t kMax = 1 << 24;
   const Tensor* tokens = file.find_tensor(names::kNgramTokens);
@@ -205,6 +225,10 @@ class Opener {
           "base, or train an adapter for this one",
           config.base_name.empty() ? "" : fmt::format(", \"{:.80}\"", config.base_name),
           fingerprint_text(config.base_fingerprint), fingerprint_text(fingerprint));
+    }
+    if (config.fused && config.layers.count() != base_.n_layers) {
+      return reader_.error("s3d.kind is \"{}\", but the plan keeps {} + {} of the base's {} layers; expected all",
+                           names::kKindFused, config.layers.first, config.layers.last, base_.n_layers);
     }
     if (config.layers.count() <= base_.n_layers) return Ok();
     return reader_.error("the plan keeps {} + {} layers, the base has only {}", config.layers.first, config.layers.last,
@@ -379,6 +403,7 @@ Result<AdapterConfig> read_adapter_config(const GgufFile& file) {
   S3D_TRY(read_plan(file, reader, config));
   S3D_TRY(read_lora(file, reader, config));
   S3D_TRY(read_heads(file, reader, config));
+  S3D_TRY(check_fused(reader, config));
   S3D_TRY(read_ngrams(file, reader, config));
   return config;
 }

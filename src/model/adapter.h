@@ -27,7 +27,8 @@ struct AdapterConfig {
   uint64_t base_fingerprint = 0;  // base_fingerprint() of the base's file
   std::string base_name;          // general.name of the base, for messages; may be empty
   LayerSet layers;                // that the draft pass runs
-  int masks = 0;                  // γ: the draft pass has masks + 1 rows
+  int masks = 0;                  // γ
+  bool fused = false;             // the masks ride in full passes; else there is a draft pass for them
   int lora_rank = 0;
   int bridge_rank = 0;
   int markov_rank = 0;
@@ -36,6 +37,10 @@ struct AdapterConfig {
   int draft_vocab = 0;              // rows of the reduced head; 0: the base's whole vocabulary
   bool confidence = false;
   int ngrams = 0;  // entries of the n-gram table
+
+  // Longest chain that one draft can give: a draft pass has a row for the last token too, of which a fused draft only
+  // the Markov head knows.
+  int depth() const { return fused ? masks : masks + 1; }
 };
 
 // What the base often says after one or two tokens. All arrays have one length.
@@ -119,6 +124,7 @@ bool is_trained(std::string_view tensor_name);
 namespace adapter_names {
 inline constexpr std::string_view kArchitecture = "s3d-adapter";
 inline constexpr int kVersion = 1;
+inline constexpr std::string_view kKindFused = "fused";  // s3d.kind of an adapter whose masks ride in full passes
 inline constexpr std::string_view kMasks = "mask_embd";
 inline constexpr std::string_view kDraftIds = "draft_vocab.ids";
 inline constexpr std::string_view kMarkovP = "markov.p";

@@ -162,6 +162,69 @@ TEST(Adapter, PartsAreFound) {
   EXPECT_EQ(adapter->ngrams.chance, parts.ngrams.chance);
 }
 
+// Without bridge and state, over all five layers.
+Parts fused_adapter() {
+  Parts parts = whole_adapter();
+  std::erase_if(parts.tensors, [](const AdapterTensor& tensor) {
+    return tensor.name.starts_with("bridge.") || tensor.name.starts_with("state.");
+  });
+  parts.config.fused = true;
+  parts.config.layers = {5, 0};
+  return parts;
+}
+
+TEST(Adapter, FusedDraftsAreAsLongAsThereAreMasks) {
+  const auto apart = open(whole_adapter()), fused = open(fused_adapter());
+  ASSERT_TRUE(apart.ok() && fused.ok()) << (fused.ok() ? "" : fused.error().message);
+  EXPECT_FALSE(apart->config.fused);
+  EXPECT_EQ(apart->config.depth(), 4);
+  EXPECT_TRUE(fused->config.fused);
+  EXPECT_EQ(fused->config.depth(), 3);
+}
+
+TEST(Adapter, FusedPartsThatMakeNoSenseAreRefused) {
+  const auto expect_refused = [](const std::function<void(Parts&)>& damage, const char* message) {
+    Parts parts = fused_adapter();
+    damage(parts);
+    const auto adapter = open(parts);
+    ASSERT_FALSE(adapter.ok()) << message;
+    EXPECT_THAT(adapter.error().message, HasSubstr(message));
+  };
+  expect_refused([](Parts& p) { p.config.layers = {2, 2}; }, "2 + 2 of the base's 5 layers; expected all");
+  expect_refused(
+      [](Parts& p) {
+        p.add(names::kBridgeDown, {64, 32});
+        p.add(names::kBridgeUp, {32, 64});
+      },
+      "bridge.down\" has no use");
+  expect_refused(
+      [](Parts& p) {
+        p.add(names::kStateDown, {64, 32});
+        p.add(names::kStateUp, {32, 64});
+      },
+      "state.down\" has no use");
+  expect_refused(
+      [](Parts& p) {
+        p.config.masks = 0;
+        std::erase_if(p.tensors, [](const AdapterTensor& tensor) { return tensor.name == names::kMasks; });
+      },
+      "s3d.plan.masks is 0");
+}
+
+TEST(Adapter, AnotherKindIsRefused) {
+  GgufTestWriter writer;
+  writer.key_string("general.architecture", "s3d-adapter");
+  writer.key_u32("s3d.version", 1);
+  writer.key_string("s3d.base.fingerprint", "0123456789abcdef");
+  writer.key_u32("s3d.plan.head", 1);
+  writer.key_u32("s3d.plan.tail", 1);
+  writer.key_u32("s3d.plan.masks", 3);
+  writer.key_string("s3d.kind", "eagle");
+  const auto config = read_adapter_config(*file_of(writer.image()));
+  ASSERT_FALSE(config.ok());
+  EXPECT_THAT(config.error().message, HasSubstr("s3d.kind\" is \"eagle\", this program knows \"fused\""));
+}
+
 TEST(Adapter, EveryPartMayBeAbsent) {
   Parts parts;
   parts.config = {.base_fingerprint = kFingerprint, .layers = {2, 0}, .masks = 0};

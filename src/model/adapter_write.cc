@@ -34,6 +34,7 @@ void set_metadata(gguf_context* file, const AdapterConfig& config) {
   gguf_set_val_u32(file, "s3d.plan.head", static_cast<uint32_t>(config.layers.first));
   gguf_set_val_u32(file, "s3d.plan.tail", static_cast<uint32_t>(config.layers.last));
   gguf_set_val_u32(file, "s3d.plan.masks", static_cast<uint32_t>(config.masks));
+  if (config.fused) gguf_set_val_str(file, "s3d.kind", std::string(names::kKindFused).c_str());
   if (config.state_on_first_row) gguf_set_val_bool(file, "s3d.state.first_row", true);
 }
 

@@ -28,6 +28,10 @@ void add_parts(CLI::App& command, Recipe& recipe) {
              "first and last layers that a draft pass runs (default: a tenth and three tenths)")
       ->group(kParts);
   add("--masks", a.masks, "mask tokens: a draft pass proposes one token more");
+  if (!recipe.joint) {
+    command.add_flag("--fused", a.fused, "masks that ride in full passes, with all layers: no draft pass")
+        ->group(kParts);
+  }
   if (!recipe.joint) add("--lora-rank", a.lora_rank, "rank of LoRA on the draft layers; 0: none");
   add("--markov-rank", a.markov_rank, "rank of the Markov head; 0: none");
   add("--state-rank", a.state_rank, "rank of the state injection; 0: none");
