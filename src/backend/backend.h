@@ -1,8 +1,8 @@
 // The one interface above the kernels: run a list of layers over a block of rows, against a KV cache.
 //
-// A decode step, a prefill chunk, a draft pass, a tree verification, a layer-skip draft and a batch of many sequences
-// are all Blocks. Promise: a row's results depend only on its own token, position, ancestors and committed context;
-// not on the other rows, the number of threads, or the instruction set (docs/numerics.md).
+// A decode step, a prefill chunk, a draft pass, a tree verification, masks that ride in it, a layer-skip draft and a
+// batch of many sequences are all Blocks. Promise: a row's results depend only on its own token, position, ancestors
+// and committed context; not on the other rows, the number of threads, or the instruction set (docs/numerics.md).
 #pragma once
 
 #include <cstdint>
@@ -39,12 +39,16 @@ struct Block {
   LayerSet layers;
   // A draft pass: its mask embeddings, LoRA, bridge and draft vocabulary, on every row; `layers` must be its own.
   const PackedAdapter* adapter = nullptr;
+  // A full pass with riders: the rows that are masks run with this adapter (a fused one), the others as if they were
+  // alone. A mask stands behind a row whose next tokens it guesses, behind the committed context, or behind a mask;
+  // only masks may stand behind it. Riders have logits like any other row. Their slots are never committed.
+  const PackedAdapter* riders = nullptr;
   // [n rows] or empty: for the adapter's state injection, the hidden state [d_model], before the output norm, of the
   // row whose logits chose the last decided token of the row's sequence; null where it is not known.
   std::span<const float* const> state = {};
   KvUse kv = KvUse::kPending;
   std::span<const Want> want;  // [n rows]: which rows need logits; empty = the last row only
-  // Also return the last hidden state of the wanted rows: before the output norm; of a draft pass, after it.
+  // Also return the last hidden state of the wanted rows: before the output norm; of rows with an adapter, after it.
   bool want_hidden = false;
 };
 

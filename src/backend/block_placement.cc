@@ -10,6 +10,14 @@
 namespace s3d {
 namespace {
 
+Status check_riders(const Block& block, const ModelConfig& config) {
+  if (block.adapter != nullptr) return Error{"a draft pass with riders: expected one adapter"};
+  if (!block.riders->config().fused) return Error{"riders of an adapter that was made for draft passes"};
+  if (block.layers.count() == config.n_layers) return Ok();
+  return Error{
+      fmt::format("riders in a pass over {} of {} layers: expected all", block.layers.count(), config.n_layers)};
+}
+
 Status check_block(const Block& block, const ModelConfig& config, int max_rows) {
   const size_t n = block.rows.size();
   if (n == 0) return Error{"a block without rows: expected at least 1"};
@@ -28,7 +36,9 @@ Status check_block(const Block& block, const ModelConfig& config, int max_rows) 
     return Error{
         fmt::format("a block of {} rows with {} states: expected one for each row, or none", n, block.state.size())};
   }
+  if (block.riders != nullptr) return check_riders(block, config);
   if (block.adapter == nullptr) return Ok();
+  if (block.adapter->config().fused) return Error{"a draft pass with an adapter whose masks ride in full passes"};
   const LayerSet expected = block.adapter->config().layers;
   if (block.layers != expected) {
     return Error{fmt::format("a draft pass over layers {} + {}: the adapter is for {} + {}", first, last,
@@ -39,7 +49,8 @@ Status check_block(const Block& block, const ModelConfig& config, int max_rows) 
 
 // Masks that may be tokens of the block.
 int masks_of(const Block& block) {
-  return block.adapter == nullptr ? 0 : block.adapter->config().masks;
+  const PackedAdapter* adapter = block.riders != nullptr ? block.riders : block.adapter;
+  return adapter == nullptr ? 0 : adapter->config().masks;
 }
 
 Status check_row(const Block& block, size_t i, const ModelConfig& config, const KvCache& kv) {
@@ -59,6 +70,9 @@ Status check_row(const Block& block, size_t i, const ModelConfig& config, const 
     }
     const Row& parent = block.rows[row.parent];
     if (parent.seq != row.seq) return fail(fmt::format("its parent, row {}, is of another sequence", row.parent));
+    if (block.riders != nullptr && parent.token < 0 && row.token >= 0) {
+      return fail(fmt::format("its parent, row {}, is a mask, which no token may see", row.parent));
+    }
     expected = parent.position + 1;
   }
   if (row.position != expected) return fail(fmt::format("position {}; expected {}", row.position, expected));

@@ -84,10 +84,11 @@ Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::create(const Adapter
   const std::shared_ptr<PackedAdapter> out(new PackedAdapter);
   out->source_ = adapter;
   out->d_model_ = usize(model.config.d_model);
-  // Without a draft vocabulary the logits are those of the whole head, in its order.
-  S3D_CHECK(adapter.draft_ids.empty() == model.lm_head_ids.empty() &&
-                model.lm_head_ids.size() >= adapter.draft_ids.size() &&
-                std::equal(adapter.draft_ids.begin(), adapter.draft_ids.end(), model.lm_head_ids.begin()),
+  // Without a draft vocabulary the logits are those of the whole head, in its order. Riders have those of a full pass.
+  S3D_CHECK(adapter.config.fused ||
+                (adapter.draft_ids.empty() == model.lm_head_ids.empty() &&
+                 model.lm_head_ids.size() >= adapter.draft_ids.size() &&
+                 std::equal(adapter.draft_ids.begin(), adapter.draft_ids.end(), model.lm_head_ids.begin())),
             "the model was loaded with another draft vocabulary");
   out->draft_size_ = adapter.draft_ids.empty() ? usize(model.config.vocab_size) : adapter.draft_ids.size();
   if (adapter.masks != nullptr) {

@@ -30,7 +30,8 @@ class PackedAdapter {
   };
 
   // Packs the tensors of `adapter`, which must have been opened for `model`'s base (open_adapter), and whose draft
-  // vocabulary must be the one that the model was loaded with (load_model's lm_head_first). Error: out of memory.
+  // vocabulary, unless it is fused, must be the one that the model was loaded with (load_model's lm_head_first). Error:
+  // out of memory.
   static Result<std::shared_ptr<const PackedAdapter>> create(const Adapter& adapter, const Model& model,
                                                              ThreadPool* pool);
 
@@ -43,7 +44,7 @@ class PackedAdapter {
   const AdapterConfig& config() const { return source_.config; }
   // What was packed; of untrained(), an adapter without tensors. For the reference.
   const Adapter& source() const { return source_; }
-  size_t draft_size() const { return draft_size_; }  // logits of a draft row
+  size_t draft_size() const { return draft_size_; }  // tokens that can be drafted: logits of a row of a draft pass
   int32_t draft_token(size_t i) const {
     return source_.draft_ids.empty() ? static_cast<int32_t>(i) : source_.draft_ids[i];
   }

@@ -1,5 +1,7 @@
-// What an adapter adds to a draft pass of the CPU backend: LoRA, bridge, injected states, Markov head.
+// What an adapter adds to a draft pass of the CPU backend, or to riders of a full one: LoRA, bridge, injected states,
+// Markov head.
 #include <algorithm>
+#include <utility>
 
 #include "backend/cpu/cpu_backend_impl.h"
 #include "base/check.h"
@@ -7,14 +9,28 @@
 
 namespace s3d {
 
+// LoRA of all rows of a draft pass, or of the masks of a full one; one thread.
+void CpuBackend::Impl::prepare_lora(const Block& block) {
+  adapter = block.adapter;
+  riders = nullptr;
+  pass.low_rank.clear();
+  std::vector<size_t> drafts;
+  for (size_t r = 0; r < block.rows.size(); ++r) {
+    if (adapter != nullptr || block.rows[r].token < 0) drafts.push_back(r);
+  }
+  if (drafts.empty()) return;
+  if (adapter == nullptr) riders = block.riders;
+  const PackedAdapter& lora = adapter != nullptr ? *adapter : *riders;
+  const auto widest = usize(std::max({config.d_ff, config.q_dim(), config.d_model}));
+  pass.low_rank.prepare(lora, std::move(drafts), block.rows.size(), widest, kernels.tile);
+}
+
 // Buffers of a draft pass; one thread. Returns the formats in which its bridge reads rows.
 FormatSet CpuBackend::Impl::prepare_adapter(const Block& block) {
-  adapter = block.adapter;
-  pass.low_rank.clear();
+  prepare_lora(block);
   const size_t n = block.rows.size();
   injected.assign(n, nullptr);
   if (adapter == nullptr) return {};
-  pass.low_rank.prepare(*adapter, n, usize(std::max({config.d_ff, config.q_dim(), config.d_model})), kernels.tile);
   if (!block.state.empty() && !adapter->state_down().empty()) inject_states(block);
   const PackedMatrix& up = adapter->bridge_up();
   if (up.empty()) return {};

@@ -51,6 +51,7 @@ Result<PassOutput> CpuBackend::Impl::run(const Block& block, KvCache& kv) {
 void CpuBackend::Impl::walk(int thread, Team& team, const Block& block) {
   const std::vector<int>& layers = placement.layers;
   static const PackedAdapter::Layer no_lora;
+  const PackedAdapter* lora_of = riders != nullptr ? riders : adapter;
   const bool bridged = adapter != nullptr && !adapter->bridge_down().empty();
   const auto after_bridge = [&](size_t i) { return bridged && i == usize(block.layers.first); };
   const auto input_of = [&](size_t i) {
@@ -65,7 +66,7 @@ void CpuBackend::Impl::walk(int thread, Team& team, const Block& block) {
       bridge(team);
       pass.each_row(team, [&](size_t r) { pass.make_input(attention.input(layers[i]), r); });
     }
-    run_layer(thread, team, layers[i], adapter != nullptr ? adapter->layers()[i] : no_lora, input_of(i + 1));
+    run_layer(thread, team, layers[i], lora_of != nullptr ? lora_of->layers()[i] : no_lora, input_of(i + 1));
   }
   lm_head.run(thread, team);
 }
@@ -92,7 +93,7 @@ void CpuBackend::Impl::begin_row(size_t r) {
       model->file->release_pages(*model->token_embedding);
     }
   } else {
-    std::copy_n(adapter->mask(-1 - token), d, row);
+    std::copy_n((riders != nullptr ? riders : adapter)->mask(-1 - token), d, row);
   }
   if (injected[r] != nullptr) floats.add(injected[r], d, row);
 }

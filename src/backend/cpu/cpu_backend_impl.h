@@ -1,5 +1,5 @@
 // What CpuBackend is inside: the pieces of a pass and the walk through them. The steps of a full pass are in
-// cpu_backend.cc, what an adapter adds to a draft pass in cpu_adapter.cc.
+// cpu_backend.cc, what an adapter adds in cpu_adapter.cc.
 #pragma once
 
 #include <atomic>
@@ -36,6 +36,7 @@ struct CpuBackend::Impl {
 
   // In cpu_adapter.cc. By one thread:
   FormatSet prepare_adapter(const Block& block);
+  void prepare_lora(const Block& block);
   void inject_states(const Block& block);
   void small_product(const PackedMatrix& w, const float* x, float* y);
   void add_markov(const PackedAdapter& markov, std::span<const int32_t> previous, std::span<float> to,
@@ -59,6 +60,7 @@ struct CpuBackend::Impl {
   // Of the pass in progress.
   BlockPlacement placement;
   const PackedAdapter* adapter = nullptr;  // of a draft pass
+  const PackedAdapter* riders = nullptr;   // of a full pass with masks
   std::vector<const float*> injected;      // [n] what is added to each row's input, or null
 
   // Of draft passes; they stay empty without one.

@@ -76,7 +76,9 @@ void CpuPass::multiply(std::span<const Product> products, size_t begin, size_t e
     const size_t row = first * 16, count = std::min(last * 16, ld) - row;
     if (p.lora.b != nullptr) {
       kernels.matmul(*p.lora.b, first, last, *p.lora.low, p.lora.sum, ld);
-      for (size_t r = 0; r < n; ++r) floats.add(p.lora.sum + r * ld + row, count, p.y + r * ld + row);
+      for (size_t i = 0; i < p.lora.rows.size(); ++i) {
+        floats.add(p.lora.sum + i * ld + row, count, p.y + p.lora.rows[i] * ld + row);
+      }
     }
     if (p.bias == nullptr) continue;
     for (size_t r = 0; r < n; ++r) floats.add(p.bias + row, count, p.y + r * ld + row);

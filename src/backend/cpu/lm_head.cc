@@ -33,7 +33,8 @@ void LmHead::run(int thread, Team& team) {
       const float* row = &pass_.x[usize(wanted_[i]) * d];
       float* normed = &pass_.mixed[i * d];
       pass_.floats.rms_norm(row, pass_.model.output_norm.data(), pass_.config.norm_eps, d, normed);
-      if (want_hidden_) std::copy_n(adapter_ != nullptr ? normed : row, d, &hidden_[i * d]);
+      const bool drafts = adapter_ != nullptr || pass_.rows[usize(wanted_[i])].token < 0;
+      if (want_hidden_) std::copy_n(drafts ? normed : row, d, &hidden_[i * d]);
       in_.store(pass_.kernels, normed, {&pass_.model.lm_head}, i);
     }
   });

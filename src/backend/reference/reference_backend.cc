@@ -111,11 +111,14 @@ ReferenceBackend::ReferenceBackend(ReferenceModel model, int threads, int max_ro
 Result<ReferenceOutput> ReferenceBackend::compute(const Block& block, const KvCache& kv) {
   CacheStore store(placement_, kv);
   const std::vector<LayerSet> layers(block.rows.size(), block.layers);
-  if (block.adapter == nullptr) return model_.run(block.rows, layers, placement_.wanted, pool_, nullptr, &store);
+  const bool riders = block.riders != nullptr;
+  if (block.adapter == nullptr && !riders)
+    return model_.run(block.rows, layers, placement_.wanted, pool_, nullptr, &store);
   const std::vector<Doubles> states = states_of(block, usize(config().d_model));
-  const PackedAdapter& adapter = *block.adapter;
+  const PackedAdapter& adapter = riders ? *block.riders : *block.adapter;
   const float* masks = adapter.config().masks > 0 ? adapter.mask(0) : nullptr;
-  const ReferenceDraft draft = {.adapter = &adapter.source(), .first = 0, .state = states, .masks = masks};
+  const ReferenceDraft draft = {
+      .adapter = &adapter.source(), .first = 0, .state = states, .masks = masks, .riders = riders};
   return model_.run(block.rows, layers, placement_.wanted, pool_, &draft, &store);
 }
 

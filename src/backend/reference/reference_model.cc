@@ -125,22 +125,24 @@ ReferenceModel::Forest::Forest(std::span<const Row> all, std::span<const LayerSe
   }
 }
 
-// The LoRA pairs of one layer and the rows that they are for: the last ones of those that run it.
+// The LoRA pairs of one layer and the rows that they are for, of those that run it.
 struct ReferenceModel::Lora {
   const std::array<LoraPair, kLoraTargets>* pairs = nullptr;  // null: none
-  size_t rows = 0;
+  std::vector<size_t> rows;
 
-  Lora(const ReferenceDraft* draft, const Forest& forest, int layer, int n_layers);
+  Lora(const ReferenceDraft* draft, std::span<const Row> all, const Forest& forest, int layer, int n_layers);
 };
 
-ReferenceModel::Lora::Lora(const ReferenceDraft* draft, const Forest& forest, int layer, int n_layers) {
+ReferenceModel::Lora::Lora(const ReferenceDraft* draft, std::span<const Row> all, const Forest& forest, int layer,
+                           int n_layers) {
   if (draft == nullptr) return;
   const LayerSet kept = draft->adapter->config.layers;
   if (!kept.has(layer, n_layers)) return;
   const int index = layer < kept.first ? layer : layer - (n_layers - kept.count());
   pairs = &draft->adapter->lora[index];
-  const auto first = std::lower_bound(forest.rows.begin(), forest.rows.end(), usize(draft->first));
-  rows = usize(forest.rows.end() - first);
+  for (size_t i = 0; i < forest.rows.size(); ++i) {
+    if (draft->has(all, forest.rows[i])) rows.push_back(i);
+  }
 }
 
 // Finds tensors and checks their shapes.
@@ -293,9 +295,9 @@ Vector ReferenceModel::multiply(const Matrix& w, const Lora& lora, LoraTarget ta
   if (lora.pairs == nullptr) return y;
   const LoraPair& pair = (*lora.pairs)[usize(target)];
   if (!pair) return y;
-  const size_t cols = lora.rows * usize(w.tensor->cols());
-  const Vector more = low_rank(pair, Vector(x.end() - static_cast<std::ptrdiff_t>(cols), x.end()), pool);
-  for (size_t i = 0; i < more.size(); ++i) y[y.size() - more.size() + i] += more[i];
+  const auto out = usize(w.rows);
+  const Vector more = low_rank(pair, gather(x, lora.rows, usize(w.tensor->cols())), pool);
+  for (size_t i = 0; i < more.size(); ++i) y[lora.rows[i / out] * out + i % out] += more[i];
   return y;
 }
 
@@ -472,6 +474,17 @@ ReferenceOutput ReferenceModel::output(Vector hidden, const Adapter* adapter, Th
   return out;
 }
 
+// The hidden states of riders after the output norm, as those of a draft pass.
+void ReferenceModel::norm_riders(std::span<const Row> rows, std::span<const int> wanted, ReferenceOutput& out) const {
+  const auto d = usize(config_.d_model);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (rows[usize(wanted[i])].token >= 0) continue;
+    const auto at = out.hidden.begin() + static_cast<std::ptrdiff_t>(i * d);
+    const Vector normed = norm(Vector(at, at + static_cast<std::ptrdiff_t>(d)), output_norm_);
+    std::copy(normed.begin(), normed.end(), at);
+  }
+}
+
 Result<ReferenceOutput> ReferenceModel::run(std::span<const Row> rows, std::span<const LayerSet> layers,
                                             std::span<const int> wanted, ThreadPool& pool, const ReferenceDraft* draft,
                                             ReferenceStore* store) const {
@@ -501,10 +514,14 @@ Result<ReferenceOutput> ReferenceModel::run(std::span<const Row> rows, std::span
       forest.store = store;
       forest.visible = store->seen();
     }
-    const Lora lora(draft, forest, layer, config_.n_layers);
+    const Lora lora(draft, rows, forest, layer, config_.n_layers);
     scatter(run_layer(gather(x, forest.rows, d), forest, lora, layer, pool), forest.rows, d, x);
   }
-  return output(gather(x, std::vector<size_t>(wanted.begin(), wanted.end()), d), adapter, pool);
+  const bool riders = draft != nullptr && draft->riders;
+  ReferenceOutput out =
+      output(gather(x, std::vector<size_t>(wanted.begin(), wanted.end()), d), riders ? nullptr : adapter, pool);
+  if (riders) norm_riders(rows, wanted, out);
+  return out;
 }
 
 Vector ReferenceModel::markov_state(const Adapter& adapter, std::span<const TokenId> previous, ThreadPool& pool) const {

@@ -23,13 +23,18 @@ struct ReferenceOutput {
   std::vector<double> hidden;  // [n_wanted, d_model], before the output norm; of draft rows after it
 };
 
-// Makes the last rows of a reference pass those of a draft pass (docs/adapter.md). Borrows what it points to.
+// Makes rows of a reference pass those of a draft pass, or riders (docs/adapter.md). Borrows what it points to.
 struct ReferenceDraft {
   const Adapter* adapter;
   int first;  // row of the pass; it and all rows after it are draft rows, whose tokens may be masks
   // [n rows - first] or empty: the hidden state of which each row's injection is made, or an empty vector.
   std::span<const std::vector<double>> state = {};
   const float* masks = nullptr;  // [config.masks, d_model] inputs of the first layer; null: the adapter's own
+  bool riders = false;           // of these only the masks are draft rows, and all logits are those of a full pass
+
+  bool has(std::span<const Row> rows, size_t row) const {
+    return static_cast<int>(row) >= first && (!riders || rows[row].token < 0);
+  }
 };
 
 // One key and its value that a row sees, and their position.
@@ -72,9 +77,9 @@ class ReferenceModel {
   // `layers`: which layers each row runs, [n rows], or empty for all layers in all rows. In a layer that a row does
   // not run its hidden state stays as it is, and no other row sees it there: as in a draft pass after full passes.
   // `wanted`: the rows whose results are returned. `draft`: null, or the rows that are a draft pass, whose `layers`
-  // must be the adapter's plan; then only draft rows may be wanted. `store`: null, or who says whom a row sees, instead
-  // of Row::parent. Without a store the text is as long as the highest position of all rows says (RopeSet). Error: a
-  // token outside the vocabulary. Time: n rows * weights / (about 4e9 a second and core).
+  // must be the adapter's plan; then only draft rows may be wanted, but for riders. `store`: null, or who says whom a
+  // row sees, instead of Row::parent. Without a store the text is as long as the highest position of all rows says
+  // (RopeSet). Error: a token outside the vocabulary. Time: n rows * weights / (about 4e9 a second and core).
   Result<ReferenceOutput> run(std::span<const Row> rows, std::span<const LayerSet> layers, std::span<const int> wanted,
                               ThreadPool& pool, const ReferenceDraft* draft = nullptr,
                               ReferenceStore* store = nullptr) const;
@@ -116,6 +121,7 @@ class ReferenceModel {
   Vector norm(const Vector& x, const Vector& weight) const;
   Vector rms(const Vector& x) const;
   void inject_states(std::span<const Row> rows, const ReferenceDraft& draft, Vector& x, ThreadPool& pool) const;
+  void norm_riders(std::span<const Row> rows, std::span<const int> wanted, ReferenceOutput& out) const;
   void apply_bridge(const ReferenceDraft& draft, Vector& x, ThreadPool& pool) const;
   void rotate(Vector& heads, const Forest& forest, int layer) const;
   void attend_row(const Vector& q, const Vector& k, const Vector& v, const Forest& forest, int layer, size_t i,
