@@ -140,6 +140,7 @@ void add_bench(CLI::App& app, Program& program) {
   command->add_flag("--json", o->json, "The same as --format json");
   on_chosen<BenchCommand>(*command, program, o, check_bench, run_bench);
   add_bench_spec(*command, program);
+  add_bench_serve(*command, program);
 }
 
 }  // namespace s3d::cli

@@ -41,6 +41,7 @@ void on_chosen(CLI::App& command, Program& program, std::shared_ptr<Options> opt
 void add_generate(CLI::App& app, Program& program);
 void add_chat(CLI::App& app, Program& program);
 void add_bench(CLI::App& app, Program& program);
+void add_bench_serve(CLI::App& bench, Program& program);
 void add_bench_spec(CLI::App& bench, Program& program);
 void add_perplexity(CLI::App& app, Program& program);
 void add_render(CLI::App& app, Program& program);

@@ -12,6 +12,7 @@ namespace s3d {
 namespace {
 
 using CurlHandle = std::unique_ptr<CURL, void (*)(CURL*)>;
+using CurlList = std::unique_ptr<curl_slist, void (*)(curl_slist*)>;
 
 // A stalled transfer is given up after this long below one byte a second; the caller then resumes it.
 constexpr long kStallSeconds = 60;
@@ -63,8 +64,11 @@ size_t on_body(char* bytes, size_t size, size_t count, void* context) {
   auto& exchange = *static_cast<Exchange*>(context);
   read_status(exchange);
   const size_t total = size * count;
-  if (exchange.response.status != 200 && exchange.response.status != 206) return total;
   const HttpRequest& request = exchange.request;
+  if (exchange.response.status != 200 && exchange.response.status != 206) {
+    if (request.refused) request.refused({bytes, total});
+    return total;
+  }
   const bool first = !exchange.begun;
   exchange.begun = true;
   if ((first && request.begin && !request.begin(exchange.response)) ||
@@ -97,6 +101,16 @@ bool worth_retry(CURLcode code) {
     default:
       return false;
   }
+}
+
+// The body and its type. The list must live as long as the exchange.
+CurlList set_json(CURL* curl, const HttpRequest& request) {
+  if (!request.json) return {nullptr, &curl_slist_free_all};
+  CurlList headers(curl_slist_append(nullptr, "Content-Type: application/json"), &curl_slist_free_all);
+  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
+  curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.json->size()));
+  curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.json->c_str());
+  return headers;
 }
 
 void set_options(CURL* curl, const HttpRequest& request, Exchange& exchange, char* error) {
@@ -151,6 +165,7 @@ HttpOutcome http_exchange(const HttpRequest& request) {
   char error[CURL_ERROR_SIZE] = "";
   Exchange exchange{request, curl.get(), {}};
   set_options(curl.get(), request, exchange, error);
+  const CurlList headers = set_json(curl.get(), request);
   const CURLcode code = curl_easy_perform(curl.get());
   read_status(exchange);
   HttpOutcome outcome{std::move(exchange.response), std::nullopt};

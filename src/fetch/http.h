@@ -1,4 +1,4 @@
-// One HTTP exchange over libcurl: HEAD or GET, redirects followed, the body handed on as it comes.
+// One HTTP exchange over libcurl: HEAD, GET or POST, redirects followed, the body handed on as it comes.
 #pragma once
 
 #include <cstdint>
@@ -34,13 +34,15 @@ struct HttpFailure {
 
 struct HttpRequest {
   std::string url;
-  bool head = false;               // HEAD: no body
-  std::string token;               // sent as a bearer token, to the host of `url` only; "" = none
-  std::optional<uint64_t> offset;  // asks for the bytes from here on (Range)
+  bool head = false;                // HEAD: no body
+  std::string token;                // sent as a bearer token, to the host of `url` only; "" = none
+  std::optional<uint64_t> offset;   // asks for the bytes from here on (Range)
+  std::optional<std::string> json;  // POST: this is the body
   // Called once before the first byte of a body with status 200 or 206; false stops. May be empty.
   std::function<bool(const HttpResponse&)> begin;
-  // Called with each piece of such a body; false stops. May be empty. Bodies of other statuses are dropped.
+  // Called with each piece of such a body; false stops. May be empty. Bodies of other statuses are dropped …
   std::function<bool(std::string_view)> data;
+  std::function<void(std::string_view)> refused;  // … or given to this, which may be empty
   // Called some times a second while the exchange lasts; false stops it. May be empty.
   std::function<bool()> keep_going;
 };
