@@ -3,7 +3,7 @@
 //
 // Order of operations, the same whatever shares the call:
 //   score(p) = scale * (fma chain over the dimensions of q·k), one lane for each position;
-//   within a segment: largest score m; weight(p) = e^(score(p) - m); sum over p in sixteen lanes (p mod 16), then as a
+//   within a segment: largest score m; weight(p) = e^(score(p) - m); sum over p in 64 chains (p mod 64), then as a
 //   tree; out = fma chain over the positions of weight(p) * v(p);
 //   segments are merged in order: with M = max(m1, m2), sums and outs are scaled by e^(m - M) and added.
 #include "kernels/float_ops.h"
@@ -364,9 +364,16 @@ class SegmentAttention {
     for (int i = first; i < last; i += 16) store(s + i, exp16(sub(load(s + i), set1(partial[0]))));
     fill(s, first, begin, 0.0F);
     fill(s, end, last, 0.0F);
-    F32x16 sum = zero();
-    for (int i = first; i < last; i += 16) sum = add(sum, load(s + i));
-    partial[1] = reduce_add(sum);
+    partial[1] = sum_weights(s, first, last);
+  }
+  // Sum of s[first, last), both multiples of 16, in chains by the position's number in the segment.
+  static float sum_weights(const float* s, int first, int last) {
+    Chains sum = no_chains();
+    for (int i = first; i < last; i += 16) {
+      F32x16& chain = sum.v[static_cast<size_t>(i) / kLanes % 4];
+      chain = add(chain, load(s + i));
+    }
+    return reduce_add(sum);
   }
   static void fill(float* s, int begin, int end, float x) {
     for (int i = begin; i < end; ++i) s[i] = x;

@@ -83,6 +83,25 @@ TEST(FloatOps, RmsNorm) {
   }
 }
 
+// docs/numerics.md, "The order of sums", by the rule and not by the kernel's code.
+TEST(FloatOps, RmsNormAddsInTheSpecifiedOrder) {
+  for (size_t n : {1, 63, 64, 80, 576, 1000}) {
+    const Floats x = random_floats(n, 3, 11), ones(n, 1.0F);
+    Floats chain(64);
+    for (size_t i = 0; i < n; ++i) chain[i % 64] = std::fma(x[i], x[i], chain[i % 64]);
+    for (size_t half = 32; half > 0; half /= 2) {
+      for (size_t i = 0; i < half; ++i) chain[i] = chain[i] + chain[i + half];
+    }
+    const float factor = 1.0F / std::sqrt(chain[0] / static_cast<float>(n) + 1e-5F);
+    const Floats y = on_every_isa([&](const FloatKernels& k) {
+      Floats out(n);
+      k.rms_norm(x.data(), ones.data(), 1e-5F, n, out.data());
+      return out;
+    });
+    for (size_t i = 0; i < n; ++i) EXPECT_EQ(y[i], x[i] * factor) << n;
+  }
+}
+
 TEST(FloatOps, ActivationsAndSums) {
   for (size_t n : {1, 16, 37}) {
     const Floats g = random_floats(n, 4, 3), u = random_floats(n, 1, 4);

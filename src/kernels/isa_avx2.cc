@@ -19,6 +19,7 @@
 #include "kernels/attention-inl.h"
 #include "kernels/activation-inl.h"
 #include "kernels/matmul_float-inl.h"
+#include "kernels/matmul_tile-inl.h"
 #include "kernels/matmul_avx2-inl.h"
 #include "kernels/matmul_driver-inl.h"
 #include "kernels/matmul_table-inl.h"

@@ -19,6 +19,10 @@ namespace s3d {
 
 enum class Isa { kPortable, kAvx2, kAvx512 };
 
+// Columns of a matrix whose products are one chain of float additions; the chains' results are added in their order
+// (docs/numerics.md, "The order of sums"). Other backends share it: whoever divides a sum divides it here.
+inline constexpr size_t kSumSegment = 256;
+
 // n rows of activations in one ActFormat, in tiles of at most kMaxTile rows, interleaved for the kernels.
 // Owns its memory and keeps it across resize() calls. Thread rule: different rows may be written at once.
 class Activations {

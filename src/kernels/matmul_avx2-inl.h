@@ -55,16 +55,6 @@ S3D_INLINED inline Line each_half(F f) {
   return {{f(0), f(1)}};
 }
 
-// Activations of one tile from block `b` on.
-struct TileBlock {
-  const int8_t* q;
-  const float* scale;
-  const int32_t* sum32;
-  const float* dsum;
-  const int16_t* pairs16;
-  const int16_t* pairs32;
-};
-
 // acc[j] = (kFirst) or += products of one k-group with the columns' four activations at x.
 template <int kW, bool kFirst>
 S3D_INLINED inline void madd_group(const Line& w, const int8_t* x, Line* acc) {
@@ -157,15 +147,19 @@ S3D_INLINED inline void dot32_signed(const uint8_t* q, const int8_t* x, Line* su
   }
 }
 
-// The float sums of a column.
+// Float sums of one row of activations with the 16 rows of a unit.
 struct Sums {
   __m256 half[2];
 };
-
-// acc = fma(sum, d * dx, acc).
-S3D_INLINED inline void accumulate(__m256i sum, __m256 d, float dx, __m256& acc) {
-  const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(dx));
-  acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, acc);
+S3D_INLINED inline Sums no_sums() {
+  return {{_mm256_setzero_ps(), _mm256_setzero_ps()}};
+}
+S3D_INLINED inline Sums add_sums(Sums a, Sums b) {
+  return {{_mm256_add_ps(a.half[0], b.half[0]), _mm256_add_ps(a.half[1], b.half[1])}};
+}
+S3D_INLINED inline void store_sums(float* to, Sums a) {
+  _mm256_store_ps(to, a.half[0]);
+  _mm256_store_ps(to + 8, a.half[1]);
 }
 
 // A block of a per-32 type: kRuns times 32 k.
@@ -192,7 +186,8 @@ S3D_INLINED inline void block_legacy(const uint8_t* block, const TileBlock& x, S
         const int at = s * kW + j;
         __m256i dot = sum[j].half[h];
         if constexpr (kOffset != 0) dot = _mm256_sub_epi32(dot, _mm256_set1_epi32(kOffset * x.sum32[at]));
-        accumulate(dot, d, x.scale[at], acc[j].half[h]);
+        const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(x.scale[at]));
+        acc[j].half[h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, acc[j].half[h]);
         if constexpr (kLay.m != 0) acc[j].half[h] = _mm256_fmadd_ps(m, _mm256_set1_ps(x.dsum[at]), acc[j].half[h]);
       }
     }
@@ -211,10 +206,16 @@ S3D_INLINED inline __m256i dot_sums(const __m256i* scales, const int16_t* sums) 
   return dot;
 }
 
-// Adds acc -= dmin * dx * (sum of minima times the activations' sums): the part of Q4_K and Q5_K without products.
+// sum * (d * dx), in floats.
+S3D_INLINED inline __m256 scaled(__m256i sum, __m256 d, float dx) {
+  return _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, _mm256_set1_ps(dx)));
+}
+
+// acc += the block's sums of products, scaled, less dmin * dx * (sum of minima times the activations' sums).
 template <ggml_type kType, int kW>
-S3D_INLINED inline void subtract_minima(const uint8_t* block, int h, const TileBlock& x, Sums* acc) {
+S3D_INLINED inline void add_block(const uint8_t* block, int h, const TileBlock& x, const Line* sum, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
+  const __m256 d = load_halves(block + kLay.d + h * 16);
   const __m256 m = load_halves(block + kLay.m + h * 16);
   __m256i mn[4];
   for (int p = 0; p < 4; ++p) mn[p] = _mm256_cvtepu8_epi16(load128(block + kLay.mn + p * 32 + h * 16));
@@ -222,7 +223,8 @@ S3D_INLINED inline void subtract_minima(const uint8_t* block, int h, const TileB
   for (int j = 0; j < kW; ++j) {
     const __m256i low = dot_sums<4, kW>(mn, x.pairs32 + j * 2);
     const __m256 scale = _mm256_mul_ps(m, _mm256_set1_ps(x.scale[j]));
-    acc[j].half[h] = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(low), scale, acc[j].half[h]);
+    const __m256 upper = scaled(sum[j].half[h], d, x.scale[j]);
+    acc[j].half[h] = _mm256_add_ps(acc[j].half[h], _mm256_fnmadd_ps(_mm256_cvtepi32_ps(low), scale, upper));
   }
 }
 
@@ -240,12 +242,7 @@ S3D_INLINED inline void block_q45_k(const uint8_t* block, const TileBlock& x, Su
     dot32<kW, kLay.qh != 0>(block + kLay.q + s * kLay.run, block + kLay.qh + s * kLay.run, x.q + s * 32 * kW, scale,
                             sum);
   }
-  for (int h = 0; h < 2; ++h) {
-    const __m256 d = load_halves(block + kLay.d + h * 16);
-#pragma GCC unroll 8
-    for (int j = 0; j < kW; ++j) accumulate(sum[j].half[h], d, x.scale[j], acc[j].half[h]);
-    subtract_minima<kType, kW>(block, h, x, acc);
-  }
+  for (int h = 0; h < 2; ++h) add_block<kType, kW>(block, h, x, sum, acc);
 }
 
 // Half a line of Q6_K values, k-group kI of 16 k: nibbles from `q` (two lines), upper bits from `qh` (one line).
@@ -306,7 +303,7 @@ S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sum
     for (int j = 0; j < kW; ++j) {
       const __m256i low = dot_sums<8, kW>(sc, x.pairs16 + j * 2);
       const __m256i centred = _mm256_sub_epi32(sum[j], _mm256_slli_epi32(low, 5));
-      accumulate(centred, d, x.scale[j], acc[j].half[h]);
+      acc[j].half[h] = _mm256_add_ps(acc[j].half[h], scaled(centred, d, x.scale[j]));
     }
   }
 }
@@ -319,50 +316,17 @@ constexpr size_t prefetch_distance(ggml_type type) {
   return type == GGML_TYPE_Q4_K ? 0 : 4096;
 }
 
-// Past the end of the matrix it asks for memory that may not exist, which x86 ignores.
 template <ggml_type kType>
-inline void prefetch(const uint8_t* block) {
-  constexpr size_t kDistance = prefetch_distance(kType);
-  if constexpr (kDistance == 0) return;
-  for (size_t line = 0; line < r16::layout(kType).bytes; line += 64) {
-    _mm_prefetch(reinterpret_cast<const char*>(block + kDistance + line), _MM_HINT_T0);
-  }
+S3D_INLINED inline bool asks_ahead(const Activations&, size_t t) {
+  return prefetch_distance(kType) != 0 && t == 0;  // the other tiles find the unit in the cache
 }
 
-// One unit times a tile of kW columns; out[column][16].
-template <ggml_type kType, int kW>
-inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float (*out)[16]) {
-  constexpr r16::Layout kLay = r16::layout(kType);
-  constexpr size_t kScaleStep = kLay.k == 256 ? kW : kLay.k / 32 * kW;
-  Sums acc[kW];
-#pragma GCC unroll 8
-  for (int j = 0; j < kW; ++j) acc[j].half[0] = acc[j].half[1] = _mm256_setzero_ps();
-  TileBlock at{x.q(t), x.scale(t), x.sum32(t), x.dsum(t), x.pairs16(t), x.pairs32(t)};
-  const size_t n_blocks = x.cols() / kLay.k;
-  for (size_t b = 0; b < n_blocks; ++b) {
-    const uint8_t* block = unit + b * kLay.bytes;
-    if (t == 0) prefetch<kType>(block);  // the other tiles find the unit in the cache
-    if constexpr (kType == GGML_TYPE_Q6_K) {
-      block_q6_k<kW>(block, at, acc);
-    } else if constexpr (kLay.k == 256) {
-      block_q45_k<kType, kW>(block, at, acc);
-    } else {
-      block_legacy<kType, kW>(block, at, acc);
-    }
-    at.q += kLay.k * kW;
-    at.scale += kScaleStep;
-    at.sum32 += kScaleStep;
-    at.dsum += kScaleStep;
-    at.pairs16 += kLay.k / 16 * kW;
-    at.pairs32 += kLay.k / 32 * kW;
-  }
-  if constexpr (kLay.k == 64) {
-    if (x.cols() % 64 != 0) block_legacy<kType, kW, 1>(unit + n_blocks * kLay.bytes, at, acc);
-  }
-#pragma GCC unroll 8
-  for (int j = 0; j < kW; ++j) {
-    _mm256_store_ps(out[j], acc[j].half[0]);
-    _mm256_store_ps(out[j] + 8, acc[j].half[1]);
+// Past the end of the matrix it asks for memory that may not exist, which x86 ignores.
+template <ggml_type kType>
+S3D_INLINED inline void prefetch(const uint8_t* block) {
+  constexpr size_t kDistance = prefetch_distance(kType);
+  for (size_t line = 0; line < r16::layout(kType).bytes; line += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(block + kDistance + line), _MM_HINT_T0);
   }
 }
 

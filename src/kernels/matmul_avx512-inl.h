@@ -22,15 +22,19 @@ inline __m512 load_halves(const uint8_t* p) {
   return load_f16(reinterpret_cast<const uint16_t*>(p)).v;
 }
 
-// Activations of one tile from block `b` on.
-struct TileBlock {
-  const int8_t* q;
-  const float* scale;
-  const int32_t* sum32;
-  const float* dsum;
-  const int16_t* pairs16;
-  const int16_t* pairs32;
+// Float sums of one row of activations with the 16 rows of a unit.
+struct Sums {
+  __m512 v;
 };
+S3D_INLINED inline Sums no_sums() {
+  return {_mm512_setzero_ps()};
+}
+S3D_INLINED inline Sums add_sums(Sums a, Sums b) {
+  return {_mm512_add_ps(a.v, b.v)};
+}
+S3D_INLINED inline void store_sums(float* to, Sums a) {
+  _mm512_store_ps(to, a.v);
+}
 
 template <int kW>
 S3D_INLINED inline void dot_group(__m512i weights, const int8_t* x, __m512i* dot) {
@@ -71,7 +75,7 @@ S3D_INLINED inline void dot32(const uint8_t* q, const uint8_t* qh, const int8_t*
 
 // A block of a per-32 type: kRuns times 32 k.
 template <ggml_type kType, int kW, int kRuns = 2>
-S3D_INLINED inline void block_legacy(const uint8_t* block, const TileBlock& x, __m512* acc) {
+S3D_INLINED inline void block_legacy(const uint8_t* block, const TileBlock& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   constexpr int kOffset = kType == GGML_TYPE_Q4_0   ? 8
                           : kType == GGML_TYPE_Q5_0 ? 16
@@ -97,14 +101,14 @@ S3D_INLINED inline void block_legacy(const uint8_t* block, const TileBlock& x, _
     for (int j = 0; j < kW; ++j) {
       const int at = s * kW + j;
       const F32x16 scale{_mm512_mul_ps(d, _mm512_set1_ps(x.scale[at]))};
-      acc[j] = fma(F32x16{_mm512_cvtepi32_ps(dot[j])}, scale, F32x16{acc[j]}).v;
-      if constexpr (kLay.m != 0) acc[j] = fma(F32x16{m}, set1(x.dsum[at]), F32x16{acc[j]}).v;
+      acc[j].v = fma(F32x16{_mm512_cvtepi32_ps(dot[j])}, scale, F32x16{acc[j].v}).v;
+      if constexpr (kLay.m != 0) acc[j].v = fma(F32x16{m}, set1(x.dsum[at]), F32x16{acc[j].v}).v;
     }
   }
 }
 
 template <ggml_type kType, int kW>
-S3D_INLINED inline void block_q45_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
+S3D_INLINED inline void block_q45_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   __m512i sum[kW];
 #pragma GCC unroll 8
@@ -136,8 +140,9 @@ S3D_INLINED inline void block_q45_k(const uint8_t* block, const TileBlock& x, __
   for (int j = 0; j < kW; ++j) {
     const __m512 dx = _mm512_set1_ps(x.scale[j]);
     const __m512i minus_low = _mm512_sub_epi32(_mm512_setzero_si512(), low[j]);
-    const F32x16 upper = fma(F32x16{_mm512_cvtepi32_ps(sum[j])}, F32x16{_mm512_mul_ps(d, dx)}, F32x16{acc[j]});
-    acc[j] = fma(F32x16{_mm512_cvtepi32_ps(minus_low)}, F32x16{_mm512_mul_ps(m, dx)}, upper).v;
+    const F32x16 upper = mul(F32x16{_mm512_cvtepi32_ps(sum[j])}, F32x16{_mm512_mul_ps(d, dx)});
+    const F32x16 both = fma(F32x16{_mm512_cvtepi32_ps(minus_low)}, F32x16{_mm512_mul_ps(m, dx)}, upper);
+    acc[j].v = _mm512_add_ps(acc[j].v, both.v);
   }
 }
 
@@ -159,7 +164,7 @@ S3D_INLINED inline void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8
 }
 
 template <int kW>
-S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, __m512* acc) {
+S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(GGML_TYPE_Q6_K);
   __m512i sum[kW];
 #pragma GCC unroll 8
@@ -179,7 +184,7 @@ S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, __m
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) {
     const F32x16 scale{_mm512_mul_ps(d, _mm512_set1_ps(x.scale[j]))};
-    acc[j] = fma(F32x16{_mm512_cvtepi32_ps(sum[j])}, scale, F32x16{acc[j]}).v;
+    acc[j].v = _mm512_add_ps(acc[j].v, mul(F32x16{_mm512_cvtepi32_ps(sum[j])}, scale).v);
   }
 }
 
@@ -190,50 +195,15 @@ S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, __m
 // ahead are equal.
 // The first of several tiles asks for all of them: the others find the unit in the cache.
 template <ggml_type kType>
-inline bool asks_ahead(const Activations& x, size_t t) {
+S3D_INLINED inline bool asks_ahead(const Activations& x, size_t t) {
   return t == 0 && x.n() >= (r16::layout(kType).k == 256 ? 4 : 6);
 }
 template <ggml_type kType>
-inline void prefetch(const uint8_t* block) {
+S3D_INLINED inline void prefetch(const uint8_t* block) {
   constexpr size_t kDistance = 4096;
   for (size_t line = 0; line < r16::layout(kType).bytes; line += 64) {
     _mm_prefetch(reinterpret_cast<const char*>(block + kDistance + line), _MM_HINT_T1);
   }
-}
-
-// One unit times a tile of kW columns; out[column][16].
-template <ggml_type kType, int kW>
-inline void unit_tile(const uint8_t* unit, const Activations& x, size_t t, float (*out)[16]) {
-  constexpr r16::Layout kLay = r16::layout(kType);
-  constexpr size_t kScaleStep = kLay.k == 256 ? kW : kLay.k / 32 * kW;
-  __m512 acc[kW];
-#pragma GCC unroll 8
-  for (int j = 0; j < kW; ++j) acc[j] = _mm512_setzero_ps();
-  TileBlock at{x.q(t), x.scale(t), x.sum32(t), x.dsum(t), x.pairs16(t), x.pairs32(t)};
-  const size_t n_blocks = x.cols() / kLay.k;
-  const bool ahead = asks_ahead<kType>(x, t);
-  for (size_t b = 0; b < n_blocks; ++b) {
-    const uint8_t* block = unit + b * kLay.bytes;
-    if (ahead) prefetch<kType>(block);
-    if constexpr (kType == GGML_TYPE_Q6_K) {
-      block_q6_k<kW>(block, at, acc);
-    } else if constexpr (kLay.k == 256) {
-      block_q45_k<kType, kW>(block, at, acc);
-    } else {
-      block_legacy<kType, kW>(block, at, acc);
-    }
-    at.q += kLay.k * kW;
-    at.scale += kScaleStep;
-    at.sum32 += kScaleStep;
-    at.dsum += kScaleStep;
-    at.pairs16 += kLay.k / 16 * kW;
-    at.pairs32 += kLay.k / 32 * kW;
-  }
-  if constexpr (kLay.k == 64) {
-    if (x.cols() % 64 != 0) block_legacy<kType, kW, 1>(unit + n_blocks * kLay.bytes, at, acc);
-  }
-#pragma GCC unroll 8
-  for (int j = 0; j < kW; ++j) _mm512_store_ps(out[j], acc[j]);
 }
 
 }  // namespace s3d::S3D_ISA_NS

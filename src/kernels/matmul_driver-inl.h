@@ -1,12 +1,65 @@
-// Walks units and tiles for the SIMD instruction sets (included by isa_*.cc after their unit_tile).
+// Walks blocks, units and tiles for the SIMD instruction sets (included by isa_*.cc after their blocks).
 
 namespace s3d::S3D_ISA_NS {
 
+// One unit of K-quants times a tile of kW rows; out[row][16]. A block is a segment: each adds what is its own.
+template <ggml_type kType, int kW>
+S3D_INLINED inline void unit_of_k(const uint8_t* unit, const Activations& x, size_t t, Sums* sum) {
+  constexpr r16::Layout kLay = r16::layout(kType);
+  static_assert(kLay.k == kSumSegment);
+  TileBlock at = first_block(x, t);
+  const size_t n_blocks = x.cols() / kLay.k;
+  const bool ahead = asks_ahead<kType>(x, t);
+  for (size_t b = 0; b < n_blocks; ++b) {
+    const uint8_t* block = unit + b * kLay.bytes;
+    if (ahead) prefetch<kType>(block);
+    if constexpr (kType == GGML_TYPE_Q6_K) {
+      block_q6_k<kW>(block, at, sum);
+    } else {
+      block_q45_k<kType, kW>(block, at, sum);
+    }
+    advance<kType, kW>(at);
+  }
+}
+
+// The same for a per-32 type: a segment is four blocks, the last one perhaps a half.
+template <ggml_type kType, int kW>
+S3D_INLINED inline void unit_of_32(const uint8_t* unit, const Activations& x, size_t t, Sums* sum) {
+  constexpr r16::Layout kLay = r16::layout(kType);
+  TileBlock at = first_block(x, t);
+  const bool ahead = asks_ahead<kType>(x, t);
+  const uint8_t* block = unit;
+  for (size_t begin = 0; begin < x.cols(); begin += kSumSegment) {
+    const size_t cols = x.cols() - begin < kSumSegment ? x.cols() - begin : kSumSegment;
+    Sums chain[kW];
+#pragma GCC unroll 8
+    for (int j = 0; j < kW; ++j) chain[j] = no_sums();
+    for (size_t b = 0; b < cols / kLay.k; ++b) {
+      if (ahead) prefetch<kType>(block);
+      block_legacy<kType, kW>(block, at, chain);
+      advance<kType, kW>(at);
+      block += kLay.bytes;
+    }
+    if (cols % kLay.k != 0) block_legacy<kType, kW, 1>(block, at, chain);
+#pragma GCC unroll 8
+    for (int j = 0; j < kW; ++j) sum[j] = add_sums(sum[j], chain[j]);
+  }
+}
+
 template <ggml_type kType, int kW>
 inline void run_tile(const uint8_t* unit, size_t rows, const Activations& x, size_t t, float* y, size_t ld_y) {
-  alignas(64) float acc[kW][16];
-  unit_tile<kType, kW>(unit, x, t, acc);
-  for (int j = 0; j < kW; ++j) std::memcpy(y + j * ld_y, acc[j], rows * sizeof(float));
+  Sums sum[kW];
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) sum[j] = no_sums();
+  if constexpr (r16::layout(kType).k == kSumSegment) {
+    unit_of_k<kType, kW>(unit, x, t, sum);
+  } else {
+    unit_of_32<kType, kW>(unit, x, t, sum);
+  }
+  alignas(64) float out[kW][16];
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) store_sums(out[j], sum[j]);
+  for (int j = 0; j < kW; ++j) std::memcpy(y + j * ld_y, out[j], rows * sizeof(float));
 }
 
 using RunTile = void (*)(const uint8_t*, size_t, const Activations&, size_t, float*, size_t);

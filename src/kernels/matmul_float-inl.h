@@ -1,7 +1,7 @@
 // The matmul for F32, F16 and BF16 weights, over F32x16 (included by isa_*.cc after simd.h).
 //
-// Each output is two chains of fused multiply-adds, over even and odd k, added at the end: one chain would wait for
-// its own latency.
+// Each segment of an output is two chains of fused multiply-adds, over even and odd k, added at its end: one chain
+// would wait for its own latency.
 
 namespace s3d::S3D_ISA_NS {
 
@@ -12,14 +12,14 @@ inline F32x16 load_weights(const std::byte* unit, size_t k) {
   return load_bf16(reinterpret_cast<const uint16_t*>(unit) + k * 16);
 }
 
-// One unit times columns [j, j + kW) of tile t; results to acc[column][16].
+// sum[j] += columns [begin, end) of one unit times rows [j, j + kW) of a tile of `width` rows: one segment.
 template <ggml_type kType, int kW>
-inline void float_columns(const std::byte* unit, const float* x, size_t width, size_t cols, float (*acc)[16]) {
+inline void float_segment(const std::byte* unit, const float* x, size_t width, size_t begin, size_t end, F32x16* sum) {
   F32x16 even[kW];
   F32x16 odd[kW];
   for (int j = 0; j < kW; ++j) even[j] = odd[j] = zero();
-  size_t k = 0;
-  for (; k + 1 < cols; k += 2) {
+  size_t k = begin;
+  for (; k + 1 < end; k += 2) {
     const F32x16 w0 = load_weights<kType>(unit, k);
     const F32x16 w1 = load_weights<kType>(unit, k + 1);
     for (int j = 0; j < kW; ++j) {
@@ -27,11 +27,23 @@ inline void float_columns(const std::byte* unit, const float* x, size_t width, s
       odd[j] = fma(w1, set1(x[(k + 1) * width + j]), odd[j]);
     }
   }
-  if (k < cols) {
+  if (k < end) {
     const F32x16 w0 = load_weights<kType>(unit, k);
     for (int j = 0; j < kW; ++j) even[j] = fma(w0, set1(x[k * width + j]), even[j]);
   }
-  for (int j = 0; j < kW; ++j) store(acc[j], add(even[j], odd[j]));
+  for (int j = 0; j < kW; ++j) sum[j] = add(sum[j], add(even[j], odd[j]));
+}
+
+// One unit times rows [j, j + kW) of a tile; results to out[row][16].
+template <ggml_type kType, int kW>
+inline void float_columns(const std::byte* unit, const float* x, size_t width, size_t cols, float (*out)[16]) {
+  F32x16 sum[kW];
+  for (int j = 0; j < kW; ++j) sum[j] = zero();
+  for (size_t begin = 0; begin < cols; begin += kSumSegment) {
+    const size_t end = cols - begin < kSumSegment ? cols : begin + kSumSegment;
+    float_segment<kType, kW>(unit, x, width, begin, end, sum);
+  }
+  for (int j = 0; j < kW; ++j) store(out[j], sum[j]);
 }
 
 template <ggml_type kType>

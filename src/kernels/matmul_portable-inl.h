@@ -1,9 +1,10 @@
 // The matmul in plain C++: the reference that the SIMD kernels equal bit for bit (included by isa_portable.cc).
 //
-// Per output and block of the weights, in order of k (docs/kernels.md, "Arithmetic"):
+// The columns are cut into segments of kSumSegment; each has a chain `acc` that starts at 0, and the chains' results
+// are added in order, from 0 on (docs/numerics.md, "The order of sums"). Per output and block of the weights:
 //   per-32 types   acc = fma(dot, d * dx, acc)                        with dot = sum (q - offset) * x, exact
 //                  acc = fma(m, dsum, acc)                            Q4_1, Q5_1
-//   K-quants       acc = fma(sum_s sc_s * dot_s, d * dx, acc)         integer sums, exact
+//   K-quants       acc = fma(sum_s sc_s * dot_s, d * dx, acc)         integer sums, exact; a block is a segment
 //                  acc = fma(-(sum_s mn_s * sum32_s), dmin * dx, acc) Q4_K, Q5_K
 //   floats         two chains, even and odd k: acc = fma(w, x, acc); then even + odd
 
@@ -107,9 +108,10 @@ inline void block_q6_k(const uint8_t* block, const Tile& tile, size_t j, size_t 
 }
 
 template <ggml_type kType>
-inline void unit(const uint8_t* unit, const Tile& tile, size_t j, float* acc) {
+inline void unit(const uint8_t* unit, const Tile& tile, size_t j, float* y) {
   constexpr r16::Layout kLay = r16::layout(kType);
   const size_t n_blocks = (tile.x.cols() + kLay.k - 1) / kLay.k;
+  float acc[16] = {};
   for (size_t b = 0; b < n_blocks; ++b) {
     const uint8_t* block = unit + b * kLay.bytes;
     if constexpr (kType == GGML_TYPE_Q6_K) {
@@ -118,6 +120,11 @@ inline void unit(const uint8_t* unit, const Tile& tile, size_t j, float* acc) {
       block_q45_k<kType>(block, tile, j, b, acc);
     } else {
       block_legacy<kType>(block, tile, j, b, std::min<size_t>(2, tile.x.cols() / 32 - b * 2), acc);
+    }
+    if ((b + 1) * kLay.k % kSumSegment != 0 && b + 1 != n_blocks) continue;
+    for (size_t r = 0; r < 16; ++r) {
+      y[r] += acc[r];
+      acc[r] = 0;
     }
   }
 }
@@ -129,9 +136,9 @@ void matmul_int(const PackedMatrix& w, size_t begin, size_t end, const Activatio
     for (size_t t = 0; t < x.tiles(); ++t) {
       const Tile tile{x, t, x.tile_rows(t)};
       for (size_t j = 0; j < tile.w; ++j) {
-        float acc[16] = {};
-        unit<kType>(reinterpret_cast<const uint8_t*>(w.unit(u)), tile, j, acc);
-        std::memcpy(y + (x.tile_begin(t) + j) * ld_y + u * 16, acc, rows * sizeof(float));
+        float sums[16] = {};
+        unit<kType>(reinterpret_cast<const uint8_t*>(w.unit(u)), tile, j, sums);
+        std::memcpy(y + (x.tile_begin(t) + j) * ld_y + u * 16, sums, rows * sizeof(float));
       }
     }
   }

@@ -68,6 +68,11 @@ Weights extreme(ggml_type type, size_t rows, size_t cols) {
   return w;
 }
 
+struct BlockQ8 {
+  ggml_fp16_t d;
+  int8_t q[32];
+};
+
 bool is_float(ggml_type type) {
   return type == GGML_TYPE_F32 || type == GGML_TYPE_F16 || type == GGML_TYPE_BF16;
 }
@@ -94,9 +99,9 @@ std::vector<float> multiply(const Kernels& k, const PackedMatrix& w, const std::
   return dense;
 }
 
-// Of per-32 types 608: nine blocks of 64 and a half one.
+// More than one segment each. Of per-32 types 608: nine blocks of 64 and a half one.
 size_t cols_for(ggml_type type) {
-  return act_format(type) == ActFormat::kQ8_256 ? 768 : act_format(type) == ActFormat::kF32 ? 77 : 608;
+  return act_format(type) == ActFormat::kQ8_256 ? 768 : act_format(type) == ActFormat::kF32 ? 333 : 608;
 }
 
 class MatmulTest : public testing::TestWithParam<ggml_type> {};
@@ -162,6 +167,55 @@ TEST_P(MatmulTest, PortableMatchesDouble) {
         norm_x += stored[k] * stored[k];
       }
       EXPECT_NEAR(y[i * rows + r], sum, std::sqrt(norm_w * norm_x) * 1e-6);
+    }
+  }
+}
+
+// docs/numerics.md, "The order of sums", by the rule and not by the kernels' code.
+float in_specified_order(std::span<const float> w, std::span<const float> x) {
+  float y = 0;
+  for (size_t begin = 0; begin < w.size(); begin += 256) {
+    float even = 0, odd = 0;
+    for (size_t k = begin; k < std::min(w.size(), begin + 256); ++k) {
+      float& chain = k % 2 == 0 ? even : odd;
+      chain = std::fma(w[k], x[k], chain);
+    }
+    y = y + (even + odd);
+  }
+  return y;
+}
+float in_specified_order(std::span<const BlockQ8> w, std::span<const float> x) {
+  float y = 0;
+  for (size_t begin = 0; begin < w.size(); begin += 8) {
+    float chain = 0;
+    for (size_t b = begin; b < std::min(w.size(), begin + 8); ++b) {
+      float largest = 0;
+      for (size_t i = 0; i < 32; ++i) largest = std::max(largest, std::fabs(x[32 * b + i]));
+      int dot = 0;
+      for (size_t i = 0; i < 32; ++i) {
+        dot += w[b].q[i] * static_cast<int>(std::nearbyint(x[32 * b + i] * (127.0F / largest)));
+      }
+      chain = std::fma(static_cast<float>(dot), ggml_fp16_to_fp32(w[b].d) * (largest / 127.0F), chain);
+    }
+    y = y + chain;
+  }
+  return y;
+}
+
+TEST(MatmulOrderTest, IsTheSpecifiedOne) {
+  for (const size_t cols : {32, 256, 288, 608, 1536}) {  // a last segment of one half block among them
+    const std::vector<float> values = random_floats(3 * cols, 12), x = random_floats(cols, 13, 100.0F);
+    const Weights f32 = quantized(GGML_TYPE_F32, 3, cols, values), q8 = quantized(GGML_TYPE_Q8_0, 3, cols, values);
+    std::vector<BlockQ8> blocks(3 * cols / 32);
+    ASSERT_EQ(blocks.size() * sizeof blocks[0], q8.bytes.size());
+    std::memcpy(blocks.data(), q8.bytes.data(), q8.bytes.size());
+    for (const Kernels* k : sets_for_tests()) {
+      const std::vector<float> y32 = multiply(*k, pack(f32), x, 1, 1), y8 = multiply(*k, pack(q8), x, 1, 1);
+      for (size_t r = 0; r < 3; ++r) {
+        EXPECT_EQ(y32[r], in_specified_order(std::span(values).subspan(r * cols, cols), x)) << k->name << ' ' << cols;
+        EXPECT_EQ(y8[r], in_specified_order(std::span(blocks).subspan(r * cols / 32, cols / 32), x))
+            << k->name << ' ' << cols;
+      }
     }
   }
 }
