@@ -74,6 +74,9 @@ class Backend {
   virtual void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
                           std::span<float> z) = 0;
 
+  // A cache for run(), in the backend's memory. Errors: those of KvCache::create.
+  virtual Result<KvCache> make_kv_cache(KvType type, int64_t tokens) { return KvCache::create(config(), type, tokens); }
+
   virtual const ModelConfig& config() const = 0;
   virtual int max_rows() const = 0;           // rows of one block; longer prompts are run in chunks
   virtual std::string_view name() const = 0;  // what computes: "avx512", "avx2", "portable", "reference"

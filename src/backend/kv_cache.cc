@@ -1,11 +1,8 @@
 #include "backend/kv_cache.h"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <optional>
 
 #include "base/check.h"
@@ -19,40 +16,6 @@ constexpr int kPage = KvCache::kPageTokens;
 int pages_for(int64_t slots) {
   return static_cast<int>((slots + kPage - 1) / kPage);
 }
-
-// Moves one slot to an earlier one, within one layer: the keys and values of all heads.
-class SlotMover {
- public:
-  SlotMover(const KvLayout& layout, int layer) : layout_(layout), layer_(layer) {}
-
-  void move(const std::byte* from_page, int from, std::byte* to_page, int to) const {
-    for (int head = 0; head < layout_.n_kv_heads; ++head) {
-      move(from_page, layout_.key(layer_, head, from), to_page, layout_.key(layer_, head, to), layout_.head_dim);
-      move(from_page, layout_.value(layer_, head, from), to_page, layout_.value(layer_, head, to),
-           layout_.padded_head_dim());
-    }
-  }
-
- private:
-  // Copies `n` elements of `width` bytes that lie `step` bytes apart.
-  static void copy(const std::byte* from, std::byte* to, size_t n, size_t width, size_t step) {
-    if (step == width) {
-      std::memcpy(to, from, n * width);
-      return;
-    }
-    for (size_t i = 0; i < n; ++i) std::memcpy(to + i * step, from + i * step, width);
-  }
-
-  void move(const std::byte* from_page, const KvLayout::Place& from, std::byte* to_page, const KvLayout::Place& to,
-            int numbers) const {
-    copy(from_page + from.numbers, to_page + to.numbers, usize(numbers), layout_.element_bytes(), from.step);
-    const auto blocks = usize(layout_.scale_blocks());
-    if (blocks > 0) copy(from_page + from.scales, to_page + to.scales, blocks, 2, from.scale_step);
-  }
-
-  const KvLayout& layout_;
-  int layer_;
-};
 
 }  // namespace
 
@@ -83,16 +46,12 @@ struct KvCache::Impl {
     std::vector<int> pages;  // in slot order; may reach beyond `length` while rows are pending
   };
 
-  ~Impl() {
-    if (memory != nullptr) munmap(memory, bytes);
-  }
-
   Sequence& at(SeqId seq) {
     S3D_CHECK(seq >= 0 && usize(seq) < sequences.size() && sequences[seq], "no such sequence");
     return *sequences[seq];
   }
 
-  std::byte* page(int id) { return memory + usize(id) * layout.page_bytes(); }
+  std::byte* page(int id) const { return storage->pages() + usize(id) * layout.page_bytes(); }
   int free_pages() const { return n_pages - next_fresh + isize(returned); }
 
   // Used pages first: their memory is there already.
@@ -132,8 +91,7 @@ struct KvCache::Impl {
   bool shared(int id) const { return references[id] > 1; }
 
   KvLayout layout;
-  std::byte* memory = nullptr;  // [n_pages] pages of layout.page_bytes()
-  size_t bytes = 0;
+  std::unique_ptr<KvStorage> storage;  // [n_pages] pages of layout.page_bytes()
   int n_pages = 0;
   int next_fresh = 0;         // pages from here on were never taken
   std::vector<int> returned;  // taken once and free again
@@ -141,7 +99,7 @@ struct KvCache::Impl {
   std::vector<std::optional<Sequence>> sequences;
 };
 
-Result<KvCache> KvCache::create(const ModelConfig& config, KvType type, int64_t tokens) {
+Result<KvCache> KvCache::create(const ModelConfig& config, KvType type, int64_t tokens, const KvStorageMaker& maker) {
   if (tokens < 1) return Error{fmt::format("KV cache of {} positions: expected at least 1", tokens)};
   auto impl = std::make_shared<Impl>();
   impl->layout = KvLayout{type, config.head_dim, config.n_kv_heads, config.n_layers};
@@ -153,13 +111,12 @@ Result<KvCache> KvCache::create(const ModelConfig& config, KvType type, int64_t 
                              tokens, page_bytes / kPage)};
   }
   impl->n_pages = static_cast<int>(n_pages);
-  impl->bytes = usize(n_pages) * page_bytes;
-  void* memory = mmap(nullptr, impl->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) {
+  auto storage = maker(impl->layout, usize(n_pages));
+  if (!storage.ok()) {
     return Error{fmt::format("KV cache of {} positions ({} bytes as {}): {}; use a shorter context or a smaller type",
-                             tokens, impl->bytes, kv_type_name(type), std::strerror(errno))};
+                             tokens, usize(n_pages) * page_bytes, kv_type_name(type), storage.error().message)};
   }
-  impl->memory = static_cast<std::byte*>(memory);
+  impl->storage = std::move(*storage);
   impl->references.assign(usize(n_pages), 0);
   return KvCache(std::move(impl));
 }
@@ -262,7 +219,7 @@ Status KvCache::reserve(SeqId seq, int rows) {
     int& id = sequence.pages[i];
     if (!impl_->shared(id)) continue;
     const int copy = impl_->take_page();
-    std::memcpy(impl_->page(copy), impl_->page(id), impl_->layout.page_bytes());
+    impl_->storage->copy_page(impl_->page(id), impl_->page(copy));
     impl_->drop_page(id);
     id = copy;
   }
@@ -288,13 +245,12 @@ void KvCache::commit_path(SeqId seq, std::span<const int> path) {
   }
   S3D_CHECK(before < sequence.pending, "commit of more rows than are pending");
   const auto page_of = [&](int slot) { return impl_->page(sequence.pages[slot / kPage]); };
-  for (int layer = 0; layer < impl_->layout.n_layers; ++layer) {
-    const SlotMover mover(impl_->layout, layer);
-    for (size_t i = 0; i < path.size(); ++i) {  // ascending: a slot is read before it is overwritten
-      const int from = sequence.length + path[i], to = sequence.length + static_cast<int>(i);
-      if (from != to) mover.move(page_of(from), from % kPage, page_of(to), to % kPage);
-    }
+  std::vector<KvMove> moves;
+  for (size_t i = 0; i < path.size(); ++i) {  // ascending: a slot is read before it is overwritten
+    const int from = sequence.length + path[i], to = sequence.length + static_cast<int>(i);
+    if (from != to) moves.push_back({page_of(from), from % kPage, page_of(to), to % kPage});
   }
+  if (!moves.empty()) impl_->storage->move_slots(moves);
   commit(seq, isize(path));
 }
 
@@ -311,7 +267,7 @@ int64_t KvCache::used() const {
   return capacity() - int64_t{impl_->free_pages()} * kPage;
 }
 size_t KvCache::bytes() const {
-  return impl_->bytes;
+  return usize(impl_->n_pages) * impl_->layout.page_bytes();
 }
 size_t KvCache::bytes_per_token() const {
   return impl_->layout.page_bytes() / kPage;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/kv_storage.h"
 #include "base/result.h"
 #include "kernels/kv_layout.h"
 #include "model/config.h"
@@ -29,9 +30,11 @@ class KvCache {
  public:
   static constexpr int kPageTokens = KvLayout::kPageTokens;
 
-  // Room for `tokens` positions over all sequences (rounded up to pages); memory is touched only when used.
+  // Room for `tokens` positions over all sequences (rounded up to pages), in memory that `maker` gives: a backend's own
+  // (Backend::make_kv_cache), or the process's, which is touched only when used.
   // Error: more than can be addressed or mapped; says how many bytes were asked for.
-  static Result<KvCache> create(const ModelConfig& config, KvType type, int64_t tokens);
+  static Result<KvCache> create(const ModelConfig& config, KvType type, int64_t tokens,
+                                const KvStorageMaker& maker = make_host_kv_storage);
   KvCache(KvCache&&) noexcept;
   KvCache& operator=(KvCache&&) noexcept;
   ~KvCache();
