@@ -17,7 +17,7 @@
 namespace s3d::cli {
 namespace {
 
-using Json = nlohmann::json;
+using JsonValue = nlohmann::json;
 
 // One answer, from the question to the last piece.
 struct Exchange {
@@ -30,21 +30,21 @@ struct Exchange {
 
 // What an error body says, or all of it.
 std::string error_text(const std::string& body) {
-  const Json parsed = Json::parse(body, nullptr, /*allow_exceptions=*/false);
+  const JsonValue parsed = JsonValue::parse(body, nullptr, /*allow_exceptions=*/false);
   if (parsed.is_object() && parsed.contains("error")) {
-    const Json& error = parsed["error"];
+    const JsonValue& error = parsed["error"];
     return error.is_object() ? error.value("message", error.dump()) : error.dump();
   }
   return body.substr(0, 200);
 }
 
 std::string question_body(const LoadTarget& target, const LoadPlan& plan, const std::string& question) {
-  Json body{{"model", target.model},
-            {"messages", Json::array({{{"role", "user"}, {"content", question}}})},
-            {"max_tokens", plan.max_tokens},
-            {"temperature", plan.temperature},
-            {"stream", true},
-            {"stream_options", {{"include_usage", true}}}};
+  JsonValue body{{"model", target.model},
+                 {"messages", JsonValue::array({{{"role", "user"}, {"content", question}}})},
+                 {"max_tokens", plan.max_tokens},
+                 {"temperature", plan.temperature},
+                 {"stream", true},
+                 {"stream_options", {{"include_usage", true}}}};
   if (plan.ignore_end) body["ignore_eos"] = true;
   return body.dump();
 }
@@ -62,7 +62,7 @@ class AnswerReader {
  private:
   void take(const std::string& text, double now) {
     if (text == "[DONE]") return;
-    const Json event = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    const JsonValue event = JsonValue::parse(text, nullptr, /*allow_exceptions=*/false);
     if (!event.is_object()) return;
     if (event.contains("error")) exchange_.failure = error_text(text);
     if (event.contains("usage") && event["usage"].is_object()) {
@@ -79,9 +79,9 @@ class AnswerReader {
     if (!counted_) ++exchange_.tokens;  // a piece counts as a token until the server says how many there were
   }
 
-  static bool has_text(const Json& event) {
+  static bool has_text(const JsonValue& event) {
     if (!event.contains("choices") || !event["choices"].is_array() || event["choices"].empty()) return false;
-    const Json& choice = event["choices"][0];
+    const JsonValue& choice = event["choices"][0];
     if (!choice.is_object() || !choice.contains("delta") || !choice["delta"].is_object()) return false;
     for (const char* name : {"content", "reasoning_content"}) {
       const auto found = choice["delta"].find(name);
@@ -151,10 +151,10 @@ Result<std::vector<std::string>> served_models(const LoadTarget& target) {
   if (outcome.response.status != 200) {
     return Error{fmt::format("{}/v1/models: status {}: {}", target.url, outcome.response.status, error_text(body))};
   }
-  const Json parsed = Json::parse(body, nullptr, /*allow_exceptions=*/false);
+  const JsonValue parsed = JsonValue::parse(body, nullptr, /*allow_exceptions=*/false);
   std::vector<std::string> names;
   if (parsed.is_object() && parsed.contains("data") && parsed["data"].is_array()) {
-    for (const Json& model : parsed["data"]) {
+    for (const JsonValue& model : parsed["data"]) {
       if (model.is_object() && model.contains("id") && model["id"].is_string()) names.push_back(model["id"]);
     }
   }
