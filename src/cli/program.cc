@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <map>
+
+#include "cli/serve_options.h"
 
 namespace s3d::cli {
 namespace {
@@ -12,6 +15,7 @@ namespace {
 constexpr const char* kProgramFooter = R"(Examples:
   s3d generate -m model.gguf -p "Why is the sky blue?"
   s3d chat -m smollm2-135m
+  s3d serve -m smollm2-135m
   s3d bench -m model.gguf --json
   s3d inspect model.gguf
   s3d completion bash > ~/.local/share/bash-completion/completions/s3d
@@ -84,6 +88,7 @@ std::unique_ptr<CLI::App> make_app(Program& program) {
   add_tokenize(*app, program);
   add_inspect(*app, program);
   add_pull(*app, program);
+  add_serve(*app, program);
   add_completion(*app, program);
   for (CLI::App* command : app->get_subcommands({})) command->fallthrough();
   refuse_empty_numbers(*app);
@@ -108,7 +113,8 @@ std::vector<std::string> with_empty_values(int argc, char** argv) {
 }
 
 void parse(CLI::App& app, int argc, char** argv) {
-  const std::vector<std::string> words = with_empty_values(argc, argv);
+  std::vector<std::string> words = with_empty_values(argc, argv);
+  if (std::find(words.begin(), words.end(), "serve") != words.end()) words = with_long_names(std::move(words));
   std::vector<const char*> pointers;
   for (const std::string& word : words) pointers.push_back(word.c_str());
   app.parse(static_cast<int>(pointers.size()), pointers.data());

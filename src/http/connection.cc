@@ -67,6 +67,7 @@ TimePoint Connection::deadline() const {
     case Phase::kReading:
       return parser_.state() == RequestParser::State::kBody ? input_rate_.deadline() : head_deadline_;
     case Phase::kAnswering:
+      return std::min(output_rate_.deadline(), answer_deadline_);
     case Phase::kFlushing:
       return output_rate_.deadline();
     case Phase::kLingering:
@@ -100,6 +101,10 @@ void Connection::on_events(uint32_t events) {
 }
 
 void Connection::on_deadline() {
+  if (phase_ == Phase::kAnswering && answer_deadline_ <= Clock::now()) {
+    give_up(504, "there was no answer in time");
+    return update();
+  }
   const bool writes = phase_ == Phase::kAnswering || phase_ == Phase::kFlushing;
   if (writes && output_rate_.fast_enough()) return update();
   if (phase_ != Phase::kReading) return cut();
@@ -288,12 +293,9 @@ void Connection::pump() {
 void Connection::answer() {
   if (phase_ != Phase::kAnswering || ended_) return;
   Pending pending = exchange_->take();
-  if (pending.abandoned) {
-    abandoned();
-  } else {
-    take_pending(std::move(pending));
-  }
-  if (phase_ != Phase::kClosed) flush();
+  if (pending.abandoned) return give_up(500, "the request was not answered");
+  take_pending(std::move(pending));
+  flush();
 }
 
 void Connection::take_pending(Pending pending) {
@@ -303,6 +305,8 @@ void Connection::take_pending(Pending pending) {
     write_head(pending.head->status, std::move(pending.head->headers), framing, pending.data.size());
   }
   ended_ = pending.ended;
+  const auto most = host_.options().answer_timeout;
+  answer_deadline_ = ended_ || most.count() == 0 ? kNever : Clock::now() + most;
   if (!body_allowed_) return;
   if (framing_ != Framing::kChunked) {
     out_ += pending.data;
@@ -312,13 +316,16 @@ void Connection::take_pending(Pending pending) {
   if (ended_) out_ += kLastChunk;
 }
 
-// The handler went away without an answer: a bug of ours, but one client's alone.
-void Connection::abandoned() {
+// An answer that will not come, or not come to its end: a bug of ours, or one that takes too long. One client's alone.
+void Connection::give_up(int status, std::string_view message) {
   if (head_written_) return cut();  // what was sent must not look whole
-  Reply reply = host_.options().error_reply(500, "the request was not answered");
+  Reply reply = host_.options().error_reply(status, message);
   write_head(reply.status, std::move(reply.headers), Framing::kLength, reply.body.size());
   if (body_allowed_) out_ += reply.body;
   ended_ = true;
+  answer_deadline_ = kNever;
+  exchange_->close();  // whoever still works on it may stop
+  flush();
 }
 
 void Connection::flush() {

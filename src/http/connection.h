@@ -79,7 +79,7 @@ class Connection : public EventLoop::Source {
   void answer();
   void write_head(int status, Headers headers, Framing framing, size_t length);
   void take_pending(Pending pending);
-  void abandoned();
+  void give_up(int status, std::string_view message);
   void flush();
   void complete();
   void log(bool client_left);
@@ -93,7 +93,8 @@ class Connection : public EventLoop::Source {
   Phase phase_ = Phase::kReading;
   TimePoint since_;
   TimePoint head_deadline_;
-  uint32_t watched_ = 0;  // events
+  TimePoint answer_deadline_ = kNever;  // for the next part of the answer
+  uint32_t watched_ = 0;                // events
   bool end_of_input_ = false;
   RateGuard input_rate_;
   RateGuard output_rate_;

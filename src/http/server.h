@@ -72,6 +72,9 @@ struct ServerOptions {
 
   std::chrono::milliseconds header_timeout{10'000};      // from the first byte, or from accepting, to the whole head
   std::chrono::milliseconds keep_alive_timeout{60'000};  // between requests
+  // Of an answer: from the whole request to its first byte, and between its parts. Beyond, 504, or the connection is
+  // cut off; on_closed() is called. 0: for ever.
+  std::chrono::milliseconds answer_timeout{600'000};
   // Of a body or an answer under way, at least `min_rate` bytes a second must move in every `rate_window`.
   std::chrono::milliseconds rate_window{20'000};
   double min_rate = 50;

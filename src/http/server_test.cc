@@ -273,6 +273,31 @@ TEST_F(ServerTest, AnAnswerThatIsDroppedInTheMiddleDoesNotLookWhole) {
   EXPECT_EQ(c.all(), "\r\n");  // of the chunk; no last one
 }
 
+TEST_F(ServerTest, AnAnswerThatDoesNotComeIsGivenUp) {
+  ServerOptions options;
+  options.answer_timeout = 50ms;
+  start(keep(), options);
+  TestClient c = client();
+  c.send(kGet);
+  const auto responder = kept();
+  EXPECT_THAT(c.answer(), StartsWith("HTTP/1.1 504 Gateway Timeout\r\n"));
+  EXPECT_TRUE(has_left());
+  responder->send(200, {}, "too late");
+}
+
+TEST_F(ServerTest, AnAnswerThatStopsComingIsCutOff) {
+  ServerOptions options;
+  options.answer_timeout = 50ms;
+  start(keep(), options);
+  TestClient c = client();
+  c.send(kGet);
+  const auto responder = kept();
+  responder->begin(200, {});
+  responder->write("half");
+  EXPECT_THAT(c.all(), EndsWith("half\r\n"));
+  EXPECT_TRUE(has_left());
+}
+
 TEST_F(ServerTest, SendsContinueToWhoWaitsForIt) {
   start();
   TestClient c = client();
