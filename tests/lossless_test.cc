@@ -116,14 +116,14 @@ class Contest {
       numbers.push_back(next_++ % prompts_.size());
       items.push_back(item(numbers.back(), c.sampler, speculators.back().get()));
     }
-    const auto all = generate_batch(runtime_.backend(), runtime_.kv(), items);
-    ASSERT_TRUE(all.ok()) << all.error().message;
+    const auto all = generate_batch(runtime_.backend(), runtime_.kv(), items, runtime_.costs());
     for (size_t i = 0; i < items.size(); ++i) {
-      EXPECT_EQ((*all)[i].tokens, plain(numbers[i], c.sampler))
+      ASSERT_TRUE(all[i].ok()) << all[i].error().message;
+      EXPECT_EQ(all[i]->tokens, plain(numbers[i], c.sampler))
           << c.drafter << ", " << c.draft_rows << " rows, width " << c.draft_width << ", batch " << c.batch
           << ", sampler " << c.sampler << ", prompt " << numbers[i] << ", " << runtime_.threads() << " threads, KV "
           << kv_type_name(runtime_.kv().type());
-      accepted += (*all)[i].spec.num_accepted_tokens;
+      accepted += all[i]->spec.num_accepted_tokens;
     }
   }
 

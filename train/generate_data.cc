@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
-#include <set>
+#include <utility>
 #include <vector>
 
+#include "decode/scheduler.h"
 #include "engine/prompt.h"
 #include "engine/prompt_file.h"
 #include "engine/runtime.h"
@@ -27,12 +29,11 @@ Result<std::vector<std::string>> read_prompts(const std::string& path) {
   return prompts;
 }
 
-// One sequence that is being made.
-struct Slot {
+// One text that is being made.
+struct Work {
   int64_t id;
   bool inventing;               // its prompt is not there yet
-  std::vector<TokenId> tokens;  // all decided ones
-  size_t given;                 // of them, not made in this phase
+  std::vector<TokenId> prompt;  // of this phase: words before the user's while inventing
   KvSequence seq;
   RecordRows record;  // of the rows that chose the answer's tokens
 };
@@ -43,8 +44,8 @@ class TextMaker {
       : options_(options),
         runtime_(runtime),
         output_(output),
-        answers_(sampler(options.temperature, 0)),
-        questions_(sampler(1, 1)) {}
+        scheduler_(runtime.backend(), runtime.kv(),
+                   {.max_running = options.sequences, .step_seconds = 0, .costs = runtime.costs()}) {}
 
   Status prepare() {
     S3D_ASSIGN(prompts_, read_prompts(options_.prompts));
@@ -71,12 +72,13 @@ class TextMaker {
     summary_.there = static_cast<int64_t>(output_.lines.size());
     while (true) {
       S3D_TRY(fill());
-      if (slots_.empty()) break;
+      if (scheduler_.idle()) break;
       if (options_.stop != nullptr && options_.stop->load()) {
         summary_.finished = false;
         break;
       }
-      S3D_TRY(pass());
+      S3D_TRY(scheduler_.step());
+      S3D_TRY(std::exchange(status_, Ok()));
       show(false);
     }
     show(true);
@@ -84,8 +86,8 @@ class TextMaker {
   }
 
  private:
-  Sampler sampler(float temperature, uint64_t purpose) const {
-    return Sampler(SamplerOptions{.temperature = temperature, .seed = keyed(options_.seed, purpose)});
+  SamplerOptions sampler(float temperature, uint64_t purpose) const {
+    return {.temperature = temperature, .seed = keyed(options_.seed, purpose)};
   }
   int64_t total() const { return static_cast<int64_t>(prompts_.size()) + options_.invent; }
   bool records() const { return format_.layers.count() > 0; }
@@ -125,7 +127,7 @@ class TextMaker {
   }
 
   Status fill() {
-    while (slots_.size() < static_cast<size_t>(options_.sequences) && next_ < total()) {
+    while (open_ < options_.sequences && next_ < total()) {
       const int64_t id = next_++;
       if (output_.lines.contains(id)) continue;
       const bool inventing = id >= static_cast<int64_t>(prompts_.size());
@@ -134,135 +136,101 @@ class TextMaker {
         S3D_ASSIGN(tokens, encode(prompts_[static_cast<size_t>(id)]));
         if (!takes(tokens)) continue;
       }
-      const size_t given = tokens.size();
-      slots_.push_back({id, inventing, std::move(tokens), given, runtime_.kv().add_sequence(), {}});
+      ++open_;
+      submit(std::make_shared<Work>(Work{id, inventing, std::move(tokens), runtime_.kv().add_sequence(), {}}));
     }
     return Ok();
   }
 
-  // One pass: the next row of every sequence that decodes, and prompts in the rows that are left.
-  Status pass() {
-    std::vector<Row> rows;
-    std::vector<Want> want;
-    std::vector<int> taken(slots_.size());
-    for (const bool decoding : {true, false}) {
-      for (size_t i = 0; i < slots_.size(); ++i) {
-        const Slot& slot = slots_[i];
-        const int done = runtime_.kv().length(slot.seq), pending = static_cast<int>(slot.tokens.size()) - done;
-        if ((pending == 1) != decoding) continue;
-        taken[i] = std::min(pending, runtime_.backend().max_rows() - static_cast<int>(rows.size()));
-        add_rows(slot, done, taken[i], rows, want);
-      }
-    }
-    const Block block{
-        .rows = rows, .layers = LayerSet::all(runtime_.config().n_layers), .want = want, .want_hidden = format_.states};
-    S3D_ASSIGN(const PassOutput out, runtime_.backend().run(block, runtime_.kv()));
-    return accept(taken, out);
-  }
-
-  static void add_rows(const Slot& slot, int done, int count, std::vector<Row>& rows, std::vector<Want>& want) {
-    for (int i = 0; i < count; ++i) {
-      const int parent = i == 0 ? -1 : static_cast<int>(rows.size()) - 1;
-      rows.push_back({slot.tokens[static_cast<size_t>(done + i)], done + i, parent, slot.seq});
-      const bool last = done + i + 1 == static_cast<int>(slot.tokens.size());
-      want.push_back(last ? Want::kLogits : Want::kNothing);
-    }
-  }
-
-  // Logits come in the order of the rows: first those of sequences that decode, then of prompts that were completed.
-  Status accept(const std::vector<int>& taken, const PassOutput& out) {
-    const std::vector<float> sums = sums_of(out);
-    const auto vocab = static_cast<size_t>(runtime_.config().vocab_size);
-    const auto d = static_cast<size_t>(runtime_.config().d_model);
-    std::vector<size_t> order;
-    for (const bool decoding : {true, false}) {
-      for (size_t i = 0; i < slots_.size(); ++i) {
-        const int pending = static_cast<int>(slots_[i].tokens.size()) - runtime_.kv().length(slots_[i].seq);
-        if ((pending == 1) == decoding && taken[i] == pending) order.push_back(i);
-      }
-    }
-    for (size_t i = 0; i < slots_.size(); ++i) {
-      if (taken[i] > 0) runtime_.kv().commit(slots_[i].seq, taken[i]);
-    }
-    std::set<size_t> ended;
-    for (size_t w = 0; w < order.size(); ++w) {
-      Slot& slot = slots_[order[w]];
-      const Sampler& sampler = slot.inventing ? questions_ : answers_;
-      const TokenId token = sampler.sample(out.logits.subspan(w * vocab, vocab), slot.tokens,
-                                           static_cast<uint64_t>(slot.id), static_cast<int>(slot.tokens.size()), work_);
+  // Its next phase: an invented question, or the answer. The end token belongs to the text, so it is no end for the
+  // engine but a reason to stop.
+  void submit(const std::shared_ptr<Work>& work) {
+    Request request = {.prompt = work->prompt};
+    request.options.sampler = work->inventing ? sampler(1, 1) : sampler(options_.temperature, 0);
+    request.options.max_tokens = work->inventing ? options_.max_prompt : options_.max_answer;
+    request.options.stream = static_cast<uint64_t>(work->id);
+    request.kept_sequence = work->seq;
+    request.on_token = [this](NewToken token) {
       ++summary_.tokens;
-      if (records() && !slot.inventing) {
-        slot.record.add(format_, out.logits.subspan(w * vocab, vocab), sums[w],
-                        format_.states ? out.hidden.subspan(w * d, d) : std::span<const float>(),
-                        runtime_.config().norm_eps);
-      }
-      S3D_ASSIGN(const bool done, push(slot, token));
-      if (done) ended.insert(order[w]);
+      return runtime_.tokenizer().is_end(token) ? Next::kStop : Next::kContinue;
+    };
+    if (records() && !work->inventing) {
+      request.want_hidden = format_.states;
+      request.on_row = [this, work](const RowOutput& row) {
+        const float log_sum = log_sums(row.logits, runtime_.config().vocab_size).front();
+        work->record.add(format_, row.logits, log_sum, row.hidden, runtime_.config().norm_eps);
+      };
     }
-    for (auto i = ended.rbegin(); i != ended.rend(); ++i) {
-      slots_.erase(slots_.begin() + static_cast<std::ptrdiff_t>(*i));
+    scheduler_.submit(std::move(request), [this, work](const Result<Generation>& made) {
+      if (!status_.ok()) return;
+      status_ = made.ok() ? finish(work, made->tokens) : made.error();
+    });
+  }
+
+  // What the engine made of a work's phase.
+  Status finish(const std::shared_ptr<Work>& work, const std::vector<TokenId>& made) {
+    const bool end = !made.empty() && runtime_.tokenizer().is_end(made.back());
+    if (!work->inventing) {
+      --open_;
+      return write(*work, made, end);
+    }
+    bool answers = false;
+    if (end) {
+      S3D_ASSIGN(answers, begin_answer(*work, made));
+    } else {
+      ++summary_.left_out;
+    }
+    if (answers) {
+      submit(work);
+    } else {
+      --open_;
     }
     return Ok();
   }
 
-  // log(sum(exp(logits))) of each row, if it is needed.
-  std::vector<float> sums_of(const PassOutput& out) const {
-    return records() ? log_sums(out.logits, runtime_.config().vocab_size) : std::vector<float>();
-  }
-
-  // The record of a finished slot; -1 if none is wanted.
-  Result<int64_t> append_record(const Slot& slot) {
-    if (!records()) return int64_t{-1};
-    // The row of position p says what comes at p + 1: the first answer token was chosen in row given - 1.
-    return records_.append(slot.record.record(runtime_.kv(), slot.seq, format_, static_cast<int>(slot.given) - 1,
-                                              static_cast<int>(slot.tokens.size())));
-  }
-
-  // Adds a token; true if the slot has nothing more to do.
-  Result<bool> push(Slot& slot, TokenId token) {
-    slot.tokens.push_back(token);
-    const bool end = runtime_.tokenizer().is_end(token);
-    const size_t made = slot.tokens.size() - slot.given;
-    const auto most = static_cast<size_t>(slot.inventing ? options_.max_prompt : options_.max_answer);
-    if (!end && made < most) return false;
-    if (slot.inventing) return end ? begin_answer(slot) : abandon();
-    const auto middle = slot.tokens.begin() + static_cast<std::ptrdiff_t>(slot.given);
-    S3D_ASSIGN(const int64_t record_at, append_record(slot));
-    const std::vector<TokenId> prompt(slot.tokens.begin(), middle), answer(middle, slot.tokens.end());
-    const std::string text = runtime_.tokenizer().decode({middle, slot.tokens.end() - (end ? 1 : 0)});
-    S3D_TRY(output_.append(slot.id, prompt, answer, text, record_at));
+  Status write(const Work& work, const std::vector<TokenId>& answer, bool end) {
+    S3D_ASSIGN(const int64_t record_at, append_record(work, answer.size()));
+    const std::string text = runtime_.tokenizer().decode({answer.begin(), answer.end() - (end ? 1 : 0)});
+    S3D_TRY(output_.append(work.id, work.prompt, answer, text, record_at));
     ++summary_.written;
-    return true;
+    return Ok();
   }
 
-  bool abandon() {
-    ++summary_.left_out;
-    return true;
+  // Where the record of a finished text is; -1 if none is wanted.
+  Result<int64_t> append_record(const Work& work, size_t n_answer) {
+    if (!records()) return int64_t{-1};
+    // The row of position p says what comes at p + 1: the first answer token was chosen in the prompt's last row.
+    const auto given = static_cast<int>(work.prompt.size());
+    return records_.append(
+        work.record.record(runtime_.kv(), work.seq, format_, given - 1, given + static_cast<int>(n_answer)));
   }
 
-  // The invented words become the prompt of a chat, written anew by the template.
-  Result<bool> begin_answer(Slot& slot) {
-    const auto begin = slot.tokens.begin() + static_cast<std::ptrdiff_t>(slot.given);
-    std::string text = runtime_.tokenizer().decode({begin, slot.tokens.end() - 1});
+  // The invented words become the prompt of a chat, written anew by the template. False if it is not to be answered.
+  Result<bool> begin_answer(Work& work, const std::vector<TokenId>& words) {
+    std::string text = runtime_.tokenizer().decode({words.begin(), words.end() - 1});
     const size_t first = text.find_first_not_of(" \t\r\n"), last = text.find_last_not_of(" \t\r\n");
-    if (first == std::string::npos) return abandon();
+    if (first == std::string::npos) {
+      ++summary_.left_out;
+      return false;
+    }
     S3D_ASSIGN(std::vector<TokenId> prompt, encode(text.substr(first, last + 1 - first)));
-    if (!takes(prompt)) return true;
+    if (!takes(prompt)) return false;
     // Keys and values of the beginning that both have in common stay.
-    const auto same = std::mismatch(prompt.begin(), prompt.end() - 1, slot.tokens.begin(), slot.tokens.end()).first;
-    const int common = std::min(runtime_.kv().length(slot.seq), static_cast<int>(same - prompt.begin()));
-    runtime_.kv().truncate(slot.seq, common);
-    slot.inventing = false;
-    slot.given = prompt.size();
-    slot.tokens = std::move(prompt);
-    return false;
+    std::vector<TokenId> there = work.prompt;
+    there.insert(there.end(), words.begin(), words.end());
+    const auto same = std::mismatch(prompt.begin(), prompt.end() - 1, there.begin(), there.end()).first;
+    const int common = std::min(runtime_.kv().length(work.seq), static_cast<int>(same - prompt.begin()));
+    runtime_.kv().truncate(work.seq, common);
+    work.inventing = false;
+    work.prompt = std::move(prompt);
+    return true;
   }
 
   void show(bool last) {
     summary_.seconds = clock_.seconds();
     if (!options_.log || !clock_.due(last)) return;
     const double rate = static_cast<double>(summary_.tokens) / summary_.seconds;
-    const auto open = static_cast<double>(total() - next_) + static_cast<double>(slots_.size()) / 2;
+    const auto open = static_cast<double>(total() - next_) + static_cast<double>(open_) / 2;
     const double left = summary_.written > 0 ? open * summary_.seconds / static_cast<double>(summary_.written) : 0;
     options_.log(fmt::format("{} of {} written, {} left out, {:.0f} tokens/s, {:.0f} s left",
                              summary_.written + summary_.there, total(), summary_.left_out, rate, left));
@@ -271,14 +239,14 @@ class TextMaker {
   const DataOptions& options_;
   Runtime& runtime_;
   TextOutput& output_;
-  Sampler answers_, questions_;
-  Sampler::Workspace work_;
+  Scheduler scheduler_;
   std::vector<std::string> prompts_;
   std::optional<ChatTemplate> template_;
   std::vector<TokenId> before_user_;
   RecordFormat format_;
   RecordWriter records_;
-  std::vector<Slot> slots_;
+  int open_ = 0;          // texts that are being made
+  Status status_ = Ok();  // the first error of this step
   int64_t next_ = 0;
   DataSummary summary_;
   Progress clock_;

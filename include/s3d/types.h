@@ -12,10 +12,12 @@ namespace s3d {
 
 using TokenId = int32_t;
 
-// A round of speculation verifies at most so many rows in one full pass: the last decided token and what was drafted
-// after it. Passes were measured up to this width (docs/benchmarks.md); what wider drafts would bring was not.
+// A draft that costs a pass has at most so many rows: the last decided token and what is drafted after it. Deeper ones
+// are hardly ever right (docs/benchmarks.md).
 inline constexpr int kMaxRoundRows = 16;
-inline constexpr int kMaxDraft = kMaxRoundRows - 1;  // drafted tokens of a round
+inline constexpr int kMaxDraft = kMaxRoundRows - 1;  // tokens drafted by a pass in a round
+// A draft that costs nothing, copied from the text, may be longer: a long copy is often right to its end.
+inline constexpr int kMaxTextDraft = 64;
 
 // Why an answer ended.
 enum class FinishReason {
@@ -28,6 +30,7 @@ std::string_view finish_reason_name(FinishReason reason);  // "stop", "length", 
 
 // How long things took.
 struct Timings {
+  double waiting_seconds = 0;  // before the prompt was begun, for others
   int prompt_tokens = 0;
   int cached_tokens = 0;       // of the prompt, already in the KV cache
   double prefill_seconds = 0;  // to the first token's logits

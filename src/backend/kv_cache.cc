@@ -198,10 +198,13 @@ int64_t KvCache::available(SeqId seq, int sequences) const {
   return in_page + pages * kPage;
 }
 
-Status KvCache::reserve(SeqId seq, int rows) {
-  S3D_CHECK(rows >= 0);
-  Impl::Sequence& sequence = impl_->at(seq);
-  if (rows == 0) return Ok();
+int KvCache::free_pages() const {
+  return impl_->free_pages();
+}
+
+int KvCache::pages_to_reserve(SeqId seq, int rows) const {
+  if (rows == 0) return 0;
+  const Impl::Sequence& sequence = impl_->at(seq);
   const int first = sequence.length / kPage;  // the first page that is written
   const int wanted = pages_for(int64_t{sequence.length} + rows);
   const int present = isize(sequence.pages);
@@ -209,6 +212,17 @@ Status KvCache::reserve(SeqId seq, int rows) {
   for (int i = first; i < std::min(present, wanted); ++i) {
     if (impl_->shared(sequence.pages[i])) ++needed;
   }
+  return needed;
+}
+
+Status KvCache::reserve(SeqId seq, int rows) {
+  S3D_CHECK(rows >= 0);
+  Impl::Sequence& sequence = impl_->at(seq);
+  if (rows == 0) return Ok();
+  const int first = sequence.length / kPage;
+  const int wanted = pages_for(int64_t{sequence.length} + rows);
+  const int present = isize(sequence.pages);
+  const int needed = pages_to_reserve(seq, rows);
   if (needed > impl_->free_pages()) {
     return Error{fmt::format(
         "KV cache is full: {} positions in all, {} in use, {} more wanted for {} rows of a sequence of {}; raise the "

@@ -52,6 +52,9 @@ class KvCache {
 
   // Rows that reserve() is sure to grant this sequence while `sequences` of them take their share of the free pages.
   int64_t available(SeqId seq, int sequences) const;
+  // Pages that reserve(seq, rows) would take from the pool, and those that are left there.
+  int pages_to_reserve(SeqId seq, int rows) const;
+  int free_pages() const;
   // Makes slots [length, length + rows) writable. Error: the pool has no page left (says size and what to raise).
   Status reserve(SeqId seq, int rows);
   // The first `rows` pending slots become committed.

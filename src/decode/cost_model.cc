@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/index.h"
 
 namespace s3d {
@@ -15,29 +16,69 @@ constexpr double kPrior = 6;       // observations that the first guess is worth
 // What is believed of the drafts at a depth before any was seen: an adapter in training reaches about these.
 constexpr double kFirstChance = 0.6, kLaterChance = 0.5;
 
-using Curve = std::array<double, kMaxRoundRows + 1>;
+// Of curves that nobody measured: their first guess is coarse.
+constexpr double kOneUnmeasured = 0.3, kAllUnmeasured = 0.1;
 
-// Moves a curve towards what was seen at `n`, and a little everywhere; 0 was never measured and stays.
-void observe(Curve& curve, int n, double seconds) {
-  double& seen = curve[std::min(n, kMaxRoundRows)];
-  if (seen <= 0) return;
-  const double ratio = std::clamp(seconds / seen, 0.5, 2.0);
-  for (double& cost : curve) cost *= 1 + kAll * (ratio - 1);
-  seen *= 1 + kOne * (ratio - 1);
+// How much longer a pass of n rows takes than one of a single row where nothing is known: about a processor's.
+double usual_shape(int n) {
+  return 1 + 0.15 * (n - 1);
 }
 
 }  // namespace
 
-void PassCosts::observe_full(int rows, double seconds) {
-  observe(full, rows, seconds);
+PassCosts PassCosts::through(std::span<const Point> points) {
+  S3D_CHECK(points.size() >= 2 && points[0].rows == 1, "a curve begins at one row and has two points or more");
+  PassCosts costs;
+  costs.measured = true;
+  size_t next = 1;
+  for (int n = 1; n <= kMaxRows; ++n) {
+    while (next + 1 < points.size() && n > points[next].rows) ++next;
+    const Point& from = points[next - 1];
+    const Point& to = points[next];
+    costs.full[usize(n)] = from.seconds + (to.seconds - from.seconds) * (n - from.rows) / (to.rows - from.rows);
+  }
+  return costs;
 }
 
-void PassCosts::observe_draft(int depth, double seconds) {
-  observe(draft, depth, seconds);
+double PassCosts::of(int rows) const {
+  if (rows <= kMaxRows) return full[usize(std::max(rows, 0))];
+  constexpr int kFrom = kMaxRows / 2;
+  return full[kMaxRows] + (full[kMaxRows] - full[kFrom]) / (kMaxRows - kFrom) * (rows - kMaxRows);
+}
+
+void PassCosts::observe(int rows, double seconds) {
+  const int n = std::clamp(rows, 1, kMaxRows);
+  if (!(seconds > 0)) return;
+  if (!known()) {
+    for (int i = 1; i <= kMaxRows; ++i) full[usize(i)] = seconds * usual_shape(i) / usual_shape(n);
+    return;
+  }
+  const double ratio = std::clamp(seconds / full[usize(n)], 0.5, 2.0);
+  const double all = measured ? kAll : kAllUnmeasured, one = measured ? kOne : kOneUnmeasured;
+  for (double& cost : full) cost *= 1 + all * (ratio - 1);
+  const int near = n / 8;  // widths that are nearly the same
+  for (int i = n - near; i <= std::min(n + near, kMaxRows); ++i) full[usize(i)] *= 1 + one * (ratio - 1);
+}
+
+double DraftCosts::of(int rows) const {
+  size_t last = seconds.size() - 1;
+  while (last > 0 && seconds[last] <= 0) --last;
+  if (usize(rows) <= last) return seconds[usize(rows)];
+  if (last == 0) return 0;
+  const double row = last > 1 ? (seconds[last] - seconds[1]) / static_cast<double>(last - 1) : 0;
+  return seconds[last] + row * static_cast<double>(usize(rows) - last);
+}
+
+void DraftCosts::observe(int rows, double took) {
+  const double expected = of(rows);
+  if (expected <= 0) return;
+  const double ratio = std::clamp(took / expected, 0.5, 2.0);
+  for (double& cost : seconds) cost *= 1 + kAll * (ratio - 1);
+  if (usize(rows) < seconds.size()) seconds[usize(rows)] *= 1 + kOne * (ratio - 1);
 }
 
 size_t Calibration::bin_of(float probability) {
-  return usize(std::clamp(static_cast<int>(probability * kBins), 0, kBins - 1));
+  return usize(std::upper_bound(kBinEnds.begin(), kBinEnds.end(), probability) - kBinEnds.begin());
 }
 
 double Calibration::chance(float probability, int depth) const {

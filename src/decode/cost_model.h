@@ -4,23 +4,45 @@
 
 #include <array>
 #include <cstddef>
+#include <span>
 
 #include "base/index.h"
 #include "model/layer_set.h"
 
 namespace s3d {
 
-// Seconds of passes on this machine, refined while it runs.
+// Seconds of full passes on this machine by their rows, refined while it runs. Thread rule: that of a plain value.
 struct PassCosts {
-  std::array<double, kMaxRoundRows + 1> full{};  // [n] a full pass of n rows, n = 1 … kMaxRoundRows
-  // [d] a draft of depth d, choosing its tokens included; 0 where there is none. Rows of a draft pass are not free.
-  std::array<double, kMaxRoundRows + 1> draft{};
+  static constexpr int kMaxRows = 256;  // wider passes are a straight line on
 
-  double of(int rows) const { return full[rows < kMaxRoundRows ? rows : kMaxRoundRows]; }
+  std::array<double, kMaxRows + 1> full{};  // [n] a pass of n rows; all 0: nothing is known
+  bool measured = false;                    // it was measured on purpose, and not learned from whatever passes came
+
+  // A curve through what was measured, straight lines between and behind. `points`: rows, ascending, from 1 on, at
+  // least two, and the seconds.
+  struct Point {
+    int rows;
+    double seconds;
+  };
+  static PassCosts through(std::span<const Point> points);
+
+  bool known() const { return full[1] > 0; }
+  double of(int rows) const;  // 0 if nothing is known
   // Moves the curve a little towards what was just seen; a pass that took absurdly long (the machine did something
-  // else) counts as twice the expected time at most.
-  void observe_full(int rows, double seconds);
-  void observe_draft(int depth, double seconds);
+  // else) counts as twice the expected time at most. The first pass of all gives an unknown curve its scale.
+  void observe(int rows, double seconds);
+};
+
+// Seconds of drafts by a pass, choosing their tokens included. Refined while it runs.
+struct DraftCosts {
+  // [n] a draft pass of n rows, or n passes of a drafter that runs one after the other; 0 where nothing is known. Rows
+  // of a draft pass are not free.
+  std::array<double, kMaxRoundRows + 1> seconds{};
+
+  double of(int rows) const;  // behind what is known a straight line on
+  // What one of `drafters` pays that share a pass, each with a draft of that depth.
+  double share(int depth, int drafters) const { return of(depth * drafters) / drafters; }
+  void observe(int rows, double seconds);
 };
 
 // How often proposals of one drafter come true: by their own probability and depth. Forgets slowly.
@@ -41,7 +63,9 @@ class Calibration {
   Calibration faded() const;
 
  private:
-  static constexpr int kBins = 10, kDepths = 4;
+  // Narrow bins near 1: whether a long copy is worth its rows depends on whether 98 or 99.9 of 100 tokens are right.
+  static constexpr std::array kBinEnds = {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F, 0.7F, 0.8F, 0.9F, 0.95F, 0.98F, 0.99F};
+  static constexpr int kBins = static_cast<int>(kBinEnds.size()) + 1, kDepths = 4;
   struct Bin {
     double hits = 0, count = 0;
   };

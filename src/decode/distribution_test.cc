@@ -207,8 +207,7 @@ Tally draw(const SamplerOptions& settings, const MakeSpeculator& make, float lea
       item.options.speculator = speculators.back().get();
       item.on_token = tally.counter(prompt.back());
     }
-    const std::vector<Generation> answers = generate_batch(backend, kv, items).value();
-    for (const Generation& answer : answers) tally.stats.add(answer.spec);
+    for (const Result<Generation>& answer : generate_batch(backend, kv, items)) tally.stats.add(answer.value().spec);
   }
   return tally;
 }

@@ -1,55 +1,54 @@
 #include "decode/draft_choice.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/index.h"
 
 namespace s3d {
 
-Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const PassCosts& costs,
+Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const RoundLoad& load,
                        double extra_seconds, int nodes) {
-  // The chance of the whole path to each node. A child's is never above its parent's, so taking nodes by it, the
-  // earlier of equal ones first, always takes parents first.
-  std::vector<double> path(tree.size());
-  std::vector<size_t> order(tree.size());
-  for (size_t i = 0; i < tree.size(); ++i) {
-    path[i] = chances[i] * (tree[i].parent < 0 ? 1 : path[tree[i].parent]);
-    order[i] = i;
-  }
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return path[a] > path[b]; });
-  const size_t most = std::min({tree.size(), usize(std::max(0, nodes)), usize(kMaxRoundRows - 1)});
+  // A child's path is never likelier than its parent's, so taking nodes by it, the earlier of equal ones first, always
+  // takes parents first.
+  const std::vector<double> path = path_chances(tree, chances);
+  std::vector<int> order(tree.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return path[usize(a)] > path[usize(b)]; });
+  const size_t most = std::min(tree.size(), usize(std::max(0, nodes)));
   Selection best;
-  best.rate = 1 / (extra_seconds + costs.of(1));
+  best.rate = load.rate(1, 1, extra_seconds);
   size_t kept = 0;
   double tokens = 1;
   for (size_t n = 1; n <= most; ++n) {
-    tokens += path[order[n - 1]];
-    const double rate = tokens / (extra_seconds + costs.of(static_cast<int>(n) + 1));
+    tokens += path[usize(order[n - 1])];
+    const double rate = load.rate(tokens, static_cast<int>(n) + 1, extra_seconds);
     if (rate <= best.rate) continue;
     best.rate = rate;
     best.tokens = tokens;
     kept = n;
   }
-  std::vector<size_t> chosen(order.begin(), order.begin() + kept);
+  std::vector<int> chosen(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(kept));
   std::sort(chosen.begin(), chosen.end());
   std::vector<int> place(tree.size(), -1);
-  for (const size_t i : chosen) {
-    place[i] = isize(best.tree);
-    DraftNode node = tree[i];
-    if (node.parent >= 0) node.parent = place[node.parent];
+  for (const int i : chosen) {
+    place[usize(i)] = isize(best.tree);
+    DraftNode node = tree[usize(i)];
+    if (node.parent >= 0) node.parent = place[usize(node.parent)];
     best.tree.push_back(node);
   }
   return best;
 }
 
-DraftDepth best_depth(const Calibration& calibration, const PassCosts& costs, int most, int nodes) {
+DraftDepth best_depth(const Calibration& calibration, const DraftCosts& draft_costs, const RoundLoad& load, int most,
+                      int nodes) {
   DraftDepth best;
   DraftTree chain;
   std::vector<double> chances;
   for (int depth = 1; depth <= std::min(most, kMaxRoundRows); ++depth) {
     chain.push_back({0, depth - 2, 1});
     chances.push_back(calibration.chance_at(depth - 1));
-    const Selection s = select_nodes(chain, chances, costs, costs.draft[depth], nodes);
+    const Selection s = select_nodes(chain, chances, load, draft_costs.share(depth, load.drafters), nodes);
     if (!s.tree.empty() && s.rate > best.rate) best = {depth, s.rate};
   }
   return best;

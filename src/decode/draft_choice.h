@@ -5,6 +5,7 @@
 
 #include "decode/cost_model.h"
 #include "decode/drafter.h"
+#include "decode/speculator.h"
 
 namespace s3d {
 
@@ -12,21 +13,21 @@ namespace s3d {
 struct Selection {
   DraftTree tree;     // parents before children
   double tokens = 1;  // expected of the round, the target's own included
-  double rate = 0;    // tokens a second
+  double rate = 0;    // tokens a second, of all sequences in the pass
 };
 
-// Takes the most probable paths first, as many as make tokens / (extra_seconds + costs.full[rows]) largest, at most
-// `nodes`.
+// Takes the most probable paths first, as many as make load.rate() largest, at most `nodes`.
 // `chances`: [tree.size()] of each node given its parent.
-Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const PassCosts& costs,
+Selection select_nodes(const DraftTree& tree, const std::vector<double>& chances, const RoundLoad& load,
                        double extra_seconds, int nodes);
 
 // How deep a draft by a pass should go, by the usual chances, and what the round is then worth.
 struct DraftDepth {
   int depth = 0;
-  double rate = 0;  // tokens a second
+  double rate = 0;  // tokens a second, of all sequences in the pass
 };
-DraftDepth best_depth(const Calibration& calibration, const PassCosts& costs, int most, int nodes);
+DraftDepth best_depth(const Calibration& calibration, const DraftCosts& draft_costs, const RoundLoad& load, int most,
+                      int nodes);
 
 // Whether a drafter that costs a pass is worth it, before it is asked. Keeps asking it now and then when it is not.
 class DraftGate {

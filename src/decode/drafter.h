@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backend/kv_cache.h"
+#include "backend/backend.h"
 #include "base/result.h"
 #include "model/layer_set.h"
 #include "s3d/types.h"
@@ -37,6 +37,16 @@ struct DraftLimits {
   int width = 1;  // alternatives for one position after the same tokens; 1 = a chain
 };
 
+// Rows that a drafter wants to be run behind the committed ones of its sequence, and dropped again. All of them give
+// logits. Draft passes of the same layers and adapter are run together.
+struct DraftPass {
+  std::vector<Row> rows;  // parents count from the first of them
+  LayerSet layers;
+  const PackedAdapter* adapter = nullptr;
+  const float* state = nullptr;  // as in Block, for each of the rows
+  bool want_hidden = false;
+};
+
 // One object for each sequence that is generated: it may remember what it saw of `input.tokens`, which grow from call
 // to call (and may be shorter again after a roll-back; a drafter compares, it does not assume). Thread rule: one call
 // at a time.
@@ -49,9 +59,21 @@ class Drafter {
   virtual bool needs_state() const { return false; }  // wants DraftInput::state
   virtual size_t extra_bytes() const = 0;             // memory that it takes beyond plain decoding
 
-  // Replaces `tree` by a proposal within `limits`; may be empty. The KV cache is afterwards as it was. Error: a pass
-  // failed.
+  // Replaces `tree` by a proposal within `limits`, both of its numbers 1 or more; may be empty. Passes that it needs
+  // are run inside. The KV cache is afterwards as it was. Error: a pass failed.
   virtual Status draft(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) = 0;
+
+  // The same in two halves, for a drafter whose one pass may be shared with those of other sequences: ask() says what
+  // it wants to be run, take() makes the tree from the outputs of its rows. `input` and `limits` are the same in both.
+  virtual bool shares_pass() const { return false; }
+  virtual void ask(const DraftInput& /*input*/, const DraftLimits& /*limits*/, DraftPass& /*pass*/) {}
+  virtual void take(const DraftInput& /*input*/, const DraftLimits& /*limits*/, const PassOutput& /*mine*/,
+                    DraftTree& tree) {
+    tree.clear();
+  }
+
+  // Text that the answer may repeat, beside what is in DraftInput::tokens. Called once, before the first draft.
+  virtual void expect(std::span<const TokenId> /*text*/) {}
 };
 
 }  // namespace s3d

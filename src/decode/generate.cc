@@ -1,18 +1,21 @@
 #include "decode/generate.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <deque>
+#include <optional>
+#include <utility>
 
 #include "base/index.h"
-#include "decode/sequence.h"
+#include "decode/scheduler.h"
 
 namespace s3d {
 namespace {
 
 double rate(int count, double seconds) {
   return count > 0 && seconds > 0 ? count / seconds : 0;
+}
+
+// The error of a failed pass has reached the requests, too.
+void run_until_idle(Scheduler& scheduler) {
+  while (!scheduler.idle()) (void)scheduler.step();
 }
 
 }  // namespace
@@ -40,36 +43,27 @@ double Timings::decode_tps() const {
 }
 
 Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<const TokenId> prompt,
-                            const DecodeOptions& options, const OnToken& on_token) {
-  SequenceRun run(backend, kv, seq, prompt, options, on_token);
-  S3D_TRY(run.check());
-  S3D_TRY(run.prefill());
-  SequenceRun* const one[] = {&run};
-  while (!run.finished()) S3D_TRY(round(backend, kv, one));
-  return std::move(run).result();
+                            const DecodeOptions& options, const OnToken& on_token, std::shared_ptr<PassCosts> costs) {
+  Scheduler scheduler(backend, kv, {.max_running = 1, .step_seconds = 0, .costs = std::move(costs)});
+  std::optional<Result<Generation>> answer;
+  Request request = {.prompt = {prompt.begin(), prompt.end()}, .options = options, .on_token = on_token};
+  request.kept_sequence = seq;
+  scheduler.submit(std::move(request), [&answer](Result<Generation> result) { answer = std::move(result); });
+  run_until_idle(scheduler);
+  return *std::move(answer);
 }
 
-Result<std::vector<Generation>> generate_batch(Backend& backend, KvCache& kv, std::span<const BatchItem> items) {
-  if (items.size() > usize(backend.max_rows())) {
-    return Error{
-        fmt::format("a batch of {} sequences: each takes a row of a pass, which has {} at most; raise the rows of a "
-                    "pass, or make smaller batches",
-                    items.size(), backend.max_rows())};
+std::vector<Result<Generation>> generate_batch(Backend& backend, KvCache& kv, std::span<const BatchItem> items,
+                                               std::shared_ptr<PassCosts> costs) {
+  Scheduler scheduler(backend, kv, {.max_running = isize(items), .step_seconds = 0, .costs = std::move(costs)});
+  std::vector<Result<Generation>> answers(items.size(), Error{"not finished"});
+  for (size_t i = 0; i < items.size(); ++i) {
+    Request request = {.prompt = items[i].prompt, .options = items[i].options, .on_token = items[i].on_token};
+    request.kept_sequence = items[i].seq;
+    scheduler.submit(std::move(request), [&answers, i](Result<Generation> result) { answers[i] = std::move(result); });
   }
-  std::deque<SequenceRun> runs;  // a deque, because runs do not move
-  std::vector<SequenceRun*> all;
-  for (const BatchItem& item : items) {
-    all.push_back(&runs.emplace_back(backend, kv, item.seq, item.prompt, item.options, item.on_token));
-    S3D_TRY(runs.back().check());
-  }
-  for (SequenceRun& run : runs) S3D_TRY(run.prefill());
-  const auto running = [&] {
-    return std::any_of(runs.begin(), runs.end(), [](const SequenceRun& run) { return !run.finished(); });
-  };
-  while (running()) S3D_TRY(round(backend, kv, all));
-  std::vector<Generation> out;
-  for (SequenceRun& run : runs) out.push_back(std::move(run).result());
-  return out;
+  run_until_idle(scheduler);
+  return answers;
 }
 
 }  // namespace s3d

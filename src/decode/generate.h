@@ -1,4 +1,4 @@
-// The one generation loop: prefill, then rounds until a stop.
+// What decides how an answer is made, and the short ways to one answer or to some at once (decode/scheduler.h).
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,7 @@
 namespace s3d {
 
 class Constraint;
+struct PassCosts;
 class Speculator;
 
 struct DecodeOptions {
@@ -53,20 +54,21 @@ struct NewToken {
 using OnToken = std::function<Next(NewToken token)>;
 
 // Runs `prompt` (whose first kv.length(seq) tokens are already committed; the last token must not be) in chunks and
-// generates. Afterwards all tokens but the last decided one are committed in `kv`. Errors: empty prompt, prompt longer
-// than the context (says both), settings out of range, KV pool exhausted, logits that are no numbers; what was
-// committed before stays valid.
+// generates. Afterwards all tokens but the last decided one are committed in `kv`. `costs`: of full passes, refined on
+// the way; null: not known. Errors: those of Scheduler::submit(); what was committed before stays valid.
 Result<Generation> generate(Backend& backend, KvCache& kv, SeqId seq, std::span<const TokenId> prompt,
-                            const DecodeOptions& options, const OnToken& on_token = {});
+                            const DecodeOptions& options, const OnToken& on_token = {},
+                            std::shared_ptr<PassCosts> costs = nullptr);
 
-// The same for several sequences whose rounds share their passes. The tokens of each are those of generate(). After an
-// error what was committed stays valid.
+// The same for several sequences that share their passes. The tokens of each are those of generate(), and so is its
+// error, which leaves the others alone.
 struct BatchItem {
   KvSequence seq;
   std::vector<TokenId> prompt;
   DecodeOptions options;
   OnToken on_token = {};
 };
-Result<std::vector<Generation>> generate_batch(Backend& backend, KvCache& kv, std::span<const BatchItem> items);
+std::vector<Result<Generation>> generate_batch(Backend& backend, KvCache& kv, std::span<const BatchItem> items,
+                                               std::shared_ptr<PassCosts> costs = nullptr);
 
 }  // namespace s3d

@@ -160,8 +160,8 @@ TEST_F(GenerateTest, LogitsThatAreNoNumbersAreAnErrorThatNamesTheModel) {
   }
 }
 
-// The other sequences of the pass keep what they decided, and nothing is pending.
-TEST_F(GenerateTest, ABatchWithSuchLogitsLeavesTheCacheValid) {
+// The other sequences of the pass go on as if nothing had happened, and nothing is pending.
+TEST_F(GenerateTest, SuchLogitsEndTheirOwnSequenceOnly) {
   backend_.logits_after = [](TokenId token) {
     std::vector<float> logits(kScriptedVocab, 0.0F);
     logits[(token + 1) % kScriptedVocab] = 10;
@@ -169,15 +169,15 @@ TEST_F(GenerateTest, ABatchWithSuchLogitsLeavesTheCacheValid) {
     return logits;
   };
   std::vector<BatchItem> items;
-  items.push_back({.seq = std::move(seq_), .prompt = {1}});
-  items.push_back({.seq = kv_.add_sequence(), .prompt = {30}});
-  EXPECT_FALSE(generate_batch(backend_, kv_, items).ok());
+  items.push_back({.seq = std::move(seq_), .prompt = {1}, .options = {.max_tokens = 9}});
+  items.push_back({.seq = kv_.add_sequence(), .prompt = {30}, .options = {.max_tokens = 9}});
+  items.push_back({.seq = kv_.add_sequence(), .prompt = {}, .options = {.max_tokens = 9}});
+  const std::vector<Result<Generation>> answers = generate_batch(backend_, kv_, items);
+  EXPECT_NE(answers[0].error().message.find("no numbers"), std::string::npos);
   EXPECT_EQ(kv_.length(items[0].seq), 2);
-  EXPECT_EQ(kv_.length(items[1].seq), 3);
-  backend_.logits_after = nullptr;
-  kv_.truncate(items[1].seq, 0);
-  EXPECT_EQ(generate(backend_, kv_, items[1].seq, prompt(10), {.max_tokens = 4}).value().tokens,
-            expected(prompt(10), 4));
+  EXPECT_EQ(answers[1].value().tokens, (std::vector<TokenId>{31, 32, 33, 34, 35, 36, 37, 38, 39}));
+  EXPECT_EQ(kv_.length(items[1].seq), 9);
+  EXPECT_NE(answers[2].error().message.find("empty"), std::string::npos);
 }
 
 TEST_F(GenerateTest, SampledTextDependsOnTheSeedAndTheStreamOnly) {

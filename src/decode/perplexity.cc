@@ -4,15 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "base/index.h"
+#include "decode/scheduler.h"
 
 namespace s3d {
 namespace {
-
-// Rows with logits in one pass: bounds the backend's logits buffer (64 * 262144 tokens * 4 bytes = 64 MiB).
-constexpr int kScoredRows = 64;
 
 // -log softmax(logits)[target], summed in double.
 double negative_log_likelihood(std::span<const float> logits, int32_t target) {
@@ -61,46 +60,28 @@ Status check(const ModelConfig& config, const KvCache& kv, size_t n_tokens, cons
   return Ok();
 }
 
-// Runs tokens [begin, end) of a window after the ones before it; with `score`, each predicts the next one.
-Status run_rows(Backend& backend, KvCache& kv, SeqId seq, std::span<const TokenId> window, size_t begin, size_t end,
-                bool score, Tally& tally) {
-  std::vector<Row> rows;
-  for (size_t i = begin; i < end; ++i) {
-    const int parent = isize(rows) - 1;
-    rows.push_back(Row{window[i], static_cast<int32_t>(i), parent, seq});
-  }
-  const std::vector<Want> want(rows.size(), score ? Want::kLogits : Want::kNothing);
-  Block block{.rows = rows, .layers = LayerSet::all(backend.config().n_layers)};
-  block.want = want;
-  S3D_ASSIGN(const PassOutput out, backend.run(block, kv));
-  kv.commit(seq, isize(rows));
-  if (!score) return Ok();
-  const auto vocab = usize(backend.config().vocab_size);
-  for (size_t i = begin; i < end; ++i) {
-    const double nll = negative_log_likelihood(out.logits.subspan((i - begin) * vocab, vocab), window[i + 1]);
-    if (!std::isfinite(nll)) {
-      return Error{
-          fmt::format("{}: the model's answer after {} tokens is no numbers (logits that are NaN or infinite): "
-                      "the file is damaged or was converted wrongly",
-                      backend.config().name, i + 1)};
-    }
-    tally.add(nll);
-  }
-  return Ok();
-}
-
-Status run_window(Backend& backend, KvCache& kv, SeqId seq, std::span<const TokenId> window, Tally& tally) {
-  kv.use_rope_set(seq, backend.config().rope_set(static_cast<int64_t>(window.size())));
-  const size_t first = window.size() / 2, last = window.size() - 1;  // the rows that score: [first, last)
-  const auto most = usize(backend.max_rows());
-  for (size_t begin = 0; begin < first; begin += most) {
-    S3D_TRY(run_rows(backend, kv, seq, window, begin, std::min(begin + most, first), /*score=*/false, tally));
-  }
-  const size_t step = std::min<size_t>(most, kScoredRows);
-  for (size_t begin = first; begin < last; begin += step) {
-    S3D_TRY(run_rows(backend, kv, seq, window, begin, std::min(begin + step, last), /*score=*/true, tally));
-  }
-  return Ok();
+// Runs a window as a prompt, of which the second half but for the last token scores.
+Status run_window(Backend& backend, KvCache& kv, std::span<const TokenId> window, Tally& tally) {
+  Scheduler scheduler(backend, kv, {.max_running = 1});
+  Status status = Ok();
+  Request request = {.prompt = {window.begin(), window.end()},
+                     .options = {.max_tokens = 0, .cancelled = [&status] { return !status.ok(); }}};
+  request.score_from = static_cast<int>(window.size() / 2);
+  request.on_row = [&](const RowOutput& row) {
+    const size_t next = usize(row.position) + 1;
+    if (!status.ok() || next == window.size()) return;
+    const double nll = negative_log_likelihood(row.logits, window[next]);
+    if (std::isfinite(nll)) return tally.add(nll);
+    status = Error{
+        fmt::format("{}: the model's answer after {} tokens is no numbers (logits that are NaN or infinite): the file "
+                    "is damaged or was converted wrongly",
+                    backend.config().name, next)};
+  };
+  scheduler.submit(std::move(request), [&status](const Result<Generation>& result) {
+    if (status.ok() && !result.ok()) status = result.error();
+  });
+  while (!scheduler.idle()) (void)scheduler.step();
+  return status;
 }
 
 }  // namespace
@@ -115,9 +96,7 @@ Result<PerplexityResult> perplexity(Backend& backend, KvCache& kv, std::span<con
     const auto cut = tokens.subspan(usize(i) * size, size);
     std::vector<TokenId> window(cut.begin(), cut.end());
     if (options.bos >= 0) window[0] = options.bos;
-    const KvSequence seq = kv.add_sequence();
-    const Status status = run_window(backend, kv, seq, window, tally);
-    if (!status.ok()) return status.error();
+    S3D_TRY(run_window(backend, kv, window, tally));
     if (options.progress && !options.progress(tally.result(i + 1), total)) {
       return Error{fmt::format("stopped after {} of {} windows", i + 1, total)};
     }

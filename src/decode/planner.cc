@@ -42,7 +42,7 @@ void learn_tree(Calibration& calibration, const DraftTree& tree, const std::vect
 }  // namespace
 
 Experience Experience::faded() const {
-  Experience out = {.costs = costs, .free = {}, .pass = pass.faded(), .record = record.faded()};
+  Experience out = {.draft = draft, .free = {}, .pass = pass.faded(), .record = record.faded()};
   for (const Calibration& calibration : free) out.free.push_back(calibration.faded());
   return out;
 }
@@ -59,18 +59,36 @@ bool Planner::needs_state() const {
   return pass_ != nullptr && pass_->needs_state();
 }
 
-Status Planner::propose(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) {
-  round_ = {};
-  Selection best;
-  best.rate = 1 / mine_.costs.of(1);
+Status Planner::propose(const DraftInput& input, const DraftLimits& limits, const RoundLoad& load, Proposal& proposal) {
+  proposal.clear();
+  round_ = {.load = load};
+  round_.best.worth.rate = load.rate(1, 1, 0);
+  if (limits.nodes < 1 || limits.depth < 1) return Ok();
   for (size_t i = 0; i < free_.size(); ++i) {
-    S3D_ASSIGN(const bool better, consider(*free_[i], mine_.free[i], input, limits, 0, best));
-    if (better) round_.chosen = static_cast<int>(i);
+    DraftLimits asked = limits;
+    asked.depth = std::min(limits.depth, free_[i]->max_depth());
+    S3D_TRY(free_[i]->draft(input, asked, round_.drafted));
+    consider(round_.drafted, static_cast<int>(i), mine_.free[i], 0, limits.nodes);
   }
-  const bool possible = pass_ != nullptr && limits.nodes > 0 && limits.depth > 0;
-  if (possible) S3D_TRY(consider_pass(input, limits, best));
-  tree = std::move(best.tree);
+  round_.drafted.clear();
+  if (pass_ == nullptr || !wants_pass(limits)) {
+    hand_over(proposal);
+    return Ok();
+  }
+  if (pass_->shares_pass()) {
+    pass_->ask(input, round_.asked, proposal.pass);
+    return Ok();
+  }
+  S3D_TRY(pass_->draft(input, round_.asked, round_.drafted));
+  weigh_pass();
+  hand_over(proposal);
   return Ok();
+}
+
+void Planner::take(const DraftInput& input, const PassOutput& mine, Proposal& proposal) {
+  pass_->take(input, round_.asked, mine, round_.drafted);
+  weigh_pass();
+  hand_over(proposal);
 }
 
 void Planner::learn(const DraftTree& tree, const RoundResult& result) {
@@ -86,58 +104,74 @@ size_t Planner::extra_bytes() const {
   return bytes;
 }
 
-// Asks a drafter; takes its tree, and tells so, if it promises more than `best`.
-Result<bool> Planner::consider(Drafter& drafter, const Calibration& calibration, const DraftInput& input,
-                               const DraftLimits& limits, double extra_seconds, Selection& best) {
-  const DraftLimits asked = {.nodes = std::min(limits.nodes, kMaxRoundRows - 1),
-                             .depth = std::min(limits.depth, drafter.max_depth()),
-                             .width = drafter.needs_pass() ? width_ : 1};
-  if (asked.nodes < 1 || asked.depth < 1) return false;
-  S3D_TRY(drafter.draft(input, asked, round_.drafted));
-  Selection selection =
-      select_nodes(round_.drafted, chances_of(round_.drafted, calibration), mine_.costs, extra_seconds, asked.nodes);
-  if (selection.tree.empty() || selection.rate <= best.rate) return false;
-  best = std::move(selection);
+void Planner::expect(std::span<const TokenId> text) {
+  for (const std::unique_ptr<Drafter>& drafter : free_) drafter->expect(text);
+}
+
+// Takes a draft, and tells so, if it promises more than the best one so far.
+bool Planner::consider(const DraftTree& tree, int whose, const Calibration& calibration, double extra_seconds,
+                       int nodes) {
+  std::vector<double> chances = chances_of(tree, calibration);
+  Selection worth = select_nodes(tree, chances, round_.load, extra_seconds, nodes);
+  if (worth.tree.empty() || worth.rate <= round_.best.worth.rate) return false;
+  round_.best = {.tree = tree, .chances = std::move(chances), .whose = whose, .worth = std::move(worth)};
   return true;
 }
 
-// The drafter that costs a pass: asked if the usual chances promise more than `best`, or now and then to see.
-Status Planner::consider_pass(const DraftInput& input, const DraftLimits& limits, Selection& best) {
+// The drafter that costs a pass: asked if the usual chances promise more than the best draft so far, or now and then to
+// see.
+bool Planner::wants_pass(const DraftLimits& limits) {
   const int most = std::min(limits.depth, pass_->max_depth());
-  const DraftDepth expected = best_depth(mine_.pass, mine_.costs, most, limits.nodes);
-  if (!gate_.open(expected.rate * mine_.record.factor(), best.rate, 1 / mine_.costs.of(1))) return Ok();
+  RoundLoad load = round_.load;
+  if (!pass_->shares_pass()) load.drafters = 1;
+  const DraftDepth expected = best_depth(mine_.pass, mine_.draft, load, most, limits.nodes);
+  const double plain = load.rate(1, 1, 0);
+  if (!gate_.open(expected.rate * mine_.record.factor(), round_.best.worth.rate, plain)) return false;
   round_.drafted_depth = std::max(1, expected.depth);
+  round_.drafters = load.drafters;
   round_.promised = gate_.probing() ? 0 : expected.rate;
-  // Its cost is spent from here on, whatever is verified.
-  const double seconds = mine_.costs.draft[round_.drafted_depth];
-  best.rate = best.tokens / (seconds + mine_.costs.of(1 + isize(best.tree)));
-  DraftLimits asked = limits;
-  asked.depth = round_.drafted_depth;
-  S3D_ASSIGN(const bool better, consider(*pass_, mine_.pass, input, asked, seconds, best));
+  round_.asked = {.nodes = std::min(limits.nodes, kMaxDraft), .depth = round_.drafted_depth, .width = width_};
+  return true;
+}
+
+// Its cost is spent, whatever is verified.
+void Planner::weigh_pass() {
+  const double seconds = mine_.draft.share(round_.drafted_depth, round_.drafters);
+  Selection& other = round_.best.worth;
+  other.rate = round_.load.rate(other.tokens, 1 + isize(other.tree), seconds);
+  const bool better = consider(round_.drafted, kPass, mine_.pass, seconds, round_.asked.nodes);
   const bool told = gate_.probing() && !round_.drafted.empty();
-  if (!better && told) best.tree = {round_.drafted.front()};
-  if (better || told) round_.chosen = kPass;
-  return Ok();
+  if (better || !told) return;
+  round_.best = {.tree = {round_.drafted.front()}, .chances = {}, .whose = kPass};
+}
+
+void Planner::hand_over(Proposal& proposal) {
+  round_.chosen = round_.best.whose;
+  proposal.tree = std::move(round_.best.tree);
+  proposal.chances = std::move(round_.best.chances);
+  if (round_.chosen != kNobody) {
+    proposal.source = round_.chosen == kPass ? pass_->name() : free_[usize(round_.chosen)]->name();
+  }
 }
 
 // `tree`: what was verified.
 void Planner::learn_into(Experience& experience, const DraftTree& tree, const std::vector<int>& depths,
                          const RoundResult& result) const {
-  if (result.verify_rows == 1 + isize(tree)) {
-    experience.costs.observe_full(result.verify_rows, result.verify_seconds);
-  }
-  if (round_.chosen >= 0) learn_tree(experience.free[round_.chosen], tree, depths, result);
+  if (round_.chosen >= 0) learn_tree(experience.free[usize(round_.chosen)], tree, depths, result);
   if (round_.drafted_depth == 0) return;
-  experience.costs.observe_draft(round_.drafted_depth, result.draft_seconds);
-  if (round_.chosen == kPass) {
+  experience.draft.observe(result.draft_rows > 0 ? result.draft_rows : round_.drafted_depth, result.draft_seconds);
+  const bool verified = round_.chosen == kPass && !tree.empty();
+  if (verified) {
     learn_tree(experience.pass, tree, depths, result);
   } else if (!round_.drafted.empty()) {  // not verified: counts as what it was taken for
     experience.pass.learn_depth(0, experience.pass.chance(round_.drafted.front().probability, 0));
   }
   experience.pass.learn_undrafted(round_.drafted_depth);
   if (round_.promised <= 0) return experience.record.forget();  // a probe
-  const double seconds = experience.costs.draft[round_.drafted_depth] + experience.costs.of(1 + isize(tree));
-  experience.record.learn(round_.promised * seconds, 1 + static_cast<double>(result.path.size()));
+  const double seconds = experience.draft.share(round_.drafted_depth, round_.drafters) +
+                         round_.load.costs->of(round_.load.rows + 1 + isize(tree));
+  const double others = round_.load.tokens;
+  experience.record.learn(round_.promised * seconds - others, 1 + static_cast<double>(result.path.size()));
 }
 
 }  // namespace s3d

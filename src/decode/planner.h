@@ -13,7 +13,7 @@ namespace s3d {
 
 // What planners learned about a model, its drafters and this machine.
 struct Experience {
-  PassCosts costs;
+  DraftCosts draft;
   std::vector<Calibration> free;  // of the drafters that need no pass
   Calibration pass;               // of the one that does
   TrackRecord record;
@@ -27,31 +27,47 @@ struct Experience {
 // one thread.
 class Planner : public Speculator {
  public:
-  // `pass` may be null. `shared` holds the measured costs at first; planners with the same drafters may share one: each
-  // begins with a faded copy of what the others learned, and adds to it. `width`: alternatives for each position that
-  // `pass` is asked for.
+  // `pass` may be null. `shared` holds the measured costs of drafts at first; planners with the same drafters may share
+  // one: each begins with a faded copy of what the others learned, and adds to it. `width`: alternatives for each
+  // position that `pass` is asked for.
   Planner(std::vector<std::unique_ptr<Drafter>> free, std::unique_ptr<Drafter> pass, std::shared_ptr<Experience> shared,
           int width = 1);
 
   bool needs_state() const override;
-  Status propose(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) override;
+  // What it proposes is not cut to what is worth a row: that is for whoever knows all sequences of the pass.
+  Status propose(const DraftInput& input, const DraftLimits& limits, const RoundLoad& load,
+                 Proposal& proposal) override;
+  void take(const DraftInput& input, const PassOutput& mine, Proposal& proposal) override;
   void learn(const DraftTree& tree, const RoundResult& result) override;
+  void expect(std::span<const TokenId> text) override;
   size_t extra_bytes() const override;
 
  private:
   static constexpr int kNobody = -1, kPass = -2;
 
+  // A draft that may be proposed, and what it would be worth.
+  struct Offer {
+    DraftTree tree;
+    std::vector<double> chances;
+    int whose = kNobody;
+    Selection worth;
+  };
   // The round in progress.
   struct Round {
+    RoundLoad load;
+    Offer best;
     int chosen = kNobody;   // whose tree is verified: an index in free_, kPass or kNobody
+    DraftLimits asked;      // of the pass drafter
     int drafted_depth = 0;  // of the pass drafter's draft; 0: it was not asked
+    int drafters = 1;       // that share its pass
     double promised = 0;    // rate for which it was asked, before its track record was applied; 0: as a probe
     DraftTree drafted;      // its draft
   };
 
-  Result<bool> consider(Drafter& drafter, const Calibration& calibration, const DraftInput& input,
-                        const DraftLimits& limits, double extra_seconds, Selection& best);
-  Status consider_pass(const DraftInput& input, const DraftLimits& limits, Selection& best);
+  bool consider(const DraftTree& tree, int whose, const Calibration& calibration, double extra_seconds, int nodes);
+  bool wants_pass(const DraftLimits& limits);
+  void weigh_pass();
+  void hand_over(Proposal& proposal);
   void learn_into(Experience& experience, const DraftTree& tree, const std::vector<int>& depths,
                   const RoundResult& result) const;
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/index.h"
+#include "decode/row_allocator.h"
 #include "decode/sampler.h"
 
 namespace s3d {
@@ -11,11 +12,23 @@ namespace {
 using Drafters = std::vector<std::unique_ptr<Drafter>>;
 
 // The curve of smollm2-135m on two Zen 3 cores, in one-row passes, and draft passes of 0.45 of it.
-PassCosts real_costs() {
-  PassCosts costs;
-  costs.full = {0, 1, 1.08, 1.33, 1.59, 1.85, 2.31, 2.58, 2.80, 3.18, 3.26, 3.82, 3.94, 4.16, 4.57, 4.70, 5.09};
-  for (size_t depth = 1; depth <= 4; ++depth) costs.draft[depth] = 0.45 * costs.full[depth];
+const PassCosts& real_costs() {
+  static const PassCosts kCosts = [] {
+    const std::vector<double> seconds = {1,    1.08, 1.33, 1.59, 1.85, 2.31, 2.58, 2.80,
+                                         3.18, 3.26, 3.82, 3.94, 4.16, 4.57, 4.70, 5.09};
+    std::vector<PassCosts::Point> points;
+    for (size_t i = 0; i < seconds.size(); ++i) points.push_back({static_cast<int>(i) + 1, seconds[i]});
+    return PassCosts::through(points);
+  }();
+  return kCosts;
+}
+DraftCosts draft_costs() {
+  DraftCosts costs;
+  for (int depth = 1; depth <= 4; ++depth) costs.seconds[usize(depth)] = 0.45 * real_costs().of(depth);
   return costs;
+}
+RoundLoad alone() {
+  return {.costs = &real_costs()};
 }
 
 DraftTree chain(int n, float probability) {
@@ -25,21 +38,30 @@ DraftTree chain(int n, float probability) {
 }
 
 TEST(SelectNodes, TakesWhatIsWorthARow) {
-  const PassCosts costs = real_costs();
-  EXPECT_TRUE(select_nodes(chain(4, 0), {0.01, 0.01, 0.01, 0.01}, costs, 0, 4).tree.empty());
-  EXPECT_EQ(select_nodes(chain(4, 1), {0.99, 0.99, 0.99, 0.99}, costs, 0, 4).tree.size(), 4U);
-  const Selection some = select_nodes(chain(4, 1), {0.9, 0.9, 0.05, 0.05}, costs, 0, 4);
+  EXPECT_TRUE(select_nodes(chain(4, 0), {0.01, 0.01, 0.01, 0.01}, alone(), 0, 4).tree.empty());
+  EXPECT_EQ(select_nodes(chain(4, 1), {0.99, 0.99, 0.99, 0.99}, alone(), 0, 4).tree.size(), 4U);
+  const Selection some = select_nodes(chain(4, 1), {0.9, 0.9, 0.05, 0.05}, alone(), 0, 4);
   EXPECT_EQ(some.tree.size(), 2U);
   EXPECT_NEAR(some.tokens, 1 + 0.9 + 0.81, 1e-12);
   EXPECT_NEAR(some.rate, some.tokens / 1.33, 1e-12);
-  EXPECT_EQ(select_nodes(chain(9, 1), std::vector<double>(9, 1.0), costs, 0, 3).tree.size(), 3U);
-  EXPECT_TRUE(select_nodes({}, {}, costs, 0, 3).tree.empty());
+  EXPECT_EQ(select_nodes(chain(9, 1), std::vector<double>(9, 1.0), alone(), 0, 3).tree.size(), 3U);
+  EXPECT_TRUE(select_nodes({}, {}, alone(), 0, 3).tree.empty());
+}
+
+// Rows that others have in the pass make the next ones dearer or cheaper, and their tokens wait for them.
+TEST(SelectNodes, LooksAtTheOthersInThePass) {
+  const RoundLoad crowd = {.costs = &real_costs(), .rows = 7, .tokens = 7};
+  EXPECT_EQ(select_nodes(chain(1, 1), {0.5}, alone(), 0, 1).tree.size(), 1U);
+  EXPECT_EQ(select_nodes(chain(1, 1), {0.5}, crowd, 0, 1).tree.size(), 0U);
+  const Selection sure = select_nodes(chain(2, 1), {1, 1}, crowd, 0, 2);
+  EXPECT_EQ(sure.tree.size(), 2U);
+  EXPECT_NEAR(sure.rate, (7 + 3) / 3.26, 1e-12);
 }
 
 TEST(SelectNodes, KeepsParentsAndRenumbersThem) {
   // Root children 0 (bad) and 1 (good); 2 is a child of 0, 3 of 1.
   const DraftTree tree = {{10, -1, 0}, {11, -1, 0}, {12, 0, 0}, {13, 1, 0}};
-  const Selection s = select_nodes(tree, {0.02, 0.95, 0.9, 0.95}, real_costs(), 0, 4);
+  const Selection s = select_nodes(tree, {0.02, 0.95, 0.9, 0.95}, alone(), 0, 4);
   ASSERT_EQ(s.tree.size(), 2U);
   EXPECT_EQ(s.tree[0].token, 11);
   EXPECT_EQ(s.tree[0].parent, -1);
@@ -60,12 +82,43 @@ TEST(Calibration, LearnsThatADrafterIsTooSure) {
 
 TEST(PassCosts, FollowTheMachineButNotAnOutlier) {
   PassCosts costs = real_costs();
-  costs.observe_full(2, 1000);
+  costs.observe(2, 1000);
   EXPECT_LT(costs.of(2), 1.08 * 1.1);
-  for (int i = 0; i < 400; ++i) costs.observe_full(2, 2 * 1.08);
+  for (int i = 0; i < 400; ++i) costs.observe(2, 2 * 1.08);
   EXPECT_NEAR(costs.of(2), 2 * 1.08, 0.1);
   EXPECT_GT(costs.of(5), 1.85 * 1.1) << "a slower machine is slower for every width";
-  EXPECT_EQ(costs.of(99), costs.of(16));
+}
+
+TEST(PassCosts, AreStraightBetweenAndBehindWhatWasMeasured) {
+  const std::vector<PassCosts::Point> points = {{1, 1}, {2, 1.5}, {10, 3.5}};
+  const PassCosts costs = PassCosts::through(points);
+  EXPECT_TRUE(costs.measured);
+  EXPECT_DOUBLE_EQ(costs.of(1), 1);
+  EXPECT_DOUBLE_EQ(costs.of(2), 1.5);
+  EXPECT_DOUBLE_EQ(costs.of(6), 2.5);
+  EXPECT_DOUBLE_EQ(costs.of(256), 3.5 + 246 * 0.25);
+  EXPECT_DOUBLE_EQ(costs.of(300), 3.5 + 290 * 0.25);
+}
+
+TEST(PassCosts, LearnFromNothing) {
+  PassCosts costs;
+  EXPECT_FALSE(costs.known());
+  costs.observe(200, 2);
+  EXPECT_TRUE(costs.known());
+  EXPECT_DOUBLE_EQ(costs.of(200), 2);
+  for (int i = 0; i < 200; ++i) costs.observe(200, 2), costs.observe(1, 0.5);
+  EXPECT_NEAR(costs.of(200), 2, 0.2);
+  EXPECT_NEAR(costs.of(1), 0.5, 0.05);
+}
+
+TEST(DraftCosts, AreSharedByThoseWhoDraftTogether) {
+  DraftCosts costs = draft_costs();
+  EXPECT_DOUBLE_EQ(costs.share(4, 1), 0.45 * 1.59);
+  EXPECT_DOUBLE_EQ(costs.share(2, 2), 0.45 * 1.59 / 2);
+  EXPECT_NEAR(costs.of(7), 0.45 * (1.59 + 3 * 0.59 / 3), 1e-12) << "behind what was measured a straight line";
+  EXPECT_EQ(DraftCosts().of(3), 0);
+  for (int i = 0; i < 400; ++i) costs.observe(8, 0.9);
+  EXPECT_NEAR(costs.of(8), 0.9, 0.05);
 }
 
 // A drafter of a pass whose tokens are right with a fixed chance for each depth; says nothing true of itself.
@@ -91,17 +144,30 @@ class ChanceDrafter : public Drafter {
 };
 
 // Tokens for each unit of time over `rounds` rounds; chance(round, depth) is the truth.
+// What one sequence alone has verified of a proposal.
+DraftTree granted(const Proposal& proposal, double spent_seconds) {
+  if (proposal.chances.empty()) return proposal.tree;
+  const std::vector<double> paths = path_chances(proposal.tree, proposal.chances);
+  const RowWish wish = {.paths = paths};
+  const auto grants = allocate_rows({&wish, 1}, real_costs(), {.rows = 16, .spent_seconds = spent_seconds});
+  Proposal kept = proposal;
+  keep_nodes(kept, grants[0].nodes);
+  return kept.tree;
+}
+
 double simulate(Speculator& speculator, const ChanceDrafter& drafter, int rounds,
                 const std::function<double(int, int)>& chance) {
-  const PassCosts truth = real_costs();
+  const PassCosts& truth = real_costs();
+  const DraftCosts drafts = draft_costs();
   const std::vector<TokenId> text(10);
   double tokens = 0, time = 0;
   for (int round = 0; round < rounds; ++round) {
-    DraftTree tree;
+    Proposal proposal;
     const int before = drafter.drafts;
-    EXPECT_TRUE(speculator.propose({.seq = 0, .tokens = text, .state = {}}, {.nodes = 15, .depth = 15}, tree).ok());
+    EXPECT_TRUE(speculator.propose({.tokens = text}, {.nodes = 15, .depth = 15}, alone(), proposal).ok());
     RoundResult result;
-    result.draft_seconds = drafter.drafts > before ? truth.draft[drafter.depth] : 0;
+    result.draft_seconds = drafter.drafts > before ? drafts.of(drafter.depth) : 0;
+    const DraftTree tree = granted(proposal, result.draft_seconds);
     result.verify_rows = 1 + isize(tree);
     result.verify_seconds = truth.of(result.verify_rows);
     for (size_t d = 0; d < tree.size(); ++d) {
@@ -117,12 +183,12 @@ double simulate(Speculator& speculator, const ChanceDrafter& drafter, int rounds
 }
 
 double best_fixed(const std::function<double(int)>& chance, int depth) {
-  const PassCosts costs = real_costs();
+  const PassCosts& costs = real_costs();
   double best = 1, tokens = 1, path = 1;
   for (int n = 1; n <= depth; ++n) {
     path *= chance(n - 1);
     tokens += path;
-    best = std::max(best, tokens / (costs.draft[n] + costs.of(n + 1)));
+    best = std::max(best, tokens / (draft_costs().of(n) + costs.of(n + 1)));
   }
   return best;
 }
@@ -135,7 +201,7 @@ Planned planned() {
   auto drafter = std::make_unique<ChanceDrafter>(4);
   ChanceDrafter* raw = drafter.get();
   auto experience = std::make_shared<Experience>();
-  experience->costs = real_costs();
+  experience->draft = draft_costs();
   return {raw, std::make_unique<Planner>(Drafters{}, std::move(drafter), std::move(experience))};
 }
 
@@ -156,11 +222,12 @@ TEST(Planner, ComesCloseToTheBestFixedChoice) {
 TEST(Planner, LearnsNothingFromWhatWasNotCompared) {
   const auto chance_after = [](bool finished) {
     auto experience = std::make_shared<Experience>();
-    experience->costs = real_costs();
+    experience->draft = draft_costs();
     const auto speculator = std::make_unique<Planner>(Drafters{}, std::make_unique<ChanceDrafter>(4), experience);
     const std::vector<TokenId> text(10);
-    DraftTree tree;
-    EXPECT_TRUE(speculator->propose({.seq = 0, .tokens = text, .state = {}}, {.nodes = 15, .depth = 15}, tree).ok());
+    Proposal proposal;
+    EXPECT_TRUE(speculator->propose({.tokens = text}, {.nodes = 15, .depth = 15}, alone(), proposal).ok());
+    const DraftTree tree = granted(proposal, draft_costs().of(isize(proposal.tree)));
     EXPECT_GT(tree.size(), 1U);
     speculator->learn(tree, {.path = {0}, .finished = finished});
     return std::pair(experience->pass.chance(tree[1].probability, 1), experience->pass.chance_at(1));

@@ -35,11 +35,43 @@ class S3dDrafter : public Drafter {
   bool needs_state() const override { return adapter_->config().state_rank > 0; }
   size_t extra_bytes() const override { return adapter_->bytes(); }
 
+  bool shares_pass() const override { return true; }
+
   Status draft(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) override {
+    DraftPass pass;
+    ask(input, limits, pass);
+    const std::vector<Want> want(pass.rows.size(), Want::kLogits);
+    const std::vector<const float*> states(pass.rows.size(), pass.state);
+    S3D_ASSIGN(const PassOutput out, backend_.run({.rows = pass.rows,
+                                                   .layers = pass.layers,
+                                                   .adapter = pass.adapter,
+                                                   .state = states,
+                                                   .kv = KvUse::kScratch,
+                                                   .want = want,
+                                                   .want_hidden = pass.want_hidden},
+                                                  kv_));
+    take(input, limits, out, tree);
+    return Ok();
+  }
+
+  // The last token's row and masks after it, as many as a path may be long.
+  void ask(const DraftInput& input, const DraftLimits& limits, DraftPass& pass) override {
+    const int position = kv_.length(input.seq);
+    pass.rows.clear();
+    for (int j = 0; j < rows_of(limits); ++j) {
+      pass.rows.push_back(
+          {.token = j == 0 ? input.tokens.back() : -j, .position = position + j, .parent = j - 1, .seq = input.seq});
+    }
+    pass.layers = adapter_->config().layers;
+    pass.adapter = adapter_.get();
+    pass.state = needs_state() && !input.state.empty() ? input.state.data() : nullptr;
+    pass.want_hidden = adapter_->config().confidence;
+  }
+
+  void take(const DraftInput& input, const DraftLimits& limits, const PassOutput& mine, DraftTree& tree) override {
     tree.clear();
-    const int rows =
-        std::min({max_depth(), limits.depth, limits.nodes});  // a path is no longer than the tree has nodes
-    S3D_TRY(run_pass(input, rows));
+    const int rows = rows_of(limits);
+    out_ = mine;
     heap_.clear();
     add_children(input.tokens.back(), -1, 0, 1, limits.width);
     while (!heap_.empty() && isize(tree) < limits.nodes) {
@@ -52,38 +84,16 @@ class S3dDrafter : public Drafter {
         add_children(best.node.token, isize(tree) - 1, best.depth + 1, best.path, limits.width);
       }
     }
-    return Ok();
   }
 
  private:
-  // The last token's row and `rows` - 1 masks; keeps the logits of all.
-  Status run_pass(const DraftInput& input, int rows) {
-    const int position = kv_.length(input.seq);
-    const float* state = needs_state() && !input.state.empty() ? input.state.data() : nullptr;
-    rows_.clear();
-    for (int j = 0; j < rows; ++j) {
-      rows_.push_back(
-          {.token = j == 0 ? input.tokens.back() : -j, .position = position + j, .parent = j - 1, .seq = input.seq});
-    }
-    const std::vector<Want> want(rows_.size(), Want::kLogits);
-    const std::vector<const float*> states(rows_.size(), state);
-    S3D_ASSIGN(const PassOutput out, backend_.run({.rows = rows_,
-                                                   .layers = adapter_->config().layers,
-                                                   .adapter = adapter_.get(),
-                                                   .state = states,
-                                                   .kv = KvUse::kScratch,
-                                                   .want = want,
-                                                   .want_hidden = adapter_->config().confidence},
-                                                  kv_));
-    logits_.assign(out.logits.begin(), out.logits.end());
-    hidden_.assign(out.hidden.begin(), out.hidden.end());
-    return Ok();
-  }
+  // A path is no longer than the tree has nodes.
+  int rows_of(const DraftLimits& limits) const { return std::min({max_depth(), limits.depth, limits.nodes}); }
 
   // The `width` most likely tokens after `previous`, which stands at `parent`, become candidates of that depth.
   void add_children(int32_t previous, int parent, int depth, float path, int width) {
     const size_t n = adapter_->draft_size();
-    const auto row = std::span(logits_).subspan(usize(depth) * n, n);
+    const auto row = out_.logits.subspan(usize(depth) * n, n);
     scored_.assign(row.begin(), row.end());
     z_.resize(adapter_->markov_p().rows());
     backend_.add_markov(*adapter_, {&previous, 1}, scored_, z_);
@@ -110,7 +120,7 @@ class S3dDrafter : public Drafter {
   Chances chances_of(int depth, float best) const {
     if (!adapter_->config().confidence) return {best, 1};
     const size_t d = usize(backend_.config().d_model);
-    const float sure = adapter_->confidence(std::span(hidden_).subspan(usize(depth) * d, d), z_);
+    const float sure = adapter_->confidence(out_.hidden.subspan(usize(depth) * d, d), z_);
     return {sure, best < 1 ? (1 - sure) / (1 - best) : 0};
   }
 
@@ -118,9 +128,7 @@ class S3dDrafter : public Drafter {
   KvCache& kv_;
   std::shared_ptr<const PackedAdapter> adapter_;
   std::string name_;
-  std::vector<Row> rows_;
-  std::vector<float> logits_;  // [rows, draft_size], without the Markov term
-  std::vector<float> hidden_;  // [rows, d_model] for the confidence head; empty without one
+  PassOutput out_;             // of its rows, without the Markov term; hidden states for the confidence head
   std::vector<float> z_;       // [Markov rank] of one node
   std::vector<float> scored_;  // [draft_size] of one node
   std::vector<Candidate> heap_;

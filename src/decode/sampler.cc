@@ -148,6 +148,27 @@ std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<u
   return counter;
 }
 
+bool has(std::span<const uint32_t> allowed, size_t token) {
+  return (allowed[token / 32] >> (token % 32) & 1U) != 0;
+}
+
+void forbid_others(std::span<const uint32_t> allowed, std::span<float> logits) {
+  for (size_t word = 0; word < allowed.size(); ++word) {
+    if (allowed[word] == ~uint32_t{0}) continue;
+    const size_t end = std::min(logits.size(), 32 * (word + 1));
+    for (size_t i = 32 * word; i < end; ++i) {
+      if (!has(allowed, i)) logits[i] = kMinusInfinity;
+    }
+  }
+}
+
+// What is chosen where no token has a finite logit.
+TokenId first_allowed(std::span<const uint32_t> allowed, size_t vocab) {
+  size_t token = 0;
+  while (!allowed.empty() && token + 1 < vocab && !has(allowed, token)) ++token;
+  return static_cast<TokenId>(token);
+}
+
 Status check_range(const char* name, double value, bool good, const char* range) {
   if (good) return Ok();
   return Error{fmt::format("{} must be {}, got {}", name, range, value)};
@@ -210,13 +231,14 @@ void Sampler::apply_penalties(std::span<const TokenId> history, Workspace& ws) c
 }
 
 std::span<const float> Sampler::adjusted(std::span<const float> logits, std::span<const TokenId> history,
-                                         Workspace& ws) const {
-  if (!changes_logits()) return logits;
+                                         std::span<const uint32_t> allowed, Workspace& ws) const {
+  if (!changes_logits() && allowed.empty()) return logits;
   ws.logits.assign(logits.begin(), logits.end());
   for (const auto& [token, bias] : settings_.logit_bias) {
     if (token >= 0 && usize(token) < ws.logits.size()) ws.logits[token] += bias;
   }
-  apply_penalties(history, ws);
+  if (changes_logits()) apply_penalties(history, ws);
+  if (!allowed.empty()) forbid_others(allowed, ws.logits);
   return ws.logits;
 }
 
@@ -254,12 +276,14 @@ void Sampler::filter(std::span<const float> logits, float largest, Workspace& ws
 }
 
 TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> history, uint64_t stream, int position,
-                        Workspace& workspace) const {
+                        Workspace& workspace, std::span<const uint32_t> allowed) const {
   S3D_CHECK(!logits.empty());
   const softmax::LargestNumber raw = largest_number_of(logits);
   workspace.finite = raw.all_finite;
-  const std::span<const float> values = adjusted(logits, history, workspace);
-  const float largest = changes_logits() ? largest_of(values) : raw.value;
+  const std::span<const float> values = adjusted(logits, history, allowed, workspace);
+  const bool same = values.data() == logits.data();
+  const float largest = same ? raw.value : largest_of(values);
+  if (!std::isfinite(largest) && !allowed.empty()) return first_allowed(allowed, logits.size());
   if (settings_.temperature == 0 || !std::isfinite(largest)) return first_with(values, largest);
   const double u = keyed_uniform(settings_.seed, stream, position);
   if (filters()) {
@@ -279,7 +303,7 @@ TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> 
 std::vector<float> Sampler::probabilities(std::span<const float> logits, std::span<const TokenId> history) const {
   S3D_CHECK(!logits.empty());
   Workspace ws;
-  const std::span<const float> values = adjusted(logits, history, ws);
+  const std::span<const float> values = adjusted(logits, history, {}, ws);
   const float largest = largest_of(values);
   std::vector<float> out(logits.size(), 0.0F);
   if (settings_.temperature == 0 || !std::isfinite(largest)) {

@@ -34,9 +34,11 @@ class Sampler {
 
   // The token at `position` of sequence number `stream`, given that sequence's earlier tokens (prompt and answer).
   // Ties go to the smaller id. NaN counts as minus infinity; when nothing is finite, token 0. `logits`: [vocab], not
-  // empty, not changed. History tokens and biases outside of the vocabulary are ignored.
+  // empty, not changed. History tokens and biases outside of the vocabulary are ignored. `allowed`: empty, or a bit for
+  // each token as in Constraint::allowed(), at least one of them set: the others are as if their logits were minus
+  // infinity.
   TokenId sample(std::span<const float> logits, std::span<const TokenId> history, uint64_t stream, int position,
-                 Workspace& workspace) const;
+                 Workspace& workspace, std::span<const uint32_t> allowed = {}) const;
   TokenId sample(std::span<const float> logits, std::span<const TokenId> history, uint64_t stream, int position) const;
 
   // Probabilities over the vocabulary from which sample() draws (greedy: all on one token): for tests.
@@ -47,7 +49,8 @@ class Sampler {
  private:
   bool changes_logits() const;
   bool filters() const;
-  std::span<const float> adjusted(std::span<const float> logits, std::span<const TokenId> history, Workspace& ws) const;
+  std::span<const float> adjusted(std::span<const float> logits, std::span<const TokenId> history,
+                                  std::span<const uint32_t> allowed, Workspace& ws) const;
   void apply_penalties(std::span<const TokenId> history, Workspace& ws) const;
   // Fills ws.candidates with what top-k, top-p and min-p leave, weighed at the temperature.
   void filter(std::span<const float> logits, float largest, Workspace& ws) const;

@@ -2,49 +2,16 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <span>
-#include <string>
-#include <vector>
 
 #include "backend/backend.h"
 #include "base/result.h"
-#include "decode/generate.h"
+#include "decode/request.h"
 #include "s3d/types.h"
 
 namespace s3d {
 
 struct PassCosts;
-class Speculator;
-
-// Outputs of the full pass for a row whose logits decide the next token. Valid during the call.
-struct DecidingRow {
-  std::span<const float> logits;  // [vocab], as the model gave them
-  std::span<const float> hidden;  // [d_model] before the output norm; empty unless Request::want_hidden
-};
-
-// One text that is to be continued: a value. What options and callbacks refer to must outlive the request.
-struct Request {
-  std::vector<TokenId> prompt;
-  DecodeOptions options;                   // options.speculator is used where `speculator` is null
-  std::shared_ptr<Speculator> speculator;  // or null: plain decoding. One object for each running request
-  int top_logprobs = -1;            // -1: none; 0 … 20: each NewToken carries its logprob and so many best tokens
-  std::string cache_key;            // requests of different keys share nothing of the prefix cache
-  bool use_cache = true;            // looks into the prefix cache, and leaves its tokens there
-  std::vector<TokenId> prediction;  // text that the answer may repeat: a free source of drafts, never of tokens
-  OnToken on_token;                 // may be empty. Called inside step()
-  // Called before on_token for each row whose logits decide a token, the end token too; may be empty.
-  std::function<void(const DecidingRow& row)> on_row;
-  bool want_hidden = false;
-  // A sequence of the cache that the caller keeps, whose committed tokens are the beginning of the prompt without its
-  // last token. Afterwards all tokens but the last decided one are committed in it. -1: the scheduler adds one, begins
-  // with what the prefix cache has, and removes it at the end. A kept sequence neither uses nor feeds the prefix cache.
-  SeqId kept_sequence = -1;
-};
-
-using Ticket = uint64_t;  // of a request, in the order of submission; never 0
-using OnDone = std::function<void(Result<Generation> result)>;
 
 struct SchedulerOptions {
   int max_running = 64;  // sequences at once; at most the rows of a pass

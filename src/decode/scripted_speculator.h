@@ -18,12 +18,14 @@ class ScriptedSpeculator : public Speculator {
   explicit ScriptedSpeculator(Script script) : script_(std::move(script)) {}
 
   bool needs_state() const override { return true; }
-  Status propose(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) override {
+  Status propose(const DraftInput& input, const DraftLimits& limits, const RoundLoad&, Proposal& proposal) override {
     // The state is that of the row before the last token: its token and position.
     EXPECT_EQ(input.state.size(), 64U);
     EXPECT_EQ(input.state[0], static_cast<float>(input.tokens[input.tokens.size() - 2]));
     EXPECT_EQ(input.state[1], static_cast<float>(input.tokens.size() - 2));
-    tree = script_(input, limits);
+    proposal.clear();
+    proposal.tree = script_(input, limits);
+    proposal.source = "script";
     return Ok();
   }
   void learn(const DraftTree&, const RoundResult& result) override { accepted.push_back(result.path.size()); }

@@ -1,88 +1,164 @@
-// One sequence that is being generated, and the round that advances several of them in one full pass.
+// One sequence that is being run: what was decided of its text, and what it wants of the next pass. Internal to the
+// scheduler.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "backend/backend.h"
 #include "base/index.h"
 #include "base/result.h"
 #include "base/stopwatch.h"
-#include "decode/drafter.h"
-#include "decode/generate.h"
+#include "decode/proposal.h"
+#include "decode/request.h"
+#include "decode/row_allocator.h"
 #include "decode/sampler.h"
+#include "decode/speculator.h"
 #include "s3d/types.h"
 
 namespace s3d {
 
-// Between rounds all decided tokens but the last are committed in the KV cache. What the sequence refers to (backend,
-// cache, options, callback) must outlive it. Thread rule: one call at a time.
+// The rows of a pass, as sequences add them.
+struct PassRows {
+  std::vector<Row> rows;
+  std::vector<Want> want;  // [rows]
+  int wanted = 0;          // rows with outputs
+
+  void clear();
+  void add(const Row& row, Want wants);
+};
+
+// What a pass came to for one sequence: the outputs of its rows that wanted some, in their order.
+struct PassShare {
+  std::span<const float> logits;  // [wanted, vocab]
+  std::span<const float> hidden;  // [wanted, d_model], or empty
+  double seconds = 0;             // of the pass
+  int rows = 0;                   // of all sequences in it
+};
+
+// A small state machine: it waits for memory, then runs its prompt, then decodes, until it has finished; when its
+// memory is taken it waits again, and its answer so far is run like a prompt. Between passes all decided tokens but the
+// last are committed in the KV cache once the prompt is through. Errors are its own. Thread rule: one call at a time.
 class SequenceRun {
  public:
-  SequenceRun(Backend& backend, KvCache& kv, SeqId seq, std::span<const TokenId> prompt, const DecodeOptions& options,
-              const OnToken& on_token);
+  enum class Phase : uint8_t { kWaiting, kPrefilling, kDecoding, kFinished };
+
+  SequenceRun(const ModelConfig& config, KvCache& kv, Request request);
 
   Status check() const;  // prompt and options, before anything runs
-  Status prefill();      // runs the prompt in chunks and decides the first token
+  Phase phase() const;
   bool finished() const { return finished_; }
-  Generation result() &&;
+  bool failed() const { return error_.has_value(); }
+  const Request& request() const { return request_; }          // its prompt has become tokens()
+  std::span<const TokenId> tokens() const { return tokens_; }  // all that are decided, the prompt's first
+  RopeSet rope_set() const;                                    // of a text of that length
+  SeqId seq() const { return kept() ? request_.kept_sequence : own_.id(); }
+  std::span<const TokenId> committed() const;  // tokens whose keys and values are in the cache
+  int answer_tokens() const { return isize(tokens_) - static_cast<int>(n_prompt_); }
+  Result<Generation> result() &&;  // of a finished one; its text, or its error
 
-  // One round, in the order of these calls; round() below makes them.
-  // Finishes if that was asked for; else proposes what may follow, when `sequences` of them share the KV cache.
-  Status draft(int sequences);
-  void add_rows(std::vector<Row>& rows) const;  // the last decided token and the tree
-  int rows() const { return 1 + isize(tree_); }
-  bool needs_state() const;
-  // `logits` [rows(), vocab] and `hidden` [rows(), d_model] (empty unless needed) of the rows that were added. Decides
-  // tokens along the tree while the target's own choice was drafted; commits their rows. Error: logits that are no
-  // numbers; nothing is pending then, and the sequence is over.
-  Status absorb(std::span<const float> logits, std::span<const float> hidden, double verify_seconds, int verify_rows);
+  // Gets memory: a sequence that holds a beginning of its tokens, without the last one. Nothing for a kept one.
+  void begin(KvSequence sequence);
+  bool kept() const { return request_.kept_sequence >= 0; }
+  void give_up_memory();  // waits again
+  void finish(FinishReason reason);
+  void fail(Error error);
+
+  // Before each pass: asks whether it was cancelled, and follows the set of rotations.
+  void prepare();
+
+  // ---- Its prompt ----
+  int prompt_rows() const;       // that are not run yet, and must be before it decodes
+  int most_prompt_rows() const;  // of them, in one pass
+  void add_prompt_rows(int count, PassRows& pass) const;
+  void absorb_prompt(int count, const PassShare& share);
+
+  // ---- A round ----
+  // Asks what may follow: at most `rows` rows in the pass. Afterwards there is a proposal, or rows in draft_pass().
+  Status propose(const RoundLoad& load, int64_t rows);
+  const DraftPass& draft_pass() const { return proposal_.pass; }
+  void take_draft(const PassOutput& mine, double seconds, int rows);  // of the draft pass that it shared
+  void settle_proposal();  // as the constraint allows; afterwards wish() and keep() may be called
+  RowWish wish(std::vector<double>& paths) const;
+  void keep(std::span<const int> nodes) { keep_nodes(proposal_, nodes); }
+  int draft_nodes() const { return isize(proposal_.tree); }
+  int rider_rows() const { return proposal_.rider_rows(); }
+  int round_rows() const { return 1 + draft_nodes() + rider_rows(); }
+  const PackedAdapter* riders() const { return proposal_.riders.empty() ? nullptr : proposal_.rider_adapter; }
+  void drop_riders() { proposal_.riders.clear(); }
+  void add_rows(PassRows& pass) const;  // the last decided token, the tree, and what rides behind them
+  // Decides tokens along the tree while the target's own choice was drafted; commits their rows. `step`: since the
+  // round's beginning.
+  void absorb(const PassShare& share, const Stopwatch& step);
+
+  bool needs_hidden() const;
+  bool may_draft() const { return speculator() != nullptr; }
+  double usual_tokens() const { return usual_tokens_; }  // of a round
+  int usual_rows() const { return usual_rows_; }
 
  private:
-  int context_limit() const;
-  std::vector<Row> chunk(size_t end) const;
-  Status prefill_chunk(size_t end);
-  Status follow_rope_set();
-  DraftLimits draft_limits(int sequences) const;
   // What the target chose: the rows whose logits decided a token, and the nodes that were it. There is one row more
   // than nodes, but for a sequence that finished with an accepted node: its row is not looked at, nor committed.
   struct Walk {
     std::vector<int> rows;
     std::vector<int> path;
   };
-  Result<Walk> decide_along_tree(std::span<const float> logits);
-  int child_with(int node, TokenId token) const;
-  Result<TokenId> choose(std::span<const float> logits);
-  void accept(TokenId token, bool drafted);
+  // Who proposed a token.
+  struct Origin {
+    std::string_view source;
+    int depth = 0;
+    float probability = 0;
+    bool drafted = false;
+  };
+
+  int context_limit() const;
+  size_t prompt_end() const;
+  DraftLimits draft_limits(int64_t rows) const;
+  Speculator* speculator() const;
+  Status decide_along_tree(const PassShare& share, Walk& walk);
+  Status decide_first(const PassShare& share);
+  Result<std::optional<TokenId>> choose(std::span<const float> logits);
+  Status accept(TokenId token, const Origin& origin, std::span<const float> logits);
+  void show_row(int position, const PassShare& share, size_t row) const;
+  Next show_token(TokenId token, const Origin& origin, std::span<const float> logits) const;
   void keep_state(std::span<const float> hidden, size_t row);
+  void check_proposal() const;
+  void show_riders(const Walk& walk, const PassShare& share) const;
+  void learn(const Walk& walk, const PassShare& share);
   int64_t compared_nodes(size_t depths) const;
   void count_round(const Walk& walk);
-  void finish(FinishReason reason);
-  bool cancelled() const { return options_.cancelled && options_.cancelled(); }
 
-  Backend& backend_;
+  const ModelConfig& config_;
   KvCache& kv_;
-  SeqId seq_;
-  const DecodeOptions& options_;
-  const OnToken& on_token_;
+  Request request_;
   Sampler sampler_;
   Sampler::Workspace workspace_;
   int context_;
   std::vector<TokenId> tokens_;  // prompt, then answer
   size_t n_prompt_;
-  DraftTree tree_;            // of this round
+  KvSequence own_;              // unless the caller keeps it
+  bool begun_ = false;          // has memory
+  std::vector<uint32_t> mask_;  // of the constraint
+
+  // This round.
+  Proposal proposal_;
+  DraftLimits limits_;
+  bool asked_ = false;  // the speculator was
+  double draft_seconds_ = 0;
+  int draft_rows_ = 0;  // of the draft pass
+
   std::vector<float> state_;  // see DraftInput
-  double draft_seconds_ = 0;  // of this round
-  Stopwatch round_watch_;     // since its start
+  double usual_tokens_ = 1;
+  int usual_rows_ = 1;
+  Stopwatch waiting_watch_, prefill_watch_;
   bool finished_ = false;
   FinishReason reason_ = FinishReason::kStop;
+  std::optional<Error> error_;
   Timings timings_;
   SpecStats stats_;
 };
-
-// Advances every sequence that has not finished by at least one token, in one full pass. Error: of the pass; no
-// sequence has pending rows then, and what was decided before stays valid.
-Status round(Backend& backend, KvCache& kv, std::span<SequenceRun* const> sequences);
 
 }  // namespace s3d

@@ -11,7 +11,7 @@ namespace {
 class LookupDrafter : public Drafter {
  public:
   std::string_view name() const override { return "lookup"; }
-  int max_depth() const override { return kMaxDraft; }
+  int max_depth() const override { return kMaxTextDraft; }
   bool needs_pass() const override { return false; }
   size_t extra_bytes() const override { return 0; }
 
@@ -164,10 +164,15 @@ class SuffixDrafter : public Drafter {
   explicit SuffixDrafter(std::shared_ptr<const NgramTable> habits) : habits_(std::move(habits)) {}
 
   std::string_view name() const override { return "suffix"; }
-  int max_depth() const override { return kMaxDraft; }
+  int max_depth() const override { return kMaxTextDraft; }
   bool needs_pass() const override { return false; }
   size_t extra_bytes() const override {
     return automaton_.bytes() + seen_.capacity() * sizeof(int32_t) + (habits_ != nullptr ? habits_->bytes() : 0);
+  }
+
+  void expect(std::span<const TokenId> text) override {
+    expected_.assign(text.begin(), text.end());
+    started_ = false;
   }
 
   // Token by token, each time the likelier of what the text and what the habits say.
@@ -178,13 +183,15 @@ class SuffixDrafter : public Drafter {
     match.length = automaton_.state(match.state).length;
     TokenId before = input.tokens.size() > 1 ? input.tokens[input.tokens.size() - 2] : -1;
     TokenId last = input.tokens.back();
+    float path = 1;
     for (int i = 0; i < std::min(limits.nodes, limits.depth); ++i) {
       Guess best = from_text(match);
       if (habits_ != nullptr) {
         const NgramTable::Guess habit = habits_->after(before, last);
         if (habit.chance > best.chance) best = {habit.token, habit.chance};
       }
-      if (best.chance < kLeast) return Ok();
+      path *= best.chance;
+      if (best.chance < kLeast || path < kLeastPath) return Ok();
       tree.push_back({best.token, i - 1, best.chance});
       match = follow(match, best.token);
       before = last;
@@ -195,6 +202,9 @@ class SuffixDrafter : public Drafter {
 
  private:
   static constexpr float kLeast = 0.05F;  // of a chance: a row costs at least as much of a pass
+  // Of a whole path. Where a text repeats itself the guesses are too modest, so a path may be far less likely by them.
+  static constexpr float kLeastPath = 0.001F;
+  static constexpr TokenId kBorder = -1;  // no token: nothing is copied across it
 
   struct Guess {
     TokenId token = 0;
@@ -220,7 +230,7 @@ class SuffixDrafter : public Drafter {
     for (int32_t s = automaton_.state(match.state).first_step; s >= 0; s = automaton_.step(s).next) {
       const int count = automaton_.state(automaton_.step(s).to).count;
       all += count;
-      if (count > most) {
+      if (count > most && automaton_.step(s).token != kBorder) {
         most = count;
         token = automaton_.step(s).token;
       }
@@ -243,18 +253,24 @@ class SuffixDrafter : public Drafter {
   }
 
   void catch_up(std::span<const TokenId> tokens) {
-    const bool grown = tokens.size() >= seen_.size() && std::equal(seen_.begin(), seen_.end(), tokens.begin());
+    const bool grown =
+        started_ && tokens.size() >= seen_.size() && std::equal(seen_.begin(), seen_.end(), tokens.begin());
     if (!grown) {
       automaton_.clear();
       seen_.clear();
+      for (const TokenId token : expected_) automaton_.push(token);
+      if (!expected_.empty()) automaton_.push(kBorder);
     }
     for (size_t i = seen_.size(); i < tokens.size(); ++i) automaton_.push(tokens[i]);
     seen_.assign(tokens.begin(), tokens.end());
+    started_ = true;
   }
 
   std::shared_ptr<const NgramTable> habits_;  // or null
+  std::vector<TokenId> expected_;             // text that stands before all others
   SuffixAutomaton automaton_;
   std::vector<TokenId> seen_;
+  bool started_ = false;  // the automaton holds expected_ and seen_
 };
 
 }  // namespace

@@ -22,12 +22,13 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kVersion = 6;
+constexpr int kVersion = 7;
 // Programs that measure; the least counts. One that ran while the machine was busy with something else would mislead
 // all later ones: 28 instead of 6 ms a row were seen, by which eight rows cost as much as one.
 constexpr int kMeasuringRuns = 3;
-// Wider passes are a straight line on: the logits of 16 rows take 16 MiB where a vocabulary has 262,144 tokens.
-constexpr std::array kWidths = {1, 2, 3, 4, 5, 6, 8, 10};
+// Wider passes are a straight line on: the logits of 32 rows take 32 MiB where a vocabulary has 262,144 tokens.
+constexpr std::array kWidths = {1, 2, 3, 4, 5, 6, 8, 10, 16, 32};
+constexpr int kNarrow = 10;   // rows; wider passes take long, and are measured in the first turns only
 constexpr int kContext = 64;  // committed positions before the rows
 
 std::string processor_name() {
@@ -51,9 +52,15 @@ std::string path_of(const std::string& key) {
 }
 
 struct KnownCosts {
-  PassCosts costs;
+  MeasuredCosts costs;
   int runs = 0;  // that measured them
 };
+
+std::vector<PassCosts::Point> points_of(const std::array<double, kWidths.size()>& seconds) {
+  std::vector<PassCosts::Point> points;
+  for (size_t i = 0; i < kWidths.size(); ++i) points.push_back({kWidths[i], seconds[i]});
+  return points;
+}
 
 std::optional<KnownCosts> read_costs(const std::string& key) {
   std::ifstream in(path_of(key));
@@ -62,11 +69,11 @@ std::optional<KnownCosts> read_costs(const std::string& key) {
   try {
     if (!object.is_object() || object.value("key", "") != key) return std::nullopt;
     KnownCosts known;
-    PassCosts& costs = known.costs;
-    costs.full = object.at("full").get<decltype(costs.full)>();
-    costs.draft = object.at("draft").get<decltype(costs.draft)>();
+    const auto full = object.at("full").get<std::array<double, kWidths.size()>>();
+    known.costs.full = PassCosts::through(points_of(full));
+    known.costs.draft.seconds = object.at("draft").get<decltype(DraftCosts::seconds)>();
     known.runs = object.at("runs").get<int>();
-    const bool sane = std::all_of(costs.full.begin() + 1, costs.full.end(), [](double s) { return s > 0 && s < 1e6; });
+    const bool sane = std::all_of(full.begin(), full.end(), [](double s) { return s > 0 && s < 1e6; });
     if (sane) return known;
   } catch (const json::exception&) {
   }
@@ -76,9 +83,10 @@ std::optional<KnownCosts> read_costs(const std::string& key) {
 void write_costs(const std::string& key, const KnownCosts& known) {
   std::error_code ignored;
   fs::create_directories(fs::path(path_of(key)).parent_path(), ignored);
+  std::array<double, kWidths.size()> full{};
+  for (size_t i = 0; i < kWidths.size(); ++i) full[i] = known.costs.full.of(kWidths[i]);
   const std::string text =
-      json({{"key", key}, {"runs", known.runs}, {"full", known.costs.full}, {"draft", known.costs.draft}}).dump(1) +
-      "\n";
+      json({{"key", key}, {"runs", known.runs}, {"full", full}, {"draft", known.costs.draft.seconds}}).dump(1) + "\n";
   const Status written = write_file_atomically(path_of(key), std::as_bytes(std::span(text.data(), text.size())));
   (void)written;  // it is measured again the next time
 }
@@ -95,11 +103,11 @@ void make_rising(std::span<double> costs) {
 }
 
 // The lower cost at each width. Both curves rise, so theirs does.
-PassCosts least(const PassCosts& a, const PassCosts& b) {
-  PassCosts out;
-  for (size_t n = 0; n < out.full.size(); ++n) {
-    out.full[n] = std::min(a.full[n], b.full[n]);
-    out.draft[n] = std::min(a.draft[n], b.draft[n]);
+MeasuredCosts least(const MeasuredCosts& a, const MeasuredCosts& b) {
+  MeasuredCosts out = a;
+  for (size_t n = 0; n < out.full.full.size(); ++n) out.full.full[n] = std::min(a.full.full[n], b.full.full[n]);
+  for (size_t n = 0; n < out.draft.seconds.size(); ++n) {
+    out.draft.seconds[n] = std::min(a.draft.seconds[n], b.draft.seconds[n]);
   }
   return out;
 }
@@ -117,7 +125,7 @@ class Measure {
   Measure(const Measure&) = delete;
   Measure& operator=(const Measure&) = delete;
 
-  Result<PassCosts> run() {
+  Result<MeasuredCosts> run() {
     S3D_TRY(full_pass(kContext, Want::kNothing, nullptr));
     runtime_.kv().commit(seq_, kContext);
     std::array<std::vector<double>, kWidths.size()> full;
@@ -126,7 +134,9 @@ class Measure {
     constexpr int kLeast = 3, kMax = 9;
     constexpr double kBudget = 0.5;  // seconds, after the fewest turns that tell anything
     for (int turn = 0; turn < kMax && (turn <= kLeast || watch.seconds() < kBudget); ++turn) {
-      for (size_t i = 0; i < kWidths.size(); ++i) S3D_TRY(timed_pass(kWidths[i], turn, full[i]));
+      for (size_t i = 0; i < kWidths.size(); ++i) {
+        if (kWidths[i] <= kNarrow || turn < kLeast) S3D_TRY(timed_pass(kWidths[i], turn, full[i]));
+      }
       for (size_t d = 0; d < draft.size(); ++d) S3D_TRY(timed_draft(static_cast<int>(d) + 1, turn, draft[d]));
     }
     return curve(full, draft);
@@ -160,25 +170,16 @@ class Measure {
     return Ok();
   }
 
-  // Straight lines between the widths that were measured, and on behind them.
-  static PassCosts curve(const std::array<std::vector<double>, kWidths.size()>& full,
-                         const std::vector<std::vector<double>>& draft) {
+  static MeasuredCosts curve(const std::array<std::vector<double>, kWidths.size()>& full,
+                             const std::vector<std::vector<double>>& draft) {
     std::array<double, kWidths.size()> measured{};
     for (size_t i = 0; i < kWidths.size(); ++i) measured[i] = least(full[i]);
     make_rising(measured);
-    PassCosts costs;
-    for (size_t i = 1; i < kWidths.size(); ++i) {
-      const double row = (measured[i] - measured[i - 1]) / (kWidths[i] - kWidths[i - 1]);
-      for (int n = kWidths[i - 1]; n <= kWidths[i]; ++n) {
-        costs.full[n] = measured[i - 1] + row * (n - kWidths[i - 1]);
-      }
-    }
-    constexpr size_t kLast = kWidths.back(), kFrom = 6;
-    const double row = (costs.full[kLast] - costs.full[kFrom]) / (kLast - kFrom);
-    for (size_t n = kLast + 1; n < costs.full.size(); ++n) costs.full[n] = costs.full[n - 1] + row;
-    const size_t depths = std::min(draft.size(), costs.draft.size() - 1);
-    for (size_t d = 0; d < depths; ++d) costs.draft[d + 1] = least(draft[d]);
-    if (depths > 0) make_rising(std::span(costs.draft).subspan(1, depths));
+    MeasuredCosts costs = {.full = PassCosts::through(points_of(measured)), .draft = {}};
+    std::array<double, kMaxRoundRows + 1>& seconds = costs.draft.seconds;
+    const size_t depths = std::min(draft.size(), seconds.size() - 1);
+    for (size_t d = 0; d < depths; ++d) seconds[d + 1] = least(draft[d]);
+    if (depths > 0) make_rising(std::span(seconds).subspan(1, depths));
     return costs;
   }
 
@@ -190,20 +191,19 @@ class Measure {
 
 }  // namespace
 
-Result<PassCosts> pass_costs(Runtime& runtime, Drafter* drafter, std::string_view drafter_key,
-                             const std::function<void()>& on_measure) {
+Result<MeasuredCosts> pass_costs(Runtime& runtime, Drafter* drafter, std::string_view drafter_key,
+                                 const std::function<void()>& on_measure) {
   const std::string key = key_of(runtime, drafter, drafter_key);
   const std::optional<KnownCosts> known = read_costs(key);
   if (known && known->runs >= kMeasuringRuns) return known->costs;
-  if (runtime.context() < kContext + kMaxRoundRows || runtime.backend().max_rows() < kContext) {
+  if (runtime.context() < kContext + kWidths.back() || runtime.backend().max_rows() < kContext) {
     // Too small to measure: a pass of any width costs the same, which lets drafts be tried and then learned from.
-    PassCosts flat;
-    flat.full.fill(1);
-    flat.draft.fill(0.5);
+    MeasuredCosts flat = {.full = PassCosts::through(std::array<PassCosts::Point, 2>{{{1, 1}, {2, 1}}}), .draft = {}};
+    flat.draft.seconds.fill(0.5);
     return flat;
   }
   if (on_measure) on_measure();
-  S3D_ASSIGN(PassCosts costs, Measure(runtime, drafter).run());
+  S3D_ASSIGN(MeasuredCosts costs, Measure(runtime, drafter).run());
   if (known) costs = least(known->costs, costs);
   write_costs(key, {costs, known ? known->runs + 1 : 1});
   return costs;

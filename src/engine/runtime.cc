@@ -7,6 +7,7 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/reference/reference_backend.h"
+#include "decode/cost_model.h"
 #include "engine/adapter_path.h"
 #include "engine/model_path.h"
 #include "kernels/kernels.h"
@@ -176,6 +177,8 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
                                                .threads = threads}));
 }
 
+Runtime::Runtime(Parts parts) : parts_(std::move(parts)), costs_(std::make_shared<PassCosts>()) {}
+
 MemoryUse Runtime::memory() const {
   return {.file = file().file_bytes(),
           .weights = model().packed_bytes(),
@@ -201,7 +204,7 @@ Result<Generation> Runtime::generate(const KvSequence& seq, std::span<const Toke
   if (!options.is_end) options.is_end = [this](TokenId token) { return tokenizer().is_end(token); };
   if (options.context == 0) options.context = context();
   if (options.model_name.empty()) options.model_name = file().path();
-  return s3d::generate(backend(), kv(), seq, prompt, options, on_token);
+  return s3d::generate(backend(), kv(), seq, prompt, options, on_token, costs());
 }
 
 Result<Answer> Runtime::answer(const KvSequence& seq, std::span<const TokenId> prompt, const AnswerOptions& options,

@@ -68,6 +68,7 @@ struct AnswerOptions {
 Result<Tokenizer> load_tokenizer(const GgufFile& file, const ModelConfig& config);
 
 struct Experience;  // decode/planner.h
+struct PassCosts;   // decode/cost_model.h
 
 // Stays where it is: drafters and sequences refer to its parts. Thread rule: one call at a time, except for the const
 // getters.
@@ -96,6 +97,8 @@ class Runtime {
   int threads() const { return parts_.threads; }
   // What the planners of this runtime's sequences learned, by the drafters they choose from; null until the first one.
   std::shared_ptr<Experience>& experience(const std::string& drafters) { return experience_[drafters]; }
+  // What full passes cost here: measured when the first planner is made, else learned; refined by every pass.
+  const std::shared_ptr<PassCosts>& costs() const { return costs_; }
   MemoryUse memory() const;
 
   // Ids of a prompt without a chat template, with BOS where the model wants it. `parse_special`: special tokens written
@@ -129,10 +132,11 @@ class Runtime {
     int context;
     int threads;
   };
-  explicit Runtime(Parts parts) : parts_(std::move(parts)) {}
+  explicit Runtime(Parts parts);
 
   Parts parts_;
   std::map<std::string, std::shared_ptr<Experience>> experience_;
+  std::shared_ptr<PassCosts> costs_;
 };
 
 }  // namespace s3d

@@ -115,9 +115,10 @@ Result<std::unique_ptr<Speculator>> make_planned(Runtime& runtime, const Specula
   const std::string drafters = fmt::format("{} {}", free.size(), key);
   std::shared_ptr<Experience>& experience = runtime.experience(drafters);
   if (experience == nullptr) {
-    S3D_ASSIGN(const PassCosts costs, pass_costs(runtime, pass.get(), key, on_measure));
+    S3D_ASSIGN(const MeasuredCosts costs, pass_costs(runtime, pass.get(), key, on_measure));
     experience = std::make_shared<Experience>();
-    experience->costs = costs;
+    experience->draft = costs.draft;
+    if (!runtime.costs()->measured) *runtime.costs() = costs.full;
   }
   return std::unique_ptr<Speculator>(
       std::make_unique<Planner>(std::move(free), std::move(pass), experience, options.draft_width));
