@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <random>
@@ -344,17 +345,24 @@ Seen try_seed(unsigned seed, KvType type, Fault fault) {
   return seen;
 }
 
+// Of the test below; fewer under sanitizers, which take their time ($S3D_SEEDS).
+unsigned seeds() {
+  const char* value = std::getenv("S3D_SEEDS");
+  return value == nullptr ? 48 : static_cast<unsigned>(std::stoul(value));
+}
+
 class EveryText : public testing::TestWithParam<KvType> {};
 
 TEST_P(EveryText, IsThatOfTheRequestRunAlone) {
   int64_t preemptions = 0, hits = 0, accepted = 0;
-  for (unsigned seed = 0; seed < 48; ++seed) {
+  for (unsigned seed = 0; seed < seeds(); ++seed) {
     const Seen seen = try_seed(seed, GetParam(), Fault::kNone);
     EXPECT_EQ(seen.wrong, 0) << "seed " << seed << ", " << seen.first_wrong;
     preemptions += seen.preemptions;
     hits += seen.hits;
     accepted += seen.accepted;
   }
+  if (seeds() < 48) return;
   EXPECT_GT(preemptions, 10) << "memory was never short: nothing was tested";
   EXPECT_GT(hits, 1000);
   EXPECT_GT(accepted, 500);
