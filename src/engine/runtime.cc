@@ -10,6 +10,7 @@
 #include "decode/cost_model.h"
 #include "engine/adapter_path.h"
 #include "engine/model_path.h"
+#include "engine/text_stream.h"
 #include "kernels/kernels.h"
 #include "model/fingerprint.h"
 
@@ -57,43 +58,6 @@ Result<std::unique_ptr<Backend>> make_backend(const std::shared_ptr<const Model>
   S3D_ASSIGN(auto cpu, CpuBackend::create(model, threads, kernels, options.max_rows));
   return std::unique_ptr<Backend>(std::move(cpu));
 }
-
-// Tokens -> text of one answer.
-class TextStream {
- public:
-  TextStream(const Tokenizer& tokenizer, const std::vector<std::string>& stops, const OnText& on_text)
-      : tokenizer_(tokenizer), stop_(stops), on_text_(on_text) {}
-
-  Next push(NewToken token) {
-    drafted_ = token.drafted;
-    if (tokenizer_.is_control(token.id)) {
-      show(stop_.push_special(tokenizer_.text(token.id)));
-    } else {
-      show(stop_.push(utf8_.push(tokenizer_.piece(token.id))));
-    }
-    return stop_.stopped() ? Next::kStop : Next::kContinue;
-  }
-
-  std::string finish() {
-    if (!stop_.stopped()) show(stop_.push(utf8_.finish()));
-    if (!stop_.stopped()) show(stop_.finish());
-    return std::move(text_);
-  }
-
- private:
-  void show(const std::string& text) {
-    if (text.empty()) return;
-    text_ += text;
-    if (on_text_) on_text_(text, drafted_);
-  }
-
-  const Tokenizer& tokenizer_;
-  Utf8Stream utf8_;
-  StopMatcher stop_;
-  const OnText& on_text_;
-  std::string text_;
-  bool drafted_ = false;  // the last token
-};
 
 }  // namespace
 
@@ -209,10 +173,20 @@ Result<Generation> Runtime::generate(const KvSequence& seq, std::span<const Toke
 
 Result<Answer> Runtime::answer(const KvSequence& seq, std::span<const TokenId> prompt, const AnswerOptions& options,
                                const OnText& on_text) {
-  TextStream stream(tokenizer(), options.stops, on_text);
-  S3D_ASSIGN(Generation generation,
-             generate(seq, prompt, options.generate, [&stream](NewToken token) { return stream.push(token); }));
-  return Answer{.text = stream.finish(), .generation = std::move(generation)};
+  TextStream stream(tokenizer(), options.stops);
+  std::string text;
+  bool drafted = false;  // the last token
+  const auto show = [&](const std::string& part) {
+    text += part;
+    if (on_text && !part.empty()) on_text(part, drafted);
+  };
+  S3D_ASSIGN(Generation generation, generate(seq, prompt, options.generate, [&](NewToken token) {
+               drafted = token.drafted;
+               show(stream.push(token.id));
+               return stream.stopped() ? Next::kStop : Next::kContinue;
+             }));
+  show(stream.finish());
+  return Answer{.text = std::move(text), .generation = std::move(generation)};
 }
 
 }  // namespace s3d

@@ -63,6 +63,7 @@ std::string StopMatcher::push(std::string_view text, bool shown) {
   }
   if (end != std::string::npos) {
     stopped_ = true;
+    stop_ = held_.substr(begin, end - begin);
     return take(begin);
   }
   // The longest end of the text that a stop string could begin with stays back.

@@ -37,6 +37,7 @@ class StopMatcher {
   std::string push_special(std::string_view text);
   std::string finish();  // what was held back, if no stop came
   bool stopped() const { return stopped_; }
+  const std::string& stop() const { return stop_; }  // the stop string that was found; empty: none
 
  private:
   std::string push(std::string_view text, bool shown);
@@ -46,6 +47,7 @@ class StopMatcher {
   std::string held_;
   std::string shown_;  // of each byte of held_: 1, or 0 for those of special tokens
   bool stopped_ = false;
+  std::string stop_;
 };
 
 }  // namespace s3d

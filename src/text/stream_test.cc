@@ -54,6 +54,7 @@ TEST(StopMatcher, FindsTheFirstCompleteStopHoweverTheTextIsCut) {
     std::string out;
     for (const std::string& piece : cut(text, mask)) out += matcher.push(piece);
     ASSERT_TRUE(matcher.stopped());
+    EXPECT_EQ(matcher.stop(), "STOP");
     EXPECT_EQ(out + matcher.finish(), "one STO");
   }
 }
