@@ -216,8 +216,9 @@ class ModelDirectory {
   // no such model; it cannot be loaded; no memory for it.
   using OnReady = std::function<void(Result<std::shared_ptr<ModelService>>)>;
   virtual void open(std::string_view name, KeepAlive keep_alive, OnReady on_ready) = 0;
-  virtual void unload(std::string_view name) = 0;  // when its jobs are done
-  virtual bool ready() const = 0;                  // false while the server's own model is being loaded
+  virtual std::shared_ptr<ModelService> loaded(std::string_view name) const = 0;  // null: it is not loaded
+  virtual void unload(std::string_view name) = 0;                                 // when its jobs are done
+  virtual bool ready() const = 0;  // false while the server's own model is being loaded
 };
 
 }  // namespace s3d::serve

@@ -1,0 +1,264 @@
+// POST /v1/completions.
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/index.h"
+#include "serve/figures.h"
+#include "serve/fill_in.h"
+#include "serve/messages.h"
+#include "serve/request.h"
+#include "serve/routes.h"
+#include "text/utf8.h"
+
+namespace s3d::serve {
+namespace {
+
+constexpr int kMaxPrompts = 256;  // of one request
+
+struct CompletionRequest {
+  Delivery delivery;
+  Settings settings;
+  std::vector<std::vector<TokenId>> prompts;
+  std::vector<std::string> echoes;  // [prompts] what stands before each answer; empty: nothing
+  bool logprobs = false;
+};
+
+// One prompt: a text, or ids.
+std::vector<TokenId> read_prompt(Fields& fields, const Json& prompt, const std::string& where,
+                                 const ModelService& model) {
+  if (prompt.is_string()) return model.tokenize(prompt.get_ref<const std::string&>(), true, true);
+  Json holder = {{"prompt", prompt}};
+  Fields own(holder);
+  std::vector<TokenId> ids = own.tokens("prompt");
+  if (own.error()) {
+    fields.fail(where, "expected a text or a list of token ids");
+    return {};
+  }
+  for (const TokenId id : ids) {
+    if (id >= model.card().vocab_size) fields.fail(where, fmt::format("{} is no token of this model", id));
+  }
+  return ids;
+}
+
+// "prompt": one prompt or a list of them. A list of numbers is one prompt.
+std::vector<std::vector<TokenId>> read_prompts(Fields& fields, const ModelService& model) {
+  const Json* prompt = fields.find("prompt");
+  if (prompt == nullptr) {
+    fields.fail("prompt", "expected a text, a list of texts, or token ids");
+    return {};
+  }
+  const bool several = prompt->is_array() && !prompt->empty() && !(*prompt)[0].is_number();
+  if (!several) return {read_prompt(fields, *prompt, "prompt", model)};
+  if (isize(*prompt) > kMaxPrompts) fields.fail("prompt", fmt::format("at most {} prompts", kMaxPrompts));
+  std::vector<std::vector<TokenId>> prompts;
+  for (int i = 0; i < isize(*prompt) && fields.ok(); ++i) {
+    prompts.push_back(read_prompt(fields, (*prompt)[usize(i)], fmt::format("prompt[{}]", i), model));
+  }
+  return prompts;
+}
+
+std::string text_of(const ModelService& model, std::span<const TokenId> tokens) {
+  std::string bytes;
+  for (const TokenId id : tokens) bytes += model.piece(id, /*special=*/false);
+  return utf8_replace_broken(bytes);
+}
+
+void read_echo(Fields& fields, const ModelService& model, CompletionRequest& request) {
+  request.echoes.resize(request.prompts.size());
+  if (!fields.boolean("echo").value_or(false)) return;
+  if (request.logprobs) fields.fail("echo", "logprobs of the prompt's tokens cannot be had; leave one of both out");
+  for (size_t i = 0; i < request.prompts.size(); ++i) request.echoes[i] = text_of(model, request.prompts[i]);
+}
+
+// "suffix": the text that stands after the answer, for models that were trained to fill in.
+void read_suffix(Fields& fields, const ModelService& model, CompletionRequest& request) {
+  const std::optional<std::string> suffix = fields.text("suffix");
+  if (!suffix || suffix->empty()) return;
+  const Json* prompt = fields.find("prompt");
+  if (prompt == nullptr || !prompt->is_string()) return fields.fail("suffix", "needs a prompt that is one text");
+  auto filled = fill_in_prompt(model, {.before = prompt->get<std::string>(), .after = *suffix});
+  if (!filled.ok()) return fields.fail("suffix", filled.error().message);
+  request.prompts = {std::move(*filled)};
+}
+
+CompletionRequest read_completion(Fields& fields, const ModelService& model, int max_answers) {
+  CompletionRequest request;
+  request.delivery = read_delivery(fields, max_answers);
+  request.settings = read_settings(fields, model);
+  request.settings.max_tokens = read_max_tokens(fields, "max_tokens").value_or(-1);
+  request.prompts = read_prompts(fields, model);
+  read_suffix(fields, model, request);
+  if (const auto top = fields.integer("logprobs", 0, kMaxTopLogprobs)) {
+    request.logprobs = true;
+    request.settings.top_logprobs = static_cast<int>(*top);
+  }
+  read_echo(fields, model, request);
+  fields.refuse_unless("best_of", request.delivery.answers, "this server does not choose among answers");
+  request.settings.constraint = read_native_constraint(fields);
+  if (const auto format = read_response_format(fields, "response_format")) request.settings.constraint = format;
+  read_s3d_member(fields, request.settings);
+  return request;
+}
+
+class CompletionFormat final : public AnswerFormat {
+ public:
+  CompletionFormat(std::shared_ptr<ModelService> model, AnswerIdentity identity, CompletionRequest request)
+      : model_(std::move(model)), identity_(std::move(identity)), request_(std::move(request)) {}
+
+  std::string_view stream_type() const override { return "text/event-stream; charset=utf-8"; }
+  void begin(const std::vector<AnswerState>& answers, std::string& out) override;
+  void piece(const AnswerState& answer, const AnswerDelta& delta, std::span<const AnswerToken> tokens,
+             std::string& out) override;
+  void end(const AnswerState& answer, std::string& out) override;
+  void close(const std::vector<AnswerState>& answers, std::string& out) override;
+  void failure(const ApiError& error, std::string& out) override {
+    out += sse_event(error_body(error, Dialect::kOpenAi));
+  }
+  Json whole(const std::vector<AnswerState>& answers) override;
+
+ private:
+  const std::string& echo(const AnswerState& answer) const {
+    return request_.echoes[usize(answer.index / request_.delivery.answers)];
+  }
+  Json object(const AnswerState* answer, const std::string& text, const Json& logprobs, const Json& reason) const;
+  Json logprobs(std::span<const AnswerToken> tokens, size_t offset) const;
+
+  std::shared_ptr<ModelService> model_;
+  AnswerIdentity identity_;
+  CompletionRequest request_;
+  std::vector<size_t> offsets_;  // [answers] bytes of text whose tokens were told
+};
+
+Json CompletionFormat::object(const AnswerState* answer, const std::string& text, const Json& logprobs,
+                              const Json& reason) const {
+  Json json = {{"id", identity_.id},
+               {"object", "text_completion"},
+               {"created", identity_.created},
+               {"model", identity_.model},
+               {"system_fingerprint", identity_.fingerprint},
+               {"choices", Json::array()}};
+  if (answer != nullptr) {
+    json["choices"].push_back(
+        {{"text", text}, {"index", answer->index}, {"logprobs", logprobs}, {"finish_reason", reason}});
+  }
+  return json;
+}
+
+// The older form of logprobs: lists side by side.
+Json CompletionFormat::logprobs(std::span<const AnswerToken> tokens, size_t offset) const {
+  Json json = {{"tokens", Json::array()},
+               {"token_logprobs", Json::array()},
+               {"top_logprobs", Json::array()},
+               {"text_offset", Json::array()}};
+  for (const AnswerToken& token : tokens) {
+    const Json own = token_json(*model_, token.id, token.logprob);
+    Json top = Json::object();
+    for (const Alternative& other : token.top) {
+      const Json one = token_json(*model_, other.id, other.logprob);
+      top[one["token"].get<std::string>()] = one["logprob"];
+    }
+    json["tokens"].push_back(own["token"]);
+    json["token_logprobs"].push_back(own["logprob"]);
+    json["top_logprobs"].push_back(std::move(top));
+    json["text_offset"].push_back(offset);
+    offset += own["token"].get_ref<const std::string&>().size();
+  }
+  return json;
+}
+
+void CompletionFormat::begin(const std::vector<AnswerState>& answers, std::string& out) {
+  offsets_.assign(answers.size(), 0);
+  for (const AnswerState& answer : answers) {
+    offsets_[usize(answer.index)] = echo(answer).size();
+    if (!echo(answer).empty()) out += sse_event(object(&answer, echo(answer), nullptr, nullptr));
+  }
+}
+
+void CompletionFormat::piece(const AnswerState& answer, const AnswerDelta& delta, std::span<const AnswerToken> tokens,
+                             std::string& out) {
+  const bool origins = request_.settings.token_details && !tokens.empty();
+  const bool probabilities = request_.logprobs && !tokens.empty();
+  if (delta.content.empty() && !origins && !probabilities) return;
+  Json json = object(&answer, delta.content, nullptr, nullptr);
+  if (probabilities) {
+    size_t& offset = offsets_[usize(answer.index)];
+    json["choices"][0]["logprobs"] = logprobs(tokens, offset);
+    for (const AnswerToken& token : tokens) offset += model_->piece(token.id, true).size();
+  }
+  if (origins) json["s3d"] = {{"tokens", origins_json(*model_, tokens)}};
+  if (request_.delivery.usage_everywhere) {
+    Figures figures;
+    figures.timings.prompt_tokens = isize(request_.prompts[usize(answer.index / request_.delivery.answers)]);
+    figures.answer_tokens = answer.token_count;
+    json["usage"] = usage_json(figures);
+  } else if (request_.delivery.usage_chunk) {
+    json["usage"] = nullptr;
+  }
+  out += sse_event(json);
+}
+
+void CompletionFormat::end(const AnswerState& answer, std::string& out) {
+  Json json = object(&answer, "", nullptr, openai_reason(answer));
+  const Figures figures = sum_of({answer}, 1);
+  if (request_.delivery.usage_everywhere) {
+    json["usage"] = usage_json(figures);
+  } else if (request_.delivery.usage_chunk) {
+    json["usage"] = nullptr;
+  }
+  json["timings"] = timings_json(figures);
+  json["metrics"] = {{"speculative_decoding", speculation_json(figures.spec)}};
+  out += sse_event(json);
+}
+
+void CompletionFormat::close(const std::vector<AnswerState>& answers, std::string& out) {
+  if (request_.delivery.usage_chunk) {
+    const Figures figures = sum_of(answers, request_.delivery.answers);
+    Json json = object(nullptr, "", nullptr, nullptr);
+    json["usage"] = usage_json(figures);
+    json["timings"] = timings_json(figures);
+    out += sse_event(json);
+  }
+  out += "data: [DONE]\n\n";
+}
+
+Json CompletionFormat::whole(const std::vector<AnswerState>& answers) {
+  Json json = object(nullptr, "", nullptr, nullptr);
+  for (const AnswerState& answer : answers) {
+    Json one = {{"text", echo(answer) + answer.content}, {"index", answer.index}, {"logprobs", nullptr}};
+    if (request_.logprobs) one["logprobs"] = logprobs(answer.tokens, echo(answer).size());
+    one["finish_reason"] = openai_reason(answer);
+    json["choices"].push_back(std::move(one));
+  }
+  const Figures figures = sum_of(answers, request_.delivery.answers);
+  json["usage"] = usage_json(figures);
+  json["timings"] = timings_json(figures);
+  json["metrics"] = {{"speculative_decoding", speculation_json(figures.spec)}};
+  return json;
+}
+
+void answer_text_completion(const CallPtr& call, const Json& body, const RequestHead& head,
+                            const std::shared_ptr<ModelService>& model) {
+  Fields fields(body);
+  CompletionRequest request = read_completion(fields, *model, call->services.options.max_answers);
+  if (fields.error()) return call->send_error(*fields.error());
+  auto jobs = make_jobs(*call, *model, request.settings, request.prompts, request.delivery.answers);
+  if (!jobs) return;
+  AnswerPlan plan;
+  plan.model = model;
+  plan.jobs = std::move(*jobs);
+  plan.stream = request.delivery.stream;
+  plan.keep_tokens = !plan.stream && request.logprobs;
+  const AnswerIdentity identity{new_id("cmpl-"), shown_model(head.model, *model), model->card().fingerprint,
+                                now_seconds()};
+  plan.format = std::make_unique<CompletionFormat>(model, identity, std::move(request));
+  run_answers(call, std::move(plan));
+}
+
+}  // namespace
+
+void handle_completions(const CallPtr& call) {
+  answer_with_model(call, answer_text_completion);
+}
+
+}  // namespace s3d::serve

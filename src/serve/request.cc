@@ -1,0 +1,80 @@
+#include "serve/request.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "base/index.h"
+#include "serve/ollama_common.h"
+
+namespace s3d::serve {
+
+void answer_with_model(const CallPtr& call, AnswerRequest answer) {
+  auto body = read_body(*call);
+  if (!body) return;
+  Fields fields(*body);
+  RequestHead head;
+  if (call->dialect == Dialect::kOllama) {
+    head = read_ollama_head(fields);
+  } else {
+    head.model = fields.text("model").value_or("");
+  }
+  if (fields.error()) return call->send_error(*fields.error());
+  with_model(call, head.model, head.keep_alive,
+             [call, body = std::move(*body), head, answer](const auto& model) { answer(call, body, head, model); });
+}
+
+Delivery read_delivery(Fields& fields, int max_answers) {
+  Delivery delivery;
+  delivery.stream = fields.boolean("stream").value_or(false);
+  delivery.answers = static_cast<int>(fields.integer("n", 1, max_answers).value_or(1));
+  if (const Json* options = fields.object("stream_options")) {
+    Fields own(*options, "stream_options.");
+    delivery.usage_chunk = own.boolean("include_usage").value_or(false);
+    delivery.usage_everywhere = own.boolean("continuous_usage_stats").value_or(false);
+    if (own.error()) fields.fail(*own.error());
+  }
+  return delivery;
+}
+
+std::optional<int> read_max_tokens(Fields& fields, std::string_view name) {
+  const auto most = fields.integer(name, 1, std::numeric_limits<int>::max());
+  return most ? std::optional(static_cast<int>(*most)) : std::nullopt;
+}
+
+std::optional<std::vector<Job>> make_jobs(const Call& call, const ModelService& model, const Settings& settings,
+                                          std::vector<std::vector<TokenId>> prompts, int n) {
+  if (const Status good = settings.sampler.check(model.card().vocab_size); !good.ok()) {
+    call.send_error(bad_request("", good.error().message));
+    return {};
+  }
+  std::vector<Job> jobs;
+  for (std::vector<TokenId>& prompt : prompts) {
+    if (prompt.empty()) {
+      call.send_error(bad_request("prompt", "the prompt is empty: an answer needs at least one token before it"));
+      return {};
+    }
+    if (isize(prompt) >= model.card().context) {
+      call.send_error(prompt_too_long(isize(prompt), model.card().context));
+      return {};
+    }
+    for (int i = 0; i < n; ++i) {
+      Job job = make_job(settings, i + 1 < n ? prompt : std::move(prompt), usize(i));
+      if (call.services.options.isolate_keys) job.cache_key = call.key();
+      if (settings.constraint) {
+        auto constraint = model.constrain(*settings.constraint);
+        if (!constraint.ok()) {
+          call.send_error(
+              bad_request(settings.constraint->kind == ConstraintSpec::Kind::kGrammar ? "grammar" : "response_format",
+                          constraint.error().message));
+          return {};
+        }
+        job.constraint = std::move(*constraint);
+      }
+      jobs.push_back(std::move(job));
+    }
+  }
+  return jobs;
+}
+
+}  // namespace s3d::serve
