@@ -80,6 +80,14 @@ part_web() {
   .deps/venv-web/bin/python tests/web/page_test.py
 }
 
+part_clients() {
+  local environment="${S3D_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/s3d}/clients"
+  scripts/fetch-model smollm2-135m >/dev/null || { echo "clients: the model could not be fetched"; return 1; }
+  [[ -x "$environment/bin/python" ]] || python3 -m venv "$environment" || return 1
+  "$environment/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/requirements.txt || return 1
+  build_release && "$environment/bin/python" tests/clients/clients_test.py build-test/src/cli/s3d smollm2-135m
+}
+
 part_tsan() {
   build_quietly -d build-tsan -t thread_pool_test -t scheduler_property_test -- -DS3D_SANITIZE=thread || return 1
   TSAN_OPTIONS=halt_on_error=1 build-tsan/src/base/thread_pool_test --gtest_brief=1 &&

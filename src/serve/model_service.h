@@ -119,6 +119,7 @@ struct Job {
   SamplerOptions sampler;                  //
   int max_tokens = -1;                     // -1: until the context is full
   std::vector<std::string> stops;          //
+  std::vector<TokenId> shown_tokens;       // special tokens whose text is a part of the answer
   bool ignore_end = false;                 // the model's end tokens are tokens like others
   uint64_t stream = 0;                     // number of the answer among those to the same request
   int top_logprobs = -1;                   // -1: no logprobs; 0 … 20: the token's own and so many best ones

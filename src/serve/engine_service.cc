@@ -1,0 +1,382 @@
+#include "serve/engine_service.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "base/index.h"
+#include "base/stopwatch.h"
+#include "decode/constraint.h"
+#include "engine/speculation.h"
+#include "engine/text_stream.h"
+#include "serve/model_card.h"
+
+namespace s3d::serve {
+namespace {
+
+// A job on the service's thread, from its start to its end.
+struct RunningJob {
+  RunningJob(JobId job_id, Job what, const Tokenizer& tokenizer, double waited)
+      : id(job_id), job(std::move(what)), stream(tokenizer, job.stops, job.shown_tokens), queue_seconds(waited) {}
+
+  JobId id;
+  Job job;
+  TextStream stream;
+  double queue_seconds;
+  Stopwatch watch;  // since it was given to the scheduler
+  Ticket ticket = 0;
+  double first_token_seconds = 0;
+  int answer_tokens = 0;
+  std::string text;                 // to be told at the end of the step
+  std::vector<AnswerToken> tokens;  // likewise
+};
+
+AnswerToken answer_token(const NewToken& token) {
+  AnswerToken made{.id = token.id,
+                   .drafted = token.drafted,
+                   .source = token.source,
+                   .depth = token.drafted ? token.depth + 1 : 0,
+                   .probability = token.probability,
+                   .logprob = token.logprob};
+  for (const TokenLogprob& other : token.top) made.top.push_back({other.token, other.logprob});
+  return made;
+}
+
+struct Arrival {
+  JobId id;
+  Job job;
+  Stopwatch watch;  // since submit()
+};
+
+}  // namespace
+
+struct EngineService::Impl {
+  Impl(std::unique_ptr<Runtime> with, EngineServiceOptions wanted)
+      : runtime(std::move(with)), options(std::move(wanted)), scheduler(runtime->backend(), runtime->kv(), setup()) {}
+
+  SchedulerOptions setup() const {
+    SchedulerOptions setup = options.scheduler;
+    setup.costs = runtime->costs();
+    return setup;
+  }
+
+  // On the service's thread.
+  void run();
+  void take(std::deque<Arrival> arrivals, const std::vector<JobId>& cancelled);
+  void start(Arrival arrival);
+  Result<std::shared_ptr<Speculator>> speculator_for(const Job& job);
+  Next on_token(RunningJob& job, const NewToken& token);
+  void on_done(JobId id, Result<Generation> result);
+  void tell(RunningJob& job);
+  void refuse(const Job& job, JobError error);
+  void publish();
+
+  std::unique_ptr<Runtime> runtime;
+  EngineServiceOptions options;
+  ModelCard card;
+  std::optional<ChatTemplate> chat_template;  // nothing: `no_template` says why
+  std::string no_template;
+
+  // The service's thread only.
+  Scheduler scheduler;
+  std::map<JobId, std::unique_ptr<RunningJob>> running;
+  double busy_seconds = 0;
+  int64_t rows = 0;
+
+  mutable std::mutex mutex;
+  std::condition_variable wake;
+  std::deque<Arrival> arrivals;  // by mutex
+  std::vector<JobId> to_cancel;  // by mutex
+  bool closing = false;          // by mutex: no more jobs are taken
+  bool cancelling = false;       // by mutex: those that are there are cancelled
+  JobId last_id = 0;             // by mutex
+  LoadStats stats;               // by mutex: a copy of what the scheduler says
+  std::vector<JobState> states;  // by mutex, likewise
+  std::thread thread;
+};
+
+void EngineService::Impl::run() {
+  for (;;) {
+    std::deque<Arrival> arrived;
+    std::vector<JobId> cancelled;
+    bool all = false;
+    {
+      std::unique_lock lock(mutex);
+      wake.wait(lock, [this] {
+        return !arrivals.empty() || !to_cancel.empty() || closing || !running.empty() || !scheduler.idle();
+      });
+      arrived.swap(arrivals);
+      cancelled.swap(to_cancel);
+      all = cancelling;
+      if (closing && arrived.empty() && running.empty() && scheduler.idle()) return;
+    }
+    take(std::move(arrived), cancelled);
+    if (all) {
+      for (const auto& [id, job] : running) scheduler.cancel(job->ticket);
+    }
+    const Stopwatch watch;
+    // A pass that failed has ended its jobs with the error; the others go on.
+    const Status stepped = scheduler.step();
+    (void)stepped;
+    busy_seconds += watch.seconds();
+    for (const auto& [id, job] : running) tell(*job);
+    publish();
+  }
+}
+
+void EngineService::Impl::take(std::deque<Arrival> arrived, const std::vector<JobId>& cancelled) {
+  for (Arrival& arrival : arrived) start(std::move(arrival));
+  for (const JobId id : cancelled) {
+    const auto at = running.find(id);
+    if (at != running.end()) scheduler.cancel(at->second->ticket);
+  }
+}
+
+void EngineService::Impl::start(Arrival arrival) {
+  auto speculator = speculator_for(arrival.job);
+  if (!speculator.ok()) {
+    return refuse(arrival.job, {JobError::Kind::kRefused, speculator.error().message});
+  }
+  auto made =
+      std::make_unique<RunningJob>(arrival.id, std::move(arrival.job), runtime->tokenizer(), arrival.watch.seconds());
+  RunningJob& job = *made;
+  running.emplace(job.id, std::move(made));
+  Request request;
+  request.prompt = job.job.prompt;
+  request.options.sampler = job.job.sampler;
+  request.options.max_tokens = job.job.max_tokens;
+  request.options.context = runtime->context();
+  request.options.stream = job.job.stream;
+  request.options.model_name = runtime->file().path();
+  request.options.constraint = job.job.constraint;
+  if (job.job.ignore_end) {
+    request.options.is_end = [](TokenId) { return false; };
+  } else {
+    request.options.is_end = [this](TokenId token) { return runtime->tokenizer().is_end(token); };
+  }
+  request.speculator = std::move(*speculator);
+  request.top_logprobs = job.job.top_logprobs;
+  request.cache_key = job.job.cache_key;
+  request.use_cache = job.job.use_cache;
+  request.prediction = job.job.prediction;
+  request.on_token = [this, &job](const NewToken& token) { return on_token(job, token); };
+  job.ticket = scheduler.submit(std::move(request),
+                                [this, id = job.id](Result<Generation> result) { on_done(id, std::move(result)); });
+}
+
+Result<std::shared_ptr<Speculator>> EngineService::Impl::speculator_for(const Job& job) {
+  SpeculationOptions wanted = options.speculation;
+  if (job.drafter) wanted.drafter = *job.drafter;
+  S3D_TRY(wanted.check());
+  S3D_ASSIGN(std::unique_ptr<Speculator> made, make_speculator(*runtime, wanted));
+  return std::shared_ptr<Speculator>(std::move(made));
+}
+
+Next EngineService::Impl::on_token(RunningJob& job, const NewToken& token) {
+  if (job.answer_tokens++ == 0) job.first_token_seconds = job.watch.seconds();
+  job.text += job.stream.push(token.id);
+  job.tokens.push_back(answer_token(token));
+  return job.stream.stopped() ? Next::kStop : Next::kContinue;
+}
+
+// All tokens of a step in one piece: a round that accepted five tokens is one event for the client.
+void EngineService::Impl::tell(RunningJob& job) {
+  if (job.tokens.empty() && job.text.empty()) return;
+  if (job.job.on_piece) job.job.on_piece({job.text, job.tokens});
+  job.text.clear();
+  job.tokens.clear();
+}
+
+void EngineService::Impl::on_done(JobId id, Result<Generation> result) {
+  const auto at = running.find(id);
+  S3D_CHECK(at != running.end(), "a job ended twice");
+  const std::unique_ptr<RunningJob> job = std::move(at->second);
+  running.erase(at);
+  JobEnd end;
+  if (result.ok()) {
+    job->text += job->stream.finish();
+    end.reason = result->reason;
+    end.timings = result->timings;
+    end.spec = result->spec;
+  } else {
+    end.error = JobError{JobError::Kind::kFailed, result.error().message};
+  }
+  tell(*job);
+  end.stop = job->stream.stop();
+  end.answer_tokens = job->answer_tokens;
+  // The scheduler's own queue: from submit() there to the first pass of the prompt.
+  const double in_scheduler = job->first_token_seconds - end.timings.prefill_seconds;
+  end.queue_seconds = job->queue_seconds + std::max(0.0, in_scheduler);
+  if (job->job.on_end) job->job.on_end(end);
+}
+
+void EngineService::Impl::refuse(const Job& job, JobError error) {
+  JobEnd end;
+  end.error = std::move(error);
+  if (job.on_end) job.on_end(end);
+}
+
+void EngineService::Impl::publish() {
+  const SchedulerStats now = scheduler.stats();
+  rows += now.last_rows;
+  LoadStats load;
+  load.waiting = now.waiting;
+  load.running = now.prefilling + now.decoding;
+  load.kv_used = now.kv_used;
+  load.kv_capacity = now.kv_capacity;
+  load.cached_tokens = now.cached_tokens;
+  load.prefix_queries = now.prompt_tokens;
+  load.prefix_hits = now.cached_prompt_tokens;
+  load.preemptions = now.preemptions;
+  load.passes = now.steps;
+  load.rows = rows;
+  load.busy_seconds = busy_seconds;
+  std::vector<JobState> list;
+  for (const auto& [id, job] : running) {
+    list.push_back({.id = id,
+                    .running = job->answer_tokens > 0,
+                    .prompt_tokens = isize(job->job.prompt),
+                    .answer_tokens = job->answer_tokens});
+  }
+  const std::lock_guard lock(mutex);
+  stats = load;
+  states = std::move(list);
+}
+
+Result<std::shared_ptr<EngineService>> EngineService::create(std::unique_ptr<Runtime> runtime,
+                                                             EngineServiceOptions options) {
+  auto impl = std::make_unique<Impl>(std::move(runtime), std::move(options));
+  S3D_ASSIGN(impl->card, make_model_card(impl->runtime->file(), impl->options.id, impl->options.sampler));
+  const Runtime& loaded = *impl->runtime;
+  const MemoryUse memory = loaded.memory();
+  impl->card.aliases = impl->options.aliases;
+  impl->card.context = loaded.context();
+  impl->card.loaded_bytes = static_cast<int64_t>(memory.weights + memory.kv + memory.scratch + memory.adapter);
+  impl->card.bos = loaded.tokenizer().text(loaded.tokenizer().bos());
+  impl->card.eos = loaded.tokenizer().text(loaded.tokenizer().eos());
+  impl->card.adapter = loaded.adapter_path();
+  impl->card.drafter = impl->options.speculation.drafter;
+  impl->card.parallel = impl->options.scheduler.max_running;
+  auto chat_template = make_chat_template(loaded.tokenizer(), impl->options.prompt);
+  if (chat_template.ok()) {
+    impl->chat_template = std::move(*chat_template);
+  } else {
+    impl->no_template = chat_template.error().message;
+  }
+  // Once, before anybody waits: it may measure what passes cost, and it says whether the drafter is there.
+  S3D_TRY(impl->speculator_for({}));
+  impl->publish();
+  impl->thread = std::thread([raw = impl.get()] { raw->run(); });
+  return std::shared_ptr<EngineService>(new EngineService(std::move(impl)));
+}
+
+EngineService::EngineService(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+EngineService::~EngineService() {
+  close(std::chrono::milliseconds(0));
+}
+
+void EngineService::close(std::chrono::milliseconds drain) {
+  if (!impl_->thread.joinable()) return;
+  const Stopwatch watch;
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->closing = true;
+  }
+  impl_->wake.notify_all();
+  const auto busy = [this] {
+    const std::lock_guard lock(impl_->mutex);
+    return !impl_->states.empty() || !impl_->arrivals.empty();
+  };
+  constexpr auto kPoll = std::chrono::milliseconds(20);
+  while (busy() && watch.seconds() * 1e3 < static_cast<double>(drain.count())) std::this_thread::sleep_for(kPoll);
+  {
+    const std::lock_guard lock(impl_->mutex);
+    impl_->cancelling = true;
+  }
+  impl_->wake.notify_all();
+  impl_->thread.join();
+}
+
+const ModelCard& EngineService::card() const {
+  return impl_->card;
+}
+
+std::vector<TokenId> EngineService::tokenize(std::string_view text, bool add_special, bool parse_special) const {
+  return impl_->runtime->tokenizer().encode(text, add_special, parse_special);
+}
+
+std::string EngineService::piece(TokenId id, bool special) const {
+  return impl_->runtime->tokenizer().piece(id, special);
+}
+
+TokenId EngineService::find(std::string_view token) const {
+  return impl_->runtime->tokenizer().find(token);
+}
+
+Result<ChatPrompt> EngineService::render(const ChatInput& chat) const {
+  if (!impl_->chat_template) return Error{impl_->no_template};
+  ChatContext context;
+  S3D_ASSIGN(context.messages, parse_messages(chat.messages));
+  if (!chat.tools.empty()) {
+    S3D_ASSIGN(context.tools, parse_tools(chat.tools));
+  }
+  context.add_generation_prompt = chat.add_generation_prompt;
+  if (chat.variables.empty()) return impl_->chat_template->render(context);
+  PromptOptions options = impl_->options.prompt;
+  options.template_arguments.insert(options.template_arguments.end(), chat.variables.begin(), chat.variables.end());
+  S3D_ASSIGN(const ChatTemplate own, make_chat_template(impl_->runtime->tokenizer(), options));
+  return own.render(context);
+}
+
+std::vector<TokenId> EngineService::tokenize_chat(const ChatPrompt& prompt) const {
+  return impl_->runtime->tokenizer().encode_chat(prompt);
+}
+
+Result<std::shared_ptr<Constraint>> EngineService::constrain(const ConstraintSpec& /*spec*/) const {
+  return Error{"answers in a given form are not supported yet; leave it out, and say in the prompt what is wanted"};
+}
+
+ModelService::Submitted EngineService::submit(std::vector<Job> jobs) {
+  Submitted submitted;
+  const std::lock_guard lock(impl_->mutex);
+  if (impl_->closing) return {{}, JobError{JobError::Kind::kShuttingDown, "the server is shutting down"}};
+  const int waiting = isize(impl_->arrivals) + impl_->stats.waiting;
+  if (waiting > 0 && waiting + isize(jobs) > impl_->options.max_waiting) {
+    return {{},
+            JobError{JobError::Kind::kOverloaded, fmt::format("{} requests wait already; try again later", waiting)}};
+  }
+  for (Job& job : jobs) {
+    submitted.ids.push_back(++impl_->last_id);
+    impl_->arrivals.push_back({impl_->last_id, std::move(job), {}});
+  }
+  impl_->wake.notify_all();
+  return submitted;
+}
+
+void EngineService::cancel(JobId id) {
+  const std::lock_guard lock(impl_->mutex);
+  impl_->to_cancel.push_back(id);
+  impl_->wake.notify_all();
+}
+
+LoadStats EngineService::load() const {
+  const std::lock_guard lock(impl_->mutex);
+  LoadStats load = impl_->stats;
+  load.waiting += isize(impl_->arrivals);
+  return load;
+}
+
+std::vector<JobState> EngineService::jobs() const {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->states;
+}
+
+}  // namespace s3d::serve
