@@ -92,6 +92,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (whole && choice < 5) S3D_CHECK(std::string_view(decoded).substr(0, shown.size()) == shown);
 
   const auto chat = s3d::ChatTemplate::create(text, "");
-  if (chat.ok()) (void)chat->render({{"user", std::string(text)}}, true);
+  if (chat.ok()) (void)chat->render(s3d::chat_context({{"user", std::string(text)}}));
   return 0;
 }

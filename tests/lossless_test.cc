@@ -79,12 +79,12 @@ std::vector<Configuration> all_configurations(const Runtime& runtime) {
 
 std::vector<std::vector<TokenId>> read_prompts(const Runtime& runtime, size_t count) {
   std::vector<std::vector<TokenId>> prompts;
-  const ChatTemplate chat = make_chat_template(runtime.tokenizer()).value();
+  const PromptMaker maker = PromptMaker::create(runtime.tokenizer()).value();
   for (const char* file : {"chat", "code", "extraction", "qa", "translation"}) {
     const std::string path = std::string(S3D_SOURCE_DIR) + "/bench/prompts/" + file + ".jsonl";
     const std::vector<FilePrompt> all = read_prompt_file(path).value();
     for (const FilePrompt& prompt : all) {
-      std::vector<TokenId> tokens = runtime.encode_chat(chat, {{"user", prompt.turns[0]}}).value();
+      std::vector<TokenId> tokens = maker.question(prompt.turns[0]).value();
       if (tokens.size() < 300) prompts.push_back(std::move(tokens));
     }
   }

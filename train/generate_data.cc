@@ -50,20 +50,23 @@ class TextMaker {
   Status prepare() {
     S3D_ASSIGN(prompts_, read_prompts(options_.prompts));
     S3D_TRY(open_records());
+    S3D_ASSIGN(maker_, PromptMaker::create(
+                           runtime_.tokenizer(),
+                           {.template_name = options_.chat_template, .raw = options_.raw, .raw_special = false}));
     if (options_.raw) {
       if (options_.invent > 0) return Error{"--invent needs a chat template; it does not go with --raw"};
       return check_lines();
     }
-    S3D_ASSIGN(template_, make_chat_template(runtime_.tokenizer(), {.template_name = options_.chat_template}));
+    S3D_TRY(maker_->check_chat());
     // What stands before a user's words: rendered around a mark and cut there.
     const std::string mark = "\x01";
     const std::vector<ChatMessage> question = {{"user", mark}};
-    S3D_ASSIGN(ChatPrompt prompt, template_->render(question, /*add_generation_prompt=*/true));
+    S3D_ASSIGN(ChatPrompt prompt, maker_->render(chat_context(question)));
     const size_t at = prompt.text.find(mark);
     if (at == std::string::npos) return Error{"the chat template drops the user's words"};
     prompt.text.resize(at);
     std::erase_if(prompt.marks, [at](const TextSpan& written) { return written.begin >= at; });
-    before_user_ = runtime_.tokenizer().encode_chat(prompt);
+    before_user_ = maker_->ids(prompt);
     return check_lines();
   }
 
@@ -103,16 +106,11 @@ class TextMaker {
     return records_.open(record_path(options_.out), format_);
   }
 
-  Result<std::vector<TokenId>> encode(const std::string& prompt) const {
-    if (options_.raw) return runtime_.encode(prompt, /*parse_special=*/false);
-    return runtime_.encode_chat(*template_, {{"user", prompt}});
-  }
-
   // What is there was made of the prompts of this run.
   Status check_lines() const {
     for (const auto& [id, ignored] : output_.lines) {
       if (id < 0 || id >= static_cast<int64_t>(prompts_.size())) continue;  // invented
-      S3D_ASSIGN(const std::vector<TokenId> tokens, encode(prompts_[static_cast<size_t>(id)]));
+      S3D_ASSIGN(const std::vector<TokenId> tokens, maker_->question(prompts_[static_cast<size_t>(id)]));
       S3D_TRY(output_.check_prompt(id, tokens));
     }
     return Ok();
@@ -133,7 +131,7 @@ class TextMaker {
       const bool inventing = id >= static_cast<int64_t>(prompts_.size());
       std::vector<TokenId> tokens = before_user_;
       if (!inventing) {
-        S3D_ASSIGN(tokens, encode(prompts_[static_cast<size_t>(id)]));
+        S3D_ASSIGN(tokens, maker_->question(prompts_[static_cast<size_t>(id)]));
         if (!takes(tokens)) continue;
       }
       ++open_;
@@ -213,7 +211,7 @@ class TextMaker {
       ++summary_.left_out;
       return false;
     }
-    S3D_ASSIGN(std::vector<TokenId> prompt, encode(text.substr(first, last + 1 - first)));
+    S3D_ASSIGN(std::vector<TokenId> prompt, maker_->question(text.substr(first, last + 1 - first)));
     if (!takes(prompt)) return false;
     // Keys and values of the beginning that both have in common stay.
     std::vector<TokenId> there = work.prompt;
@@ -241,7 +239,7 @@ class TextMaker {
   TextOutput& output_;
   Scheduler scheduler_;
   std::vector<std::string> prompts_;
-  std::optional<ChatTemplate> template_;
+  std::optional<PromptMaker> maker_;
   std::vector<TokenId> before_user_;
   RecordFormat format_;
   RecordWriter records_;

@@ -20,7 +20,7 @@ namespace {
 
 struct BenchSpecCommand {
   ModelOptions model;
-  TemplateOptions chat_template;
+  PromptOptions prompt_options;
   SamplingOptions sampling;
   DraftingOptions spec;
   std::string prompts;
@@ -43,7 +43,7 @@ Status check_bench_spec(BenchSpecCommand& o) {
   if (o.spec.settings.drafter != SpeculationOptions().drafter)
     return Error{"bench spec takes --drafters instead of --spec"};
   S3D_TRY(o.model.check());
-  S3D_TRY(o.chat_template.check());
+  S3D_TRY(o.prompt_options.check());
   S3D_TRY(o.spec.check());
   for (const std::string& name : o.drafters) {
     SpeculationOptions settings = o.spec.settings;
@@ -59,11 +59,11 @@ Status check_bench_spec(BenchSpecCommand& o) {
 Result<std::vector<BenchPrompt>> load_prompts(const BenchSpecCommand& o, const Runtime& runtime) {
   S3D_ASSIGN(const std::vector<FilePrompt> all, read_prompt_file(o.prompts));
   const size_t n = o.limit > 0 ? std::min(all.size(), usize(o.limit)) : all.size();
-  S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(runtime, o.chat_template));
+  S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(runtime.tokenizer(), o.prompt_options));
   std::vector<BenchPrompt> out;
   for (size_t i = 0; i < n; ++i) {
     const FilePrompt& prompt = all[i * all.size() / n];
-    S3D_ASSIGN(const std::vector<TokenId> tokens, maker.tokens(prompt.turns[0]));
+    S3D_ASSIGN(const std::vector<TokenId> tokens, maker.question(prompt.turns[0]));
     out.push_back({prompt.category, tokens});
   }
   return out;
@@ -160,8 +160,9 @@ void add_bench_spec(CLI::App& bench, Program& program) {
       ->capture_default_str();
   command->add_option("--limit", o->limit, "Only so many prompts, evenly from the file (default: all)")->type_name("N");
   command->add_option("--repeats", o->repeats, "Runs of each prompt, the fastest counts (default: 1)")->type_name("N");
-  o->chat_template.add_to(*command);
-  o->chat_template.add_raw_to(*command);
+  add_template_options(*command, o->prompt_options);
+  add_system_option(*command, o->prompt_options);
+  add_raw_option(*command, o->prompt_options);
   o->sampling.add_to(*command, /*default_max_tokens=*/128);
   o->spec.add_to(*command);
   command->add_flag("--json", o->json, "One JSON object");

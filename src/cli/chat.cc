@@ -15,7 +15,7 @@ namespace {
 
 struct ChatCommand {
   ModelOptions model;
-  TemplateOptions chat_template;
+  PromptOptions prompt_options;
   SamplingOptions sampling;
   DraftingOptions spec;
   bool no_history = false;
@@ -33,7 +33,7 @@ Examples:
 
 Status check_chat(ChatCommand& o) {
   S3D_TRY(o.model.check());
-  S3D_TRY(o.chat_template.check());
+  S3D_TRY(o.prompt_options.check());
   S3D_TRY(o.spec.check());
   return o.sampling.check();
 }
@@ -41,19 +41,20 @@ Status check_chat(ChatCommand& o) {
 Result<int> run_chat(const ChatCommand& o, Console& console) {
   S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, o.model.load(console));
   Runtime& runtime = *loaded;
-  S3D_ASSIGN(ChatTemplate chat_template, o.chat_template.create(runtime.tokenizer()));
+  S3D_ASSIGN(PromptMaker prompts, PromptMaker::create(runtime.tokenizer(), o.prompt_options));
+  S3D_TRY(prompts.check_chat());
   if (o.verbose) print_setup(runtime, console);
   S3D_ASSIGN(const std::unique_ptr<Speculator> speculator,
              make_speculator(runtime, o.spec.settings, measuring_note(console)));
   const bool interactive = console.stdin_is_terminal() && console.stdout_is_terminal();
   ChatOptions settings{.answer = o.sampling.answer,
-                       .system = o.chat_template.system,
+                       .system = o.prompt_options.system,
                        .show_spec = o.spec.show,
                        .interactive = interactive,
                        .verbose = o.verbose,
                        .history_path = o.no_history ? "" : chat_history_path()};
   settings.answer.generate.speculator = speculator.get();
-  ChatSession session(runtime, std::move(chat_template), std::move(settings), console);
+  ChatSession session(runtime, std::move(prompts), std::move(settings), console);
   S3D_ASSIGN(const int failed, session.run());
   if (interactive) return kExitOk;  // who asks sees what failed
   if (Interrupt::requested()) return kExitInterrupted;
@@ -68,7 +69,8 @@ void add_chat(CLI::App& app, Program& program) {
   o->model.model_is_required = false;
   o->model.chooses_model = true;
   o->model.add_to(*command);
-  o->chat_template.add_to(*command);
+  add_template_options(*command, o->prompt_options);
+  add_system_option(*command, o->prompt_options);
   o->sampling.add_to(*command, /*default_max_tokens=*/1024);
   o->spec.add_to(*command);
   o->spec.add_show_to(*command);

@@ -38,9 +38,9 @@ std::string trimmed(const std::string& text) {
 
 }  // namespace
 
-ChatSession::ChatSession(Runtime& runtime, ChatTemplate chat_template, ChatOptions settings, const Console& console)
+ChatSession::ChatSession(Runtime& runtime, PromptMaker prompts, ChatOptions settings, const Console& console)
     : runtime_(runtime),
-      conversation_(runtime, std::move(chat_template), settings.system),
+      conversation_(runtime, std::move(prompts), settings.system),
       settings_(std::move(settings)),
       console_(console),
       editor_(settings_.interactive, settings_.history_path) {

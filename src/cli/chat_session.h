@@ -22,7 +22,7 @@ struct ChatOptions {
 // Thread rule: one thread.
 class ChatSession {
  public:
-  ChatSession(Runtime& runtime, ChatTemplate chat_template, ChatOptions settings, const Console& console);
+  ChatSession(Runtime& runtime, PromptMaker prompts, ChatOptions settings, const Console& console);
 
   // Until /quit or the end of input. The number of questions that failed; each was reported where it stood.
   Result<int> run();

@@ -17,7 +17,7 @@ namespace {
 struct GenerateCommand {
   ModelOptions model;
   TextSource prompt;
-  TemplateOptions chat_template;
+  PromptOptions prompt_options;
   SamplingOptions sampling;
   DraftingOptions spec;
   bool json = false;
@@ -39,7 +39,7 @@ Examples:
 Status check_generate(GenerateCommand& o) {
   if (o.compare && o.spec.settings.drafter == "off") return Error{"--compare needs drafts: leave out --spec off"};
   S3D_TRY(o.model.check());
-  S3D_TRY(o.chat_template.check());
+  S3D_TRY(o.prompt_options.check());
   S3D_TRY(o.spec.check());
   return o.sampling.check();
 }
@@ -112,8 +112,8 @@ Result<int> run_generate(const GenerateCommand& o, Console& console) {
   S3D_ASSIGN(const std::string text, o.prompt.read(console));
   S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, o.model.load(console));
   Runtime& runtime = *loaded;
-  S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(runtime, o.chat_template));
-  S3D_ASSIGN(const std::vector<TokenId> prompt, maker.tokens(text));
+  S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(runtime.tokenizer(), o.prompt_options));
+  S3D_ASSIGN(const std::vector<TokenId> prompt, maker.question(text));
   S3D_ASSIGN(const std::unique_ptr<Speculator> speculator,
              make_speculator(runtime, o.spec.settings, measuring_note(console)));
   if (o.verbose) print_setup(runtime, console);
@@ -142,8 +142,9 @@ void add_generate(CLI::App& app, Program& program) {
   o->model.chooses_model = true;
   o->model.add_to(*command);
   o->prompt.add_to(*command);
-  o->chat_template.add_to(*command);
-  o->chat_template.add_raw_to(*command);
+  add_template_options(*command, o->prompt_options);
+  add_system_option(*command, o->prompt_options);
+  add_raw_option(*command, o->prompt_options);
   o->sampling.add_to(*command, /*default_max_tokens=*/256);
   o->spec.add_to(*command);
   o->spec.add_show_to(*command);

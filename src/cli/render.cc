@@ -8,9 +8,9 @@
 #include "cli/model_options.h"
 #include "cli/program.h"
 #include "cli/prompt_options.h"
+#include "engine/chat_json.h"
 #include "engine/model_path.h"
 #include "engine/prompt.h"
-#include "engine/runtime.h"
 #include "file/gguf.h"
 
 namespace s3d::cli {
@@ -18,7 +18,7 @@ namespace {
 
 struct RenderCommand {
   ModelOptions model;
-  TemplateOptions chat_template;
+  PromptOptions prompt_options;
   std::string messages, tools, template_file;
   bool no_generation_prompt = false;
   bool ids = false;
@@ -33,31 +33,30 @@ Examples:
   s3d render -m model.gguf --messages chat.json --ids)";
 
 Status check_render(RenderCommand& o) {
-  return o.chat_template.check();
+  return o.prompt_options.check();
 }
 
-Result<ChatContext> read_context(const RenderCommand& o) {
-  ChatContext context{.messages = {}, .tools = {}, .add_generation_prompt = !o.no_generation_prompt};
+Result<ChatContext> read_chat(const RenderCommand& o) {
+  std::string tools;
   S3D_ASSIGN(const std::string messages, read_text_file(o.messages));
-  S3D_ASSIGN(context.messages, parse_messages(messages));
-  if (o.tools.empty()) return context;
-  S3D_ASSIGN(const std::string tools, read_text_file(o.tools));
-  S3D_ASSIGN(context.tools, parse_tools(tools));
-  return context;
+  if (!o.tools.empty()) {
+    S3D_ASSIGN(tools, read_text_file(o.tools));
+  }
+  return parse_chat({.messages = messages, .tools = tools, .add_generation_prompt = !o.no_generation_prompt});
 }
 
 Result<int> run_render(const RenderCommand& o, Console& console) {
-  S3D_ASSIGN(const ChatContext context, read_context(o));
+  S3D_ASSIGN(const ChatContext chat, read_chat(o));
   S3D_ASSIGN(const std::string path, find_model(o.model.runtime.model));
   S3D_ASSIGN(const GgufFile file, GgufFile::open(path));
   S3D_ASSIGN(const Tokenizer tokenizer, Tokenizer::load(file));
-  PromptOptions options = o.chat_template.prompt;
+  PromptOptions options = o.prompt_options;
   if (!o.template_file.empty()) {
     S3D_ASSIGN(options.template_source, read_text_file(o.template_file));
   }
-  S3D_ASSIGN(const ChatTemplate chat_template, make_chat_template(tokenizer, options));
-  S3D_ASSIGN(const ChatPrompt prompt, chat_template.render(context));
-  console.foreign_text(o.ids ? fmt::format("[{}]\n", fmt::join(tokenizer.encode_chat(prompt), ", ")) : prompt.text);
+  S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(tokenizer, options));
+  S3D_ASSIGN(const ChatPrompt prompt, maker.render(chat));
+  console.foreign_text(o.ids ? fmt::format("[{}]\n", fmt::join(maker.ids(prompt), ", ")) : prompt.text);
   return kExitOk;
 }
 
@@ -67,7 +66,7 @@ void add_render(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("render", "Print the prompt of a chat")->footer(kRenderFooter);
   auto o = std::make_shared<RenderCommand>();
   o->model.add_model_to(*command);
-  o->chat_template.add_template_to(*command);
+  add_template_options(*command, o->prompt_options);
   command->add_option("--messages", o->messages, "JSON file with the messages; -: standard input")
       ->required()
       ->type_name("FILE");

@@ -2,8 +2,8 @@
 
 namespace s3d {
 
-Conversation::Conversation(Runtime& runtime, ChatTemplate chat_template, std::optional<std::string> system)
-    : runtime_(runtime), template_(std::move(chat_template)), sequence_(runtime) {
+Conversation::Conversation(Runtime& runtime, PromptMaker prompts, std::optional<std::string> system)
+    : prompts_(std::move(prompts)), sequence_(runtime) {
   reset(std::move(system));
 }
 
@@ -21,7 +21,7 @@ bool Conversation::undo() {
 
 Result<Answer> Conversation::ask(std::string text, const AnswerOptions& options, const OnText& on_text) {
   messages_.push_back({.role = "user", .content = std::move(text)});
-  auto prompt = runtime_.encode_chat(template_, messages_);
+  auto prompt = prompts_.chat(messages_);
   if (!prompt.ok()) {
     messages_.pop_back();
     return prompt.error();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "engine/prompt.h"
 #include "engine/text_sequence.h"
 
 namespace s3d {
@@ -15,7 +16,8 @@ namespace s3d {
 // Uses the runtime that it was made with for its whole life. Thread rule: as Runtime.
 class Conversation {
  public:
-  Conversation(Runtime& runtime, ChatTemplate chat_template, std::optional<std::string> system);
+  // `prompts` must be able to make chats (check_chat).
+  Conversation(Runtime& runtime, PromptMaker prompts, std::optional<std::string> system);
   Conversation(const Conversation&) = delete;
   Conversation& operator=(const Conversation&) = delete;
 
@@ -34,8 +36,7 @@ class Conversation {
   int tokens() const { return sequence_.tokens(); }  // in the KV cache
 
  private:
-  Runtime& runtime_;
-  ChatTemplate template_;
+  PromptMaker prompts_;
   std::optional<std::string> system_;
   std::vector<ChatMessage> messages_;
   TextSequence sequence_;

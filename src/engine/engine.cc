@@ -95,8 +95,8 @@ Result<Answer> Engine::complete(std::string_view prompt, const GenerateOptions& 
 
 Result<Answer> Engine::chat(const std::vector<ChatMessage>& messages, const GenerateOptions& options,
                             const OnText& on_text) {
-  S3D_ASSIGN(const ChatTemplate chat_template, make_chat_template(impl_->runtime->tokenizer()));
-  S3D_ASSIGN(const std::vector<TokenId> tokens, impl_->runtime->encode_chat(chat_template, messages));
+  S3D_ASSIGN(const PromptMaker prompts, PromptMaker::create(impl_->runtime->tokenizer()));
+  S3D_ASSIGN(const std::vector<TokenId> tokens, prompts.chat(messages));
   return new_sequence().complete(tokens, options, on_text);
 }
 
@@ -132,8 +132,8 @@ int Sequence::length() const {
 // ---- Chat ----------------------------------------------------------------------------------------------------------
 
 struct Chat::Impl {
-  Impl(std::shared_ptr<Engine::Impl> of, ChatTemplate chat_template, std::optional<std::string> system)
-      : engine(std::move(of)), conversation(*engine->runtime, std::move(chat_template), std::move(system)) {}
+  Impl(std::shared_ptr<Engine::Impl> of, PromptMaker prompts, std::optional<std::string> system)
+      : engine(std::move(of)), conversation(*engine->runtime, std::move(prompts), std::move(system)) {}
 
   std::shared_ptr<Engine::Impl> engine;
   Conversation conversation;
@@ -146,8 +146,9 @@ Chat& Chat::operator=(Chat&&) noexcept = default;
 Chat::~Chat() = default;
 
 Result<Chat> Engine::new_chat(std::optional<std::string> system) {
-  S3D_ASSIGN(ChatTemplate chat_template, make_chat_template(impl_->runtime->tokenizer()));
-  return Chat(std::make_unique<Chat::Impl>(impl_, std::move(chat_template), std::move(system)));
+  S3D_ASSIGN(PromptMaker prompts, PromptMaker::create(impl_->runtime->tokenizer()));
+  S3D_TRY(prompts.check_chat());
+  return Chat(std::make_unique<Chat::Impl>(impl_, std::move(prompts), std::move(system)));
 }
 
 Result<Answer> Chat::ask(std::string text, const GenerateOptions& options, const OnText& on_text) {

@@ -1,117 +1,77 @@
 #include "engine/prompt.h"
 
-#include <fmt/format.h>
-
-#include <nlohmann/json.hpp>
 #include <utility>
 
-#include "base/text_file.h"
+#include "engine/chat_json.h"
 
 namespace s3d {
 namespace {
 
-using Json = nlohmann::ordered_json;
-using jinja::Value;
-
-constexpr int kMaxNesting = 100;  // of lists and objects; bounds the recursion below
-
-// Error: nested too deeply.
-Result<Value> to_value(const Json& json, int depth) {
-  if (depth > kMaxNesting) return Error{fmt::format("lists and objects nested more than {} deep", kMaxNesting)};
-  if (json.is_object()) {
-    std::vector<std::pair<std::string, Value>> entries;
-    for (const auto& [key, item] : json.items()) {
-      S3D_ASSIGN(Value value, to_value(item, depth + 1));
-      entries.emplace_back(key, std::move(value));
-    }
-    return Value::dict(std::move(entries));
-  }
-  if (json.is_array()) {
-    std::vector<Value> items;
-    for (const Json& item : json) {
-      S3D_ASSIGN(Value value, to_value(item, depth + 1));
-      items.push_back(std::move(value));
-    }
-    return Value::list(std::move(items));
-  }
-  if (json.is_string()) return Value::text(json.get<std::string>());
-  if (json.is_boolean()) return Value::boolean(json.get<bool>());
-  if (json.is_number_integer()) return Value::integer(json.get<int64_t>());
-  if (json.is_number()) return Value::number(json.get<double>());
-  return Value::none();
-}
-
-Json parse(std::string_view text) {
-  return Json::parse(without_byte_order_mark(text), nullptr, /*allow_exceptions=*/false);
-}
-
-Result<Json> parse_objects(std::string_view text, std::string_view what) {
-  Json json = parse(text);
-  if (json.is_discarded() || !json.is_array()) return Error{fmt::format("{}: expected a JSON array of objects", what)};
-  for (size_t i = 0; i < json.size(); ++i) {
-    if (!json[i].is_object()) return Error{fmt::format("{}: item {} is no JSON object", what, i + 1)};
-  }
-  return json;
-}
-
-// OpenAI writes the arguments of a call as a text that holds JSON; templates want the object.
-void open_arguments(Json& message) {
-  if (!message.contains("tool_calls") || !message["tool_calls"].is_array()) return;
-  for (Json& call : message["tool_calls"]) {
-    if (!call.is_object()) continue;
-    Json& function = call.contains("function") && call["function"].is_object() ? call["function"] : call;
-    if (!function.contains("arguments") || !function["arguments"].is_string()) continue;
-    Json arguments = parse(function["arguments"].get<std::string>());
-    if (arguments.is_object()) function["arguments"] = std::move(arguments);
-  }
-}
-
-Result<std::pair<std::string, Value>> parse_argument(const std::string& text) {
-  const size_t equals = text.find('=');
-  if (equals == std::string::npos || equals == 0) {
-    return Error{fmt::format("--template-arg '{}': expected KEY=JSON, as in enable_thinking=false", text)};
-  }
-  const std::string_view all = text;
-  const Json json = parse(all.substr(equals + 1));
-  if (json.is_discarded()) {
-    return Error{
-        fmt::format("--template-arg '{}': what follows = is no JSON; a text needs quotes, as in KEY='\"text\"'", text)};
-  }
-  auto value = to_value(json, 0);
-  if (!value.ok()) return value.error().within("--template-arg");
-  return std::pair(text.substr(0, equals), std::move(*value));
-}
-
-}  // namespace
-
-Result<ChatTemplate> make_chat_template(const Tokenizer& tokenizer, const PromptOptions& options) {
+// The template of a model, with the texts of its BOS and EOS tokens.
+Result<ChatTemplate> make_template(const Tokenizer& tokenizer, const PromptOptions& options) {
   ChatTemplateOptions wanted = {.bos = tokenizer.text(tokenizer.bos()),
                                 .eos = tokenizer.text(tokenizer.eos()),
                                 .variables = {},
                                 .trust_special = options.trust_special};
   for (const std::string& argument : options.template_arguments) {
-    S3D_ASSIGN(auto variable, parse_argument(argument));
+    S3D_ASSIGN(auto variable, parse_template_argument(argument));
     wanted.variables.push_back(std::move(variable));
   }
   const std::string& source = options.template_source.empty() ? tokenizer.chat_template() : options.template_source;
   return ChatTemplate::create(source, options.template_name, std::move(wanted));
 }
 
-Result<jinja::Value> parse_messages(std::string_view text) {
-  S3D_ASSIGN(Json json, parse_objects(text, "messages"));
-  for (Json& message : json) {
-    if (!message.contains("role") || !message["role"].is_string()) {
-      return Error{"messages: each needs a \"role\" that is a text"};
-    }
-    if (!message.contains("content")) message["content"] = nullptr;
-    open_arguments(message);
+}  // namespace
+
+Status PromptOptions::check() const {
+  if (raw && (!template_name.empty() || system)) {
+    return Error{"--raw uses no chat template: leave out --chat-template and --system"};
   }
-  return to_value(json, 0);
+  if (template_name.empty()) return Ok();
+  S3D_TRY(ChatTemplate::create("", template_name));
+  return Ok();
 }
 
-Result<jinja::Value> parse_tools(std::string_view text) {
-  S3D_ASSIGN(const Json json, parse_objects(text, "tools"));
-  return to_value(json, 0);
+Result<PromptMaker> PromptMaker::create(const Tokenizer& tokenizer, const PromptOptions& options) {
+  S3D_TRY(options.check());
+  PromptMaker maker(tokenizer);
+  maker.raw_special_ = options.raw_special;
+  const bool no_template =
+      tokenizer.chat_template().empty() && options.template_name.empty() && options.template_source.empty();
+  if (options.raw || no_template) {
+    if (!options.system) return maker;
+    return Error{"the model has no chat template, so --system has no place: name one with --chat-template"};
+  }
+  S3D_ASSIGN(maker.template_, make_template(tokenizer, options));
+  maker.system_ = options.system;
+  return maker;
+}
+
+Status PromptMaker::check_chat() const {
+  if (template_) return Ok();
+  return ChatTemplate::create("").error();
+}
+
+Result<std::vector<TokenId>> PromptMaker::question(const std::string& text) const {
+  if (!template_) {
+    std::vector<TokenId> ids = tokenizer_->encode(text, /*add_bos=*/true, raw_special_);
+    if (ids.empty()) return Error{"the prompt is empty: generation needs at least one token"};
+    return ids;
+  }
+  std::vector<ChatMessage> messages;
+  if (system_) messages.push_back({.role = "system", .content = *system_});
+  messages.push_back({.role = "user", .content = text});
+  return chat(messages);
+}
+
+Result<std::vector<TokenId>> PromptMaker::chat(const std::vector<ChatMessage>& messages) const {
+  S3D_ASSIGN(const ChatPrompt prompt, render(chat_context(messages)));
+  return ids(prompt);
+}
+
+Result<ChatPrompt> PromptMaker::render(const ChatContext& chat) const {
+  S3D_TRY(check_chat());
+  return template_->render(chat);
 }
 
 }  // namespace s3d

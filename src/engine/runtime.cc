@@ -157,12 +157,6 @@ Result<std::vector<TokenId>> Runtime::encode(std::string_view text, bool parse_s
   return ids;
 }
 
-Result<std::vector<TokenId>> Runtime::encode_chat(const ChatTemplate& chat_template,
-                                                  const std::vector<ChatMessage>& messages) const {
-  S3D_ASSIGN(const ChatPrompt prompt, chat_template.render(messages, /*add_generation_prompt=*/true));
-  return tokenizer().encode_chat(prompt);
-}
-
 Result<Generation> Runtime::generate(const KvSequence& seq, std::span<const TokenId> prompt, DecodeOptions options,
                                      const OnToken& on_token) {
   if (!options.is_end) options.is_end = [this](TokenId token) { return tokenizer().is_end(token); };

@@ -19,7 +19,6 @@
 #include "decode/ngram_table.h"
 #include "file/gguf.h"
 #include "model/weights.h"
-#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace s3d {
@@ -104,10 +103,6 @@ class Runtime {
   // Ids of a prompt without a chat template, with BOS where the model wants it. `parse_special`: special tokens written
   // in the text are meant as such. Error: no tokens.
   Result<std::vector<TokenId>> encode(std::string_view text, bool parse_special = true) const;
-
-  // The prompt of a chat, ending where the answer begins, by `chat_template`.
-  Result<std::vector<TokenId>> encode_chat(const ChatTemplate& chat_template,
-                                           const std::vector<ChatMessage>& messages) const;
 
   // generate() of decode/generate.h with this runtime's parts. `options.is_end` defaults to the tokenizer's end tokens,
   // `options.context` to context(). Tokens of `seq` in the KV pool beyond the common beginning with `prompt` must have

@@ -126,20 +126,21 @@ TEST(RuntimeTest, ErrorsSayWhatIsWrong) {
 
 class ConversationTest : public testing::Test {
  protected:
-  static ChatTemplate chat_template() { return ChatTemplate::create("", "chatml").value(); }
+  static PromptMaker prompts(const Runtime& runtime) {
+    return PromptMaker::create(runtime.tokenizer(), {.template_name = "chatml"}).value();
+  }
 };
 
 TEST_F(ConversationTest, ALaterTurnRunsOnlyWhatIsNewAndAnswersTheSame) {
   const std::unique_ptr<Runtime> loaded = load();
   Runtime& runtime = *loaded;
-  Conversation conversation(runtime, chat_template(), std::nullopt);
+  Conversation conversation(runtime, prompts(runtime), std::nullopt);
   const Answer first = conversation.ask("one", answer_options(6)).value();
   const Answer second = conversation.ask("two", answer_options(6)).value();
   EXPECT_GT(second.generation.timings.cached_tokens, 0);
 
   const std::unique_ptr<Runtime> fresh = load();
-  const auto prompt =
-      fresh->encode_chat(chat_template(), {{"user", "one"}, {"assistant", first.text}, {"user", "two"}});
+  const auto prompt = prompts(*fresh).chat({{"user", "one"}, {"assistant", first.text}, {"user", "two"}});
   const Answer whole = fresh->answer(fresh->kv().add_sequence(), *prompt, answer_options(6)).value();
   EXPECT_EQ(whole.generation.timings.cached_tokens, 0);
   EXPECT_EQ(second.generation.tokens, whole.generation.tokens);
@@ -148,7 +149,7 @@ TEST_F(ConversationTest, ALaterTurnRunsOnlyWhatIsNewAndAnswersTheSame) {
 TEST_F(ConversationTest, UndoAndResetForget) {
   const std::unique_ptr<Runtime> loaded = load();
   Runtime& runtime = *loaded;
-  Conversation conversation(runtime, chat_template(), "s");
+  Conversation conversation(runtime, prompts(runtime), "s");
   EXPECT_FALSE(conversation.undo());
   const Answer first = conversation.ask("one", answer_options(5)).value();
   EXPECT_TRUE(conversation.undo());
@@ -162,7 +163,7 @@ TEST_F(ConversationTest, UndoAndResetForget) {
 TEST_F(ConversationTest, WhatFailsOrIsCancelledLeavesNoTrace) {
   const std::unique_ptr<Runtime> loaded = load(/*context=*/64);
   Runtime& runtime = *loaded;
-  Conversation conversation(runtime, chat_template(), std::nullopt);
+  Conversation conversation(runtime, prompts(runtime), std::nullopt);
   EXPECT_FALSE(conversation.ask(std::string(200, 'x'), answer_options(5)).ok());
   EXPECT_TRUE(conversation.messages().empty());
   AnswerOptions cancelled = answer_options(5);

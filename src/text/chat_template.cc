@@ -16,16 +16,16 @@ Error with_names(std::string what) {
   return Error{std::move(what) + "; name a known one with --chat-template: " + list};
 }
 
-jinja::Value to_value(const std::vector<ChatMessage>& messages) {
+}  // namespace
+
+ChatContext chat_context(const std::vector<ChatMessage>& messages) {
   std::vector<jinja::Value> list;
   for (const ChatMessage& message : messages) {
     list.push_back(jinja::Value::dict(
         {{"role", jinja::Value::text(message.role)}, {"content", jinja::Value::text(message.content)}}));
   }
-  return jinja::Value::list(std::move(list));
+  return {.messages = jinja::Value::list(std::move(list))};
 }
-
-}  // namespace
 
 Result<ChatTemplate> ChatTemplate::create(std::string_view jinja, std::string_view name, ChatTemplateOptions options) {
   const std::string_view source = name.empty() ? jinja : builtin_template(name);
@@ -44,21 +44,18 @@ std::vector<std::string> ChatTemplate::known_names() {
   return names;
 }
 
-Result<ChatPrompt> ChatTemplate::render(const std::vector<ChatMessage>& messages, bool add_generation_prompt) const {
-  return render({.messages = to_value(messages), .tools = {}, .add_generation_prompt = add_generation_prompt});
-}
-
 Result<ChatPrompt> ChatTemplate::render(const ChatContext& context) const {
   if (!context.messages.is_list() || context.messages.as_list().items.empty()) {
     return Error{"a chat needs at least one message, found none"};
   }
-  std::vector<std::pair<std::string, jinja::Value>> variables = {
+  std::vector<TemplateVariable> variables = {
       {"messages", context.messages},
       {"add_generation_prompt", jinja::Value::boolean(context.add_generation_prompt)},
       {"bos_token", jinja::Value::trusted(options_.bos)},
       {"eos_token", jinja::Value::trusted(options_.eos)}};
   if (!context.tools.is_undefined()) variables.emplace_back("tools", context.tools);
   variables.insert(variables.end(), options_.variables.begin(), options_.variables.end());
+  variables.insert(variables.end(), context.variables.begin(), context.variables.end());
   auto rendered = program_.render(jinja::Value::dict(std::move(variables)));
   if (!rendered.ok()) return rendered.error().within("the chat template");
   ChatPrompt prompt;

@@ -13,10 +13,11 @@
 
 namespace s3d {
 
+using TemplateVariable = std::pair<std::string, jinja::Value>;  // such as enable_thinking, by name
+
 struct ChatTemplateOptions {
   std::string bos, eos;  // texts of the model's tokens, for bos_token and eos_token
-  // Further variables, such as enable_thinking, by name.
-  std::vector<std::pair<std::string, jinja::Value>> variables = {};
+  std::vector<TemplateVariable> variables = {};
   // Marks of special tokens count in messages too, as other programs have it. By default what a person typed or a
   // document holds is text and nothing else: nobody can forge a turn.
   bool trust_special = false;
@@ -27,7 +28,11 @@ struct ChatContext {
   jinja::Value messages;
   jinja::Value tools = {};  // undefined: none
   bool add_generation_prompt = true;
+  std::vector<TemplateVariable> variables = {};  // of this chat; they win over the template's own
 };
+
+// Messages without tools; the prompt ends where the answer begins.
+ChatContext chat_context(const std::vector<ChatMessage>& messages);
 
 // Thread rule: const after create().
 class ChatTemplate {
@@ -40,7 +45,6 @@ class ChatTemplate {
 
   // The prompt; it ends where the assistant's answer begins if `add_generation_prompt`. Errors: no messages, what the
   // template refuses itself, what it cannot do with these messages.
-  Result<ChatPrompt> render(const std::vector<ChatMessage>& messages, bool add_generation_prompt) const;
   Result<ChatPrompt> render(const ChatContext& context) const;
 
   static std::vector<std::string> known_names();
