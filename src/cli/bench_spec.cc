@@ -134,7 +134,8 @@ Result<int> run_bench_spec(const BenchSpecCommand& o, Console& console) {
     if (live && done % 10 == 0) console.note(fmt::format("prompt {} of {}", done + 1, total));
     return !Interrupt::requested();
   };
-  const SpecBenchOptions plan = {o.drafters, o.spec.settings, o.sampling.answer.generate, o.repeats};
+  const SpecBenchOptions plan = {o.drafters, o.spec.settings, o.sampling.answer.generate, o.repeats,
+                                 measuring_note(console)};
   const Result<SpecBenchResult> result = measure_spec_bench(runtime, prompts, plan, on_prompt);
   if (Interrupt::requested()) return kExitInterrupted;
   if (!result.ok()) return result.error();

@@ -104,7 +104,7 @@ Result<SpecBenchResult> measure_spec_bench(Runtime& runtime, const std::vector<B
     settings.drafter = name;
     Contender contender;
     contender.result.name = name;
-    S3D_ASSIGN(contender.speculator, make_speculator(runtime, settings));
+    S3D_ASSIGN(contender.speculator, make_speculator(runtime, settings, plan.on_measure));
     contenders.push_back(std::move(contender));
   }
   for (size_t i = 0; i < prompts.size(); ++i) {

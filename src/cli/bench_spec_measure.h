@@ -15,7 +15,8 @@ struct SpecBenchOptions {
   std::vector<std::string> drafters;
   SpeculationOptions settings;  // for all of them; its drafter is not used
   DecodeOptions generate;
-  int repeats = 1;  // times that a prompt is run by each; the fastest counts
+  int repeats = 1;                        // times that a prompt is run by each; the fastest counts
+  std::function<void()> on_measure = {};  // as make_speculator()'s
 };
 
 struct BenchPrompt {

@@ -55,7 +55,8 @@ Status DraftingOptions::check() {
 }
 
 std::function<void()> measuring_note(const Console& console) {
-  return [&console] {
+  return [&console, said = false]() mutable {
+    if (std::exchange(said, true)) return;
     console.note("Measuring what this model's passes cost here, for drafting; only its first runs on a machine do.");
   };
 }

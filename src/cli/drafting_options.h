@@ -26,8 +26,8 @@ struct DraftingOptions {
   Status check();                       // also fills settings.layers
 };
 
-// Says on stderr that the costs of passes are measured: without a word the first answers of a model would just be late.
-// `console` must outlive it.
+// Says on stderr, once, that the costs of passes are measured: without a word the first answers of a model would just
+// be late. `console` must outlive it.
 std::function<void()> measuring_note(const Console& console);
 
 // "drafted 88, accepted 61 (69 %): 2.42 tokens a round; depth 1: 74 %, 2: 55 %"; empty without drafts.

@@ -109,6 +109,20 @@ TEST(CliUsageTest, MeasuringIsSaid) {
   EXPECT_FALSE(says());
 }
 
+// Two drafters have costs of their own; it is said once.
+TEST(CliUsageTest, BenchSpecSaysThatItMeasures) {
+  const TestFolder cache;
+  std::ofstream(cache / "prompts.txt") << "one two three\n";
+  const std::vector<std::string> command = {
+      "bench",      "spec",          "-m",    tiny_model(), "--prompts", cache / "prompts.txt",
+      "--drafters", "suffix,lookup", "--raw", "-n",         "2"};
+  const Outcome out = run_s3d(command, "", {{"S3D_CACHE", cache.path()}});
+  ASSERT_EQ(out.code, 0) << out.err;
+  const size_t at = out.err.find("Measuring");
+  EXPECT_NE(at, std::string::npos) << out.err;
+  EXPECT_EQ(out.err.find("Measuring", at + 1), std::string::npos) << out.err;
+}
+
 TEST(CliUsageTest, WrongCommandLinesAreUsageErrors) {
   expect_error({"frobnicate"}, 2, "frobnicate");
   expect_error({"tokenize"}, 2, "--model");
