@@ -233,6 +233,37 @@ TEST(Tokenizer, MarksTypedAsOrdinaryTextAreControlTokens) {
   EXPECT_TRUE(make(metadata).is_end(262));
 }
 
+// gpt-oss ends each of its messages with "<|end|>", and its answer with "<|return|>" or a call of a tool.
+TEST(Tokenizer, AnEndOfAMessageIsNoEndOfTheAnswer) {
+  const auto ends = [](const std::vector<std::string>& more, int64_t type = 3) {
+    TokenizerMetadata metadata = tiny_bpe();  // 258 is "<|end|>"
+    metadata.eos = 0;
+    metadata.tokens.insert(metadata.tokens.end(), more.begin(), more.end());
+    metadata.types.insert(metadata.types.end(), more.size(), type);
+    const Tokenizer t = make(metadata);
+    Ids ids;
+    for (TokenId id = 1; id < t.vocab_size(); ++id) {
+      if (t.is_end(id)) ids.push_back(id);
+    }
+    return ids;
+  };
+  EXPECT_EQ(ends({}), (Ids{258}));
+  EXPECT_EQ(ends({"<|return|>", "<|call|>"}), (Ids{261, 262}));
+  EXPECT_EQ(ends({"<|flush|>", "<|calls|>"}), (Ids{261, 262}));
+  EXPECT_EQ(ends({"<|return|>", "<|flush|>"}), (Ids{258, 261, 262})) << "no calls: some other family";
+  EXPECT_EQ(ends({"</s>"}), (Ids{258, 261}));
+  EXPECT_EQ(ends({"</s>", "<|tool_response>"}), (Ids{258, 262}));
+}
+
+// What the file names as its end token is one.
+TEST(Tokenizer, TheFilesOwnEndTokenEnds) {
+  TokenizerMetadata metadata = tiny_bpe();
+  metadata.tokens.insert(metadata.tokens.end(), {"<|return|>", "<|call|>"});
+  metadata.types.insert(metadata.types.end(), {3, 3});
+  metadata.eot = 258;
+  EXPECT_TRUE(make(metadata).is_end(258));
+}
+
 TEST(Tokenizer, MissingIdsAreTolerated) {
   TokenizerMetadata metadata = tiny_bpe();
   metadata.bos = 0xFFFFFFFF;

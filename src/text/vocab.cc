@@ -258,11 +258,25 @@ Status Vocab::take_special_ids(const TokenizerMetadata& metadata) {
     if (id >= 0) ends_.push_back(id);
   }
   for (const std::string_view text : kEndTexts) {
-    if (const TokenId id = find(text); id >= 0 && type(id) == TokenType::kControl) ends_.push_back(id);
+    if (is_mark(text) && !only_ends_a_part(text)) ends_.push_back(find(text));
   }
   std::sort(ends_.begin(), ends_.end());
   ends_.erase(std::unique(ends_.begin(), ends_.end()), ends_.end());
   return Ok();
+}
+
+bool Vocab::is_mark(std::string_view text) const {
+  const TokenId id = find(text);
+  return id >= 0 && type(id) == TokenType::kControl;
+}
+
+// Where a vocabulary has other end tokens besides, as in llama.cpp: "<|end|>" ends a message of gpt-oss (its thoughts,
+// say), after which the answer goes on until "<|return|>" or "<|call|>"; Solar Open has "<|flush|>" and "<|calls|>". In
+// Gemma 4's, "</s>" is HTML.
+bool Vocab::only_ends_a_part(std::string_view text) const {
+  if (text == "</s>") return is_mark("<|tool_response>");
+  if (text != "<|end|>") return false;
+  return (is_mark("<|call|>") || is_mark("<|calls|>")) && (is_mark("<|return|>") || is_mark("<|flush|>"));
 }
 
 // Where `text` is, or where it would go.

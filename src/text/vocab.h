@@ -74,6 +74,8 @@ class Vocab {
   void take_marks();
   Status take_special_ids(const TokenizerMetadata& metadata);
   void take_stripping(const TokenizerMetadata& metadata);
+  bool is_mark(std::string_view text) const;  // a control token has this text
+  bool only_ends_a_part(std::string_view text) const;
   size_t slot_of(std::string_view text) const;
 
   std::vector<std::string> tokens_;
