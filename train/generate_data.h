@@ -15,7 +15,7 @@ struct DataOptions {
   std::string model;    // file, or name in the cache folder
   std::string prompts;  // JSONL ("prompt", "text", or the first of "turns"), or text with a prompt a line; may be empty
   std::string out;      // JSONL, appended to
-  std::string chat_template;  // family to use when the model's own is not recognised
+  std::string chat_template;  // a known template instead of the model's own; empty: its own
   bool raw = false;           // prompts are text to be continued, not questions of a chat
   int64_t invent = 0;         // prompts made by the model itself, after those of the file
   int sequences = 64;         // answered at once

@@ -57,8 +57,8 @@ class Engine {
   // context, options out of range, a drafter that this model does not have.
   Result<Answer> complete(std::string_view prompt, const GenerateOptions& options = {}, const OnText& on_text = {});
 
-  // Answers the last of `messages`, by the model's own chat template. Errors: also a model without a template that is
-  // known, roles that the template refuses.
+  // Answers the last of `messages`, by the model's own chat template. Errors: also a model without a template,
+  // roles that the template refuses.
   Result<Answer> chat(const std::vector<ChatMessage>& messages, const GenerateOptions& options = {},
                       const OnText& on_text = {});
 
@@ -66,7 +66,7 @@ class Engine {
   // EngineOptions::sequences is how many of full length fit.
   Sequence new_sequence();
 
-  // A dialogue. `system`: the system prompt; absent: the template's own. Error: no chat template that is known.
+  // A dialogue. `system`: the system prompt; absent: the template's own. Error: a model without a template.
   Result<Chat> new_chat(std::optional<std::string> system = {});
 
  private:
