@@ -254,10 +254,11 @@ Result<ModelConfig> read_model_config(const GgufFile& file) {
   S3D_TRY(read_head_size(reader, config));
   S3D_TRY(read_rope(reader, config));
   S3D_TRY(read_vocabulary(reader, config));
-  const RopeConfig common = config.rope_local = config.rope;
+  constexpr int kUnset = -1;
+  config.rope_local.dims = kUnset;
   S3D_TRY(family->configure(reader, config));
   // A family without a RoPE of its own for window layers uses the one for all layers, factors included.
-  if (config.rope_local == common) config.rope_local = config.rope;
+  if (config.rope_local.dims == kUnset) config.rope_local = config.rope;
   return config;
 }
 

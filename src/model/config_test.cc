@@ -216,6 +216,15 @@ TEST(ModelConfig, Gemma3) {
   EXPECT_FLOAT_EQ(config.attention_scale, 1 / std::sqrt(8.0f));
 }
 
+// Older files name neither base of RoPE.
+TEST(ModelConfig, Gemma3HasItsOwnBases) {
+  TestModelFile file("gemma3");
+  file.with([](GgufTestWriter& w) { w.key_u32("gemma3.attention.sliding_window", 16); });
+  const ModelConfig config = config_of(file);
+  EXPECT_EQ(config.rope.base, 1e6f);
+  EXPECT_EQ(config.rope_local.base, 10000);
+}
+
 TEST(ModelConfig, Gemma3WindowPatterns) {
   const auto layers_of = [](const std::function<void(GgufTestWriter&)>& pattern) {
     TestModelFile file("gemma3", {.layers = 4});

@@ -76,7 +76,8 @@ struct Family {
   std::span<const std::string_view> extra_tensors;  // that configure() reads, e.g. rope_freqs.weight
 
   // Changes and completes `config`, in which read_model_config has filled what all families share (RoPE without
-  // factors, SiLU, no windows, attention scale 1/sqrt(head_dim)).
+  // factors, SiLU, no windows, attention scale 1/sqrt(head_dim)). Sets rope_local where window layers have a RoPE of
+  // their own, else leaves it alone.
   Status (*configure)(const ConfigReader& reader, ModelConfig& config);
 };
 
