@@ -83,12 +83,20 @@ void print_adapter(const GgufFile& file, const Console& console) {
   }
 }
 
-// What the file's metadata, tensors and tokenizer say of the model; an error is why it cannot run. Reads no weights.
-Result<ModelConfig> runnable_config(const GgufFile& file) {
-  S3D_ASSIGN(ModelConfig config, read_model_config(file));
-  S3D_TRY(check_tensors(file, config, *find_family(config.family)));
-  S3D_TRY(load_tokenizer(file, config));
-  return config;
+// What the file's metadata, tensors and tokenizer say of the model.
+struct Runnable {
+  ModelConfig config;
+  std::vector<std::string> warnings;  // of the tokenizer
+};
+
+// An error is why it cannot run. Reads no weights.
+Result<Runnable> read_runnable(const GgufFile& file) {
+  Runnable model;
+  S3D_ASSIGN(model.config, read_model_config(file));
+  S3D_TRY(check_tensors(file, model.config, *find_family(model.config.family)));
+  S3D_ASSIGN(const Tokenizer tokenizer, load_tokenizer(file, model.config));
+  model.warnings = tokenizer.warnings();
+  return model;
 }
 
 Json to_json(const GgufFile& file, const InspectCommand& o) {
@@ -104,9 +112,10 @@ Json to_json(const GgufFile& file, const InspectCommand& o) {
   }
   if (is_adapter(file)) {
     out["adapter_parts"] = adapter_parts(file);
-  } else if (const auto config = runnable_config(file); !config.ok()) {
-    out["not_runnable"] = config.error().message;
+  } else if (const auto model = read_runnable(file); !model.ok()) {
+    out["not_runnable"] = model.error().message;
   } else {
+    out["warnings"] = model->warnings;
     const std::string adapter = find_adapter(file.path(), base_fingerprint(file));
     out["adapter"] = adapter;
     for (const OpenDrafter& drafter : open_drafters(adapter)) out["drafters"].push_back(drafter.name);
@@ -123,16 +132,18 @@ Json to_json(const GgufFile& file, const InspectCommand& o) {
 
 void print_model(const GgufFile& file, const Console& console) {
   if (is_adapter(file)) return print_adapter(file, console);
-  const auto config = runnable_config(file);
-  if (!config.ok()) {
-    console.text(fmt::format("not runnable: {}\n", visible(config.error().message)));
+  const auto model = read_runnable(file);
+  if (!model.ok()) {
+    console.text(fmt::format("not runnable: {}\n", visible(model.error().message)));
     return;
   }
+  const ModelConfig& config = model->config;
   console.text(fmt::format("model        {} ({}), {} layers, {} wide, {} + {} heads of {}, feed-forward {}\n",
-                           config->name.empty() ? "unnamed" : visible(config->name), config->family, config->n_layers,
-                           config->d_model, config->n_heads, config->n_kv_heads, config->head_dim, config->d_ff));
+                           config.name.empty() ? "unnamed" : visible(config.name), config.family, config.n_layers,
+                           config.d_model, config.n_heads, config.n_kv_heads, config.head_dim, config.d_ff));
   console.text(
-      fmt::format("context      {} positions, vocabulary {} tokens\n", config->context_length, config->vocab_size));
+      fmt::format("context      {} positions, vocabulary {} tokens\n", config.context_length, config.vocab_size));
+  for (const std::string& warning : model->warnings) console.text(fmt::format("warning      {}\n", visible(warning)));
   const auto kernels = choose_kernels();
   console.text(fmt::format("backend      {:<14} kernels: {}\n", backend_name(BackendKind::kCpu),
                            kernels.ok() ? (*kernels)->name : kernels.error().message));

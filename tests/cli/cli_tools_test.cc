@@ -146,5 +146,81 @@ TEST(CliInspectTest, NothingInAFileSteersTheTerminal) {
   }
 }
 
+// A model whose file holds escape sequences: its blank is the byte ESC, and its family ends in one that clears screens.
+class HostileModel : public testing::Test {
+ protected:
+  static constexpr const char* kEscapeToken = "96";
+
+  void SetUp() override {
+    std::stringstream bytes;
+    bytes << std::ifstream(tiny_model(), std::ios::binary).rdbuf();
+    std::string image = bytes.str();
+    const std::string blank = "\xC4\xA0", escape = "\xC4\x9B";  // byte-level BPE's letters for 0x20 and 0x1B
+    for (size_t at = 0; (at = image.find(blank, at)) != std::string::npos; at += 2) image.replace(at, 2, escape);
+    const std::string key = "general.name";
+    image.replace(image.find(key) + key.size() + 4 + 8, 5, "\x1b[2J\x07");  // behind type and length
+    std::ofstream(path_, std::ios::binary) << image;
+  }
+
+  // Runs on a terminal; nothing that the file holds may reach it as it stands.
+  void expect_tame(std::vector<std::string> arguments, const std::string& keys, const std::string& shown) {
+    arguments.insert(arguments.end(), {"-m", path_});
+    Terminal terminal(arguments, {{"TERM", "dumb"}, {"S3D_CACHE", folder_.path()}});
+    if (!keys.empty()) terminal.type(keys);
+    EXPECT_EQ(terminal.finish(), 0);
+    EXPECT_NE(terminal.screen().find(shown), std::string::npos) << terminal.screen();
+    EXPECT_EQ(terminal.screen().find("\x1b[2J"), std::string::npos) << terminal.screen();
+    EXPECT_EQ(terminal.screen().find("\x1b\x1b"), std::string::npos) << terminal.screen();
+    EXPECT_EQ(terminal.screen().find('\x07'), std::string::npos) << terminal.screen();
+  }
+
+  TestFolder folder_;
+  std::string path_ = folder_ / "esc.gguf";
+};
+
+TEST_F(HostileModel, ItsAnswersDoNotSteerTheTerminal) {
+  const std::vector<std::string> sampling = {"-n",      "3",    "--logit-bias", std::string(kEscapeToken) + "=inf",
+                                             "--color", "never"};
+  std::vector<std::string> generate = {"generate", "--raw", "-p", "x", "-v"};
+  generate.insert(generate.end(), sampling.begin(), sampling.end());
+  expect_tame(generate, "", "\\x1b\\x1b\\x1b");
+  std::vector<std::string> chat = {"chat", "--chat-template", "chatml", "--no-history"};
+  chat.insert(chat.end(), sampling.begin(), sampling.end());
+  expect_tame(chat, "x\n/quit\n", "\\x1b\\x1b\\x1b");
+}
+
+// A pipe gets the bytes of the answer as they are.
+TEST_F(HostileModel, APipeGetsTheAnswerAsItIs) {
+  const Outcome o = run_s3d(
+      {"generate", "-m", path_, "--raw", "-p", "x", "-n", "3", "--logit-bias", std::string(kEscapeToken) + "=inf"});
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.out.find("\x1b\x1b\x1b"), std::string::npos) << o.out;
+  EXPECT_EQ(o.err.find('\x1b'), std::string::npos) << o.err;
+}
+
+TEST_F(HostileModel, ItsMetadataDoNotSteerTheTerminal) {
+  expect_tame({"inspect", "--color", "never"}, "", "general.name = \\x1b[2J\\x07");
+  expect_tame({"tokenize", "-p", "a\x1b[2J\x07"}, "", "\\x1b");
+  expect_tame({"generate", "-p", "x", "-n", "1", "-v", "--color", "never"}, "", "answer");
+}
+
+TEST(CliInspectTest, ShowsWhatIsOddAboutTheTokenizer) {
+  std::stringstream bytes;
+  bytes << std::ifstream(tiny_model(), std::ios::binary).rdbuf();
+  std::string image = bytes.str();
+  const std::string key = "tokenizer.ggml.token_type";
+  image[image.find(key) + key.size() + 4 + 4 + 8 + 4] = 1;  // of the second token, <|eos|>; behind types and count
+  const std::string text = "<|eos|>";
+  image.replace(image.find(text), text.size(), "<|end|>");
+  const TestFolder folder;
+  const std::string path = folder / "odd.gguf";
+  std::ofstream(path, std::ios::binary) << image;
+  const Outcome o = run_s3d({"inspect", path});
+  EXPECT_NE(o.out.find("warning      tokenizer.ggml.token_type calls '<|end|>' ordinary text"), std::string::npos)
+      << o.out;
+  EXPECT_EQ(run_s3d({"inspect", path, "--json"}).json()["warnings"].size(), 1U);
+  EXPECT_EQ(run_s3d({"inspect", tiny_model(), "--json"}).json()["warnings"].size(), 0U);
+}
+
 }  // namespace
 }  // namespace s3d::test
