@@ -392,7 +392,8 @@ S3D_DEVICE BlockUnits block_units(const MatmulTask& task) {
 
 S3D_DEVICE void store_output(const MatrixProduct& product, int row, int column, float value) {
   const size_t line = static_cast<size_t>(column) * static_cast<size_t>(product.ld);
-  if (product.addend != nullptr) value = add(value, product.addend[line + row]);
+  const bool adds = product.addend != nullptr && (product.addend_rows == nullptr || product.addend_rows[column] != 0);
+  if (adds) value = add(value, product.addend[line + row]);
   if (product.bias != nullptr) value = add(value, product.bias[row]);
   if (product.softcap != 0) value = soft_cap(product.softcap, div(2.0F, product.softcap), value);
   float* y = product.y + line + (product.places == nullptr ? row : product.places[row]);

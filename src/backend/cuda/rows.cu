@@ -101,7 +101,8 @@ __global__ void __launch_bounds__(kThreads) rows_kernel(const RowsTask task) {
   const int row = static_cast<int>(blockIdx.y);
   const int begin = static_cast<int>(blockIdx.x) * (gridDim.x == 1 ? 0 : kPartColumns);
   const int end = gridDim.x == 1 || begin + kPartColumns > task.cols ? task.cols : begin + kPartColumns;
-  const float* x = task.x + static_cast<size_t>(task.index == nullptr ? row : task.index[row]) * task.cols;
+  const float* x = task.x + static_cast<size_t>(task.index == nullptr ? row : task.index[row]) *
+                                (task.x_stride == 0 ? task.cols : task.x_stride);
   float factor = 0;
   if (task.step == RowStep::kNorm) {
     auto* staged = reinterpret_cast<float*>(block_shared());

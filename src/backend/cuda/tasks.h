@@ -27,11 +27,12 @@ struct MatrixProduct {
   int rows = 0;                        // outputs; the last unit may hold fewer than 16
   float* y = nullptr;                  // [n][ld]
   int ld = 0;
-  const float* addend = nullptr;    // [n][ld], added to the product, or null
-  const float* bias = nullptr;      // [rows], added then, or null
-  const int32_t* places = nullptr;  // [rows] column of y for each output, or null: its own
-  float softcap = 0;                // then y = softcap * tanh(y / softcap); 0 = off
-  bool accumulate = false;          // y += the result instead of y = it
+  const float* addend = nullptr;         // [n][ld], added to the product, or null
+  const uint8_t* addend_rows = nullptr;  // [n] 0: nothing is added to this row; null: to all
+  const float* bias = nullptr;           // [rows], added then, or null
+  const int32_t* places = nullptr;       // [rows] column of y for each output, or null: its own
+  float softcap = 0;                     // then y = softcap * tanh(y / softcap); 0 = off
+  bool accumulate = false;               // y += the result instead of y = it
 };
 
 // Up to three matrices of one type that read one input.
@@ -59,7 +60,8 @@ enum class RowStep : uint8_t {
 // For each row: the step, its result written to `out`, added to `residual`, normed again, stored, as far as asked for.
 struct RowsTask {
   RowStep step = RowStep::kNone;
-  const float* x = nullptr;        // [.][cols]
+  const float* x = nullptr;        // [.][x_stride]
+  int x_stride = 0;                // 0 = cols
   const int32_t* index = nullptr;  // [n] row of x of each row, or null: its own
   const float* other = nullptr;    // kSiluMul, kGeluMul: [n][cols]
   const float* weight = nullptr;   // kNorm: [cols]

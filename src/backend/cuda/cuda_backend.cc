@@ -1,0 +1,103 @@
+#include "backend/cuda/cuda_backend.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "backend/cuda/cuda_pass.h"
+#include "backend/cuda/device_kv_storage.h"
+#include "backend/cuda/device_matrix.h"
+#include "base/check.h"
+#include "base/index.h"
+
+namespace s3d {
+
+struct CudaBackend::Impl {
+  Impl(std::shared_ptr<const Model> m, std::shared_ptr<cuda::Device> d, cuda::DeviceModel w, int most)
+      : model(std::move(m)),
+        device(std::move(d)),
+        weights(std::move(w)),
+        pass(*device, *model, weights),
+        max_rows(most) {}
+
+  // The adapter on the device, uploaded when it is first used; null for null.
+  Result<const cuda::DeviceAdapter*> on_device(const PackedAdapter* adapter) {
+    if (adapter == nullptr) return static_cast<const cuda::DeviceAdapter*>(nullptr);
+    const auto found = adapters.find(adapter);
+    if (found != adapters.end() && is_source(found->second, *adapter)) return &found->second;
+    S3D_ASSIGN(cuda::DeviceAdapter uploaded, upload(*device, *adapter));
+    return &(adapters[adapter] = std::move(uploaded));
+  }
+
+  std::shared_ptr<const Model> model;
+  std::shared_ptr<cuda::Device> device;  // before what lies on it
+  cuda::DeviceModel weights;
+  std::map<const PackedAdapter*, cuda::DeviceAdapter> adapters;
+  cuda::CudaPass pass;
+  BlockPlacement placement;
+  int max_rows;
+};
+
+Result<std::unique_ptr<CudaBackend>> CudaBackend::create(std::shared_ptr<const Model> model,
+                                                         std::shared_ptr<cuda::Device> device, ThreadPool* pool,
+                                                         int max_rows) {
+  S3D_CHECK(model != nullptr && device != nullptr);
+  if (max_rows < 1) return Error{fmt::format("CUDA backend: passes of {} rows; expected 1 or more", max_rows)};
+  S3D_ASSIGN(cuda::DeviceModel weights, upload(*device, *model, pool));
+  return std::unique_ptr<CudaBackend>(
+      new CudaBackend(std::make_unique<Impl>(std::move(model), std::move(device), std::move(weights), max_rows)));
+}
+
+CudaBackend::CudaBackend(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+CudaBackend::~CudaBackend() = default;
+
+Result<PassOutput> CudaBackend::run(const Block& block, KvCache& kv) {
+  S3D_ASSIGN(const cuda::DeviceAdapter* adapter,
+             impl_->on_device(block.riders != nullptr ? block.riders : block.adapter));
+  S3D_TRY(place_block(block, impl_->model->config, impl_->max_rows, kv, impl_->placement));
+  const Status done = impl_->pass.run(block, kv, impl_->placement, adapter);
+  if (!done.ok() || block.kv == KvUse::kScratch) drop_pending(impl_->placement, kv);
+  if (!done.ok()) return done.error();
+  PassOutput out;
+  out.logits = impl_->pass.logits;
+  out.hidden = impl_->pass.hidden;
+  return out;
+}
+
+void CudaBackend::add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
+                             std::span<float> z) {
+  if (adapter.markov_p().empty()) return;
+  const size_t size = adapter.draft_size();
+  S3D_CHECK(logits.size() == previous.size() * size &&
+            (z.empty() || z.size() == previous.size() * adapter.markov_p().rows()));
+  const auto on_device = impl_->on_device(&adapter);
+  std::vector<float> low, sums;
+  const Status done = on_device.ok() ? impl_->pass.markov(**on_device, previous, low, sums) : Status(on_device.error());
+  S3D_CHECK(done.ok(), done.ok() ? "" : done.error().message);
+  for (size_t i = 0; i < logits.size(); ++i) logits[i] += sums[i];
+  if (!z.empty()) std::copy(low.begin(), low.end(), z.begin());
+}
+
+Result<KvCache> CudaBackend::make_kv_cache(KvType type, int64_t tokens) {
+  return KvCache::create(config(), type, tokens, [device = impl_->device](const KvLayout& layout, size_t n_pages) {
+    return cuda::make_device_kv_storage(device, layout, n_pages);
+  });
+}
+
+const ModelConfig& CudaBackend::config() const {
+  return impl_->model->config;
+}
+int CudaBackend::max_rows() const {
+  return impl_->max_rows;
+}
+std::string_view CudaBackend::name() const {
+  return impl_->device->name() == "emulated" ? "cuda-emulated" : "cuda";
+}
+size_t CudaBackend::weight_bytes() const {
+  return impl_->weights.bytes();
+}
+size_t CudaBackend::scratch_bytes() const {
+  return impl_->pass.scratch_bytes();
+}
+
+}  // namespace s3d

@@ -1,0 +1,44 @@
+// Passes on an NVIDIA card, or on the emulated device of the tests, to the bits of the CPU backend (docs/gpu.md).
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "backend/backend.h"
+#include "backend/cuda/device.h"
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "model/weights.h"
+
+namespace s3d {
+
+class CudaBackend : public Backend {
+ public:
+  // Uploads the weights; `pool`, if given, shares the work of packing them and must be idle. Error: the device has not
+  // so much memory.
+  static Result<std::unique_ptr<CudaBackend>> create(std::shared_ptr<const Model> model,
+                                                     std::shared_ptr<cuda::Device> device, ThreadPool* pool = nullptr,
+                                                     int max_rows = 128);
+  ~CudaBackend() override;
+
+  // `kv` must be of make_kv_cache(). Further errors: no memory on the device; a kernel failed.
+  Result<PassOutput> run(const Block& block, KvCache& kv) override;
+
+  void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
+                  std::span<float> z) override;
+
+  Result<KvCache> make_kv_cache(KvType type, int64_t tokens) override;
+
+  const ModelConfig& config() const override;
+  int max_rows() const override;
+  std::string_view name() const override;  // "cuda", "cuda-emulated"
+  size_t weight_bytes() const override;
+  size_t scratch_bytes() const override;
+
+ private:
+  struct Impl;
+  explicit CudaBackend(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace s3d

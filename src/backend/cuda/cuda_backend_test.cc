@@ -1,0 +1,273 @@
+// Whole passes on the emulated device against the CPU backend, bit by bit: every family, every weight type, every type
+// of cache; chains, trees, several sequences, long contexts, adapters.
+#include "backend/cuda/cuda_backend.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/adapter_test_maker.h"
+#include "backend/cpu/cpu_backend.h"
+#include "base/index.h"
+
+namespace s3d {
+namespace {
+
+using adapter_test::Drafted;
+using adapter_test::Floats;
+using adapter_test::kMasks;
+using adapter_test::Parts;
+using adapter_test::some_tokens;
+using adapter_test::Tokens;
+
+std::shared_ptr<const Model> load(const std::string& name, int context = 0) {
+  const auto file = adapter_test::open_base(name);
+  ModelConfig config = read_model_config(*file).value();
+  if (context > 0) config.context_length = context;
+  ThreadPool pool(1);
+  return std::make_shared<const Model>(load_model(file, config, pool).value());
+}
+
+bool same_bits(std::span<const float> a, std::span<const float> b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+}
+
+// One backend with a cache. Two of them are given the same blocks.
+class Side {
+ public:
+  Side(std::unique_ptr<Backend> backend, KvType type)
+      : backend_(std::move(backend)), kv_(backend_->make_kv_cache(type, 2048).value()) {}
+
+  KvCache& kv() { return kv_; }
+  Backend& backend() { return *backend_; }
+
+  // Logits, then hidden states.
+  Floats run(const Block& block) {
+    const auto out = backend_->run(block, kv_);
+    EXPECT_TRUE(out.ok()) << out.error().message;
+    if (!out.ok()) return {};
+    Floats all(out->logits.begin(), out->logits.end());
+    all.insert(all.end(), out->hidden.begin(), out->hidden.end());
+    return all;
+  }
+
+ private:
+  std::unique_ptr<Backend> backend_;
+  KvCache kv_;
+};
+
+class Both {
+ public:
+  Both(const std::shared_ptr<const Model>& model, KvType type, uint64_t seed = 1, bool turing = false)
+      : layers_(model->config.n_layers),
+        cpu_(std::move(CpuBackend::create(model, 1, available_kernels().back()).value()), type),
+        cuda_(std::move(CudaBackend::create(model, cuda::make_emulated_device(seed, turing)).value()), type) {}
+
+  Side& cpu() { return cpu_; }
+  Side& cuda() { return cuda_; }
+  LayerSet all_layers() const { return {layers_, 0}; }
+
+  SeqId add_sequence() {
+    sequences_.push_back(cpu_.kv().add_sequence());
+    sequences_.push_back(cuda_.kv().add_sequence());
+    EXPECT_EQ(sequences_.end()[-1].id(), sequences_.end()[-2].id());
+    return sequences_.back();
+  }
+  SeqId copy_sequence(SeqId seq) {
+    sequences_.push_back(cpu_.kv().copy_sequence(seq));
+    sequences_.push_back(cuda_.kv().copy_sequence(seq));
+    return sequences_.back();
+  }
+  void commit(SeqId seq, int rows) {
+    cpu_.kv().commit(seq, rows);
+    cuda_.kv().commit(seq, rows);
+  }
+  void commit_path(SeqId seq, std::span<const int> path) {
+    cpu_.kv().commit_path(seq, path);
+    cuda_.kv().commit_path(seq, path);
+  }
+
+  std::vector<Row> chain(SeqId seq, std::span<const TokenId> tokens) {
+    std::vector<Row> rows;
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      rows.push_back({tokens[i], cpu_.kv().length(seq) + static_cast<int>(i), static_cast<int>(i) - 1, seq});
+    }
+    return rows;
+  }
+
+  // The block on both; expects the same bits.
+  void expect_same(const Block& block, const std::string& what) {
+    const Floats expected = cpu_.run(block), got = cuda_.run(block);
+    ASSERT_FALSE(expected.empty());
+    ASSERT_TRUE(same_bits(expected, got)) << what;
+  }
+  void expect_same(const std::vector<Row>& rows, const std::string& what) {
+    const std::vector<Want> want(rows.size(), Want::kLogits);
+    expect_same({.rows = rows, .layers = all_layers(), .want = want, .want_hidden = true}, what);
+  }
+  // Runs and commits tokens in chunks of these lengths, over and over.
+  void feed(SeqId seq, std::span<const TokenId> tokens, const std::vector<size_t>& chunks) {
+    for (size_t begin = 0, i = 0; begin < tokens.size(); ++i) {
+      const auto part = tokens.subspan(begin, std::min(chunks[i % chunks.size()], tokens.size() - begin));
+      expect_same(chain(seq, part), "chunk at " + std::to_string(begin));
+      commit(seq, isize(part));
+      begin += part.size();
+    }
+  }
+
+ private:
+  int layers_;
+  Side cpu_, cuda_;
+  std::vector<KvSequence> sequences_;
+};
+
+struct Case {
+  const char* model;
+  KvType type;
+};
+
+class CudaBackendTest : public testing::TestWithParam<Case> {};
+
+// A prompt in chunks, a tree of rows after it, one of its paths kept, and a row after that.
+TEST_P(CudaBackendTest, GivesTheBitsOfTheCpu) {
+  const auto model = load(GetParam().model);
+  Both both(model, GetParam().type);
+  const int vocab = model->config.vocab_size;
+  const SeqId seq = both.add_sequence();
+  both.feed(seq, some_tokens(26, vocab, 1), {9, 1, 16});
+  const std::vector<int> parents = {-1, 0, 0, 1, 2, 2, 4, 6, -1, 3, 7};
+  const Tokens tokens = some_tokens(isize(parents), vocab, 7);
+  std::vector<std::vector<int>> paths;
+  std::vector<Row> rows;
+  for (size_t i = 0; i < parents.size(); ++i) {
+    paths.push_back(parents[i] < 0 ? std::vector<int>{} : paths[usize(parents[i])]);
+    paths[i].push_back(static_cast<int>(i));
+    rows.push_back({tokens[i], 26 + isize(paths[i]) - 1, parents[i], seq});
+  }
+  both.expect_same(rows, "tree");
+  both.commit_path(seq, paths.back());
+  both.expect_same(both.chain(seq, some_tokens(2, vocab, 8)), "after the tree");
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const char* name : {"llama-f32", "llama-f16", "llama-bf16", "llama-q8_0", "llama-q4_0", "llama-q4_1",
+                           "llama-q5_0", "llama-q5_1", "llama-q4_k", "llama-q5_k", "llama-q6_k", "qwen2-f32",
+                           "gemma2-f32", "granite-f32", "mistral3-f32", "olmo2-f32"}) {
+    all.push_back({name, KvType::kF16});
+  }
+  for (const char* name : {"gemma3-f32", "llama-q4_1"}) all.push_back({name, KvType::kF32});
+  for (const char* name : {"qwen3-f32", "phi3-f32", "llama-q8_0"}) all.push_back({name, KvType::kQ8_0});
+  return all;
+}
+INSTANTIATE_TEST_SUITE_P(Models, CudaBackendTest, testing::ValuesIn(cases()), [](const auto& info) {
+  std::string name = std::string(info.param.model) + "_" + std::string(kv_type_name(info.param.type));
+  for (char& c : name) c = c == '-' ? '_' : c;
+  return name;
+});
+
+// Orders of threads and blocks, and cards without the wide matrix instruction.
+TEST(CudaBackend, SeedsDoNotMatter) {
+  const auto model = load("llama-q4_k");
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Both both(model, KvType::kF16, seed, /*turing=*/seed % 2 == 1);
+    const SeqId seq = both.add_sequence();
+    both.feed(seq, some_tokens(7, model->config.vocab_size, 2), {5, 2});
+  }
+}
+
+// Two segments of the context, with and without a window; a tree whose path crosses the end of the first one.
+TEST(CudaBackend, LongContexts) {
+  for (const char* name : {"llama-q4_1", "gemma3-f32"}) {
+    const auto model = load(name, 1000);
+    Both both(model, KvType::kF16);
+    const int vocab = model->config.vocab_size;
+    const SeqId seq = both.add_sequence();
+    both.feed(seq, some_tokens(254, vocab, 3), {127});
+    std::vector<Row> rows = both.chain(seq, some_tokens(5, vocab, 4));
+    rows.push_back({7, 255, 0, seq});
+    rows.push_back({8, 256, 5, seq});
+    both.expect_same(rows, name);
+    both.commit_path(seq, std::vector<int>{0, 5, 6});
+    both.expect_same(both.chain(seq, some_tokens(1, vocab, 5)), name);
+  }
+}
+
+// Rows of two sequences that share pages until one of them writes.
+TEST(CudaBackend, SequencesThatShareTheirBeginning) {
+  const auto model = load("qwen2-f32");
+  Both both(model, KvType::kF16);
+  const int vocab = model->config.vocab_size;
+  const SeqId first = both.add_sequence();
+  both.feed(first, some_tokens(70, vocab, 6), {64});
+  const SeqId second = both.copy_sequence(first);
+  std::vector<Row> rows = both.chain(first, some_tokens(3, vocab, 7));
+  for (Row row : both.chain(second, some_tokens(4, vocab, 8))) {
+    if (row.parent >= 0) row.parent += 3;
+    rows.push_back(row);
+  }
+  both.expect_same(rows, "both sequences");
+  both.commit(first, 3);
+  both.commit(second, 2);
+  both.feed(second, some_tokens(3, vocab, 9), {1});
+  both.feed(first, some_tokens(3, vocab, 10), {3});
+}
+
+// A draft pass with every part of an adapter, and its Markov head.
+TEST(CudaBackend, DraftPasses) {
+  for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_Q8_0}) {
+    for (const Parts& parts : {Parts{}, Parts{.some_pairs_only = true, .first_row = false, .draft_vocab = false}}) {
+      const Drafted drafted("llama-q8_0", {1, 1}, parts, type);
+      Both both(drafted.model, KvType::kF16);
+      const int vocab = drafted.config.vocab_size;
+      const SeqId seq = both.add_sequence();
+      both.feed(seq, some_tokens(12, vocab, 11), {12});
+      std::vector<Row> rows = both.chain(seq, Tokens{5, -1, -2, -kMasks});
+      const std::vector<Want> want(rows.size(), Want::kLogits);
+      Floats state(usize(drafted.config.d_model));
+      for (size_t i = 0; i < state.size(); ++i) state[i] = std::sin(static_cast<float>(i));
+      const std::vector<const float*> states = {state.data(), state.data(), state.data(), nullptr};
+      both.expect_same({.rows = rows,
+                        .layers = drafted.plan,
+                        .adapter = drafted.packed.get(),
+                        .state = states,
+                        .kv = KvUse::kScratch,
+                        .want = want,
+                        .want_hidden = true},
+                       "draft pass");
+      const Tokens previous = {3, 9};
+      Floats logits[2], z[2];
+      for (const int side : {0, 1}) {
+        logits[side].assign(previous.size() * drafted.packed->draft_size(), 0.25F);
+        z[side].resize(previous.size() * drafted.packed->markov_p().rows());
+        Side& s = side == 0 ? both.cpu() : both.cuda();
+        s.backend().add_markov(*drafted.packed, previous, logits[side], z[side]);
+      }
+      EXPECT_TRUE(same_bits(logits[0], logits[1]) && same_bits(z[0], z[1]));
+      both.expect_same(both.chain(seq, Tokens{1}), "a full pass after it");
+    }
+  }
+}
+
+// Masks that ride in a full pass: LoRA on their rows alone.
+TEST(CudaBackend, Riders) {
+  const auto file = adapter_test::open_base("llama-q4_k");
+  const int layers = read_model_config(*file).value().n_layers;
+  const Drafted drafted("llama-q4_k", {layers, 0}, {.state = false, .bridge = false, .fused = true}, GGML_TYPE_F16);
+  Both both(drafted.model, KvType::kF16);
+  const SeqId seq = both.add_sequence();
+  both.feed(seq, some_tokens(12, drafted.config.vocab_size, 12), {12});
+  const std::vector<Row> rows = {
+      {3, 12, -1, seq}, {4, 13, 0, seq}, {-1, 14, 1, seq}, {-1, 13, 0, seq}, {-2, 14, 3, seq}};
+  const std::vector<Want> want(rows.size(), Want::kLogits);
+  both.expect_same(
+      {.rows = rows, .layers = both.all_layers(), .riders = drafted.packed.get(), .want = want, .want_hidden = true},
+      "riders");
+}
+
+}  // namespace
+}  // namespace s3d

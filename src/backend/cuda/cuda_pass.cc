@@ -1,0 +1,467 @@
+#include "backend/cuda/cuda_pass.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/index.h"
+
+namespace s3d::cuda {
+namespace {
+
+// Formats that the matrices read, as bits of InputBuffers.
+unsigned formats_of(std::span<const DeviceMatrix* const> readers) {
+  unsigned formats = 0;
+  for (const DeviceMatrix* reader : readers) {
+    if (!reader->empty()) formats |= InputBuffers::bit(reader->format());
+  }
+  return formats;
+}
+
+int widest_output(const ModelConfig& config) {
+  return std::max({config.d_ff, config.q_dim(), config.d_model});
+}
+
+}  // namespace
+
+CudaPass::CudaPass(Device& device, const Model& model, const DeviceModel& weights)
+    : device_(device),
+      model_(model),
+      config_(model.config),
+      weights_(weights),
+      rope_{RopeTable(config_.rope), RopeTable(config_.rope_local)} {}
+
+// ---- Before a pass -------------------------------------------------------------------------------------------------
+
+Status CudaPass::out_of_memory() const {
+  return Error{fmt::format("device {}: no memory left for a pass of {} rows ({} bytes free); use a shorter context",
+                           device_.name(), n_, device_.free_bytes())};
+}
+
+bool CudaPass::ensure_input(InputBuffers& buffers, std::span<const DeviceMatrix* const> readers, int n, int cols) {
+  for (const ActFormat format : {ActFormat::kF32, ActFormat::kQ8_32, ActFormat::kQ8_256}) {
+    if ((formats_of(readers) & InputBuffers::bit(format)) == 0) continue;
+    if (!buffers.ensure(device_, format, n, cols)) return false;
+  }
+  return true;
+}
+
+bool CudaPass::ensure_buffers(const DeviceAdapter* adapter) {
+  const size_t n = usize(n_), d = usize(config_.d_model);
+  const size_t partial = 2 + usize(config_.head_dim);
+  bool enough = x_.ensure(device_, n * d) && mixed_.ensure(device_, n * d) &&
+                q_.ensure(device_, n * usize(config_.q_dim())) &&
+                attended_.ensure(device_, n * usize(config_.q_dim())) &&
+                k_.ensure(device_, n * usize(config_.kv_dim())) && v_.ensure(device_, n * usize(config_.kv_dim())) &&
+                gate_.ensure(device_, n * usize(config_.d_ff)) && up_.ensure(device_, n * usize(config_.d_ff)) &&
+                partials_.ensure(device_, n * usize(config_.n_heads) * usize(plan_.max_segments) * partial);
+  for (const int layer : placement_->layers) {
+    const DeviceLayer& w = weights_.layers[usize(layer)];
+    enough = enough && ensure_input(normed_, {{&w.wq, &w.wk, &w.wv, &w.w_gate, &w.w_up}}, n_, config_.d_model) &&
+             ensure_input(attended_in_, {{&w.wo}}, n_, config_.q_dim()) &&
+             ensure_input(gated_, {{&w.w_down}}, n_, config_.d_ff);
+  }
+  const int wanted = isize(placement_->wanted);
+  enough = enough && ensure_input(head_in_, {{&weights_.lm_head}}, std::max(1, wanted), config_.d_model) &&
+           logits_.ensure(device_, usize(wanted) * usize(config_.vocab_size)) &&
+           hidden_.ensure(device_, usize(wanted) * d) && hidden_normed_.ensure(device_, usize(wanted) * d);
+  if (adapter == nullptr) return enough;
+  int ranks = std::max({adapter->state_down.rows, adapter->bridge_down.rows, 1});
+  for (const DeviceAdapter::Layer& layer : adapter->layers) {
+    for (const DeviceLora* lora : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down}) {
+      ranks = std::max(ranks, lora->a.rows);
+      for (size_t i = 0; i < lora->b.size(); ++i) {
+        if (lora->b[i].empty()) continue;
+        enough = enough && ensure_input(pair_in_[i], {{&lora->b[i]}}, n_, lora->b[i].cols) &&
+                 low_rank_sums_[i].ensure(device_, n * usize(widest_output(config_)));
+      }
+    }
+    enough = enough && ensure_input(normed_, {{&layer.qkv.a, &layer.gate_up.a}}, n_, config_.d_model) &&
+             ensure_input(attended_in_, {{&layer.output.a}}, n_, config_.q_dim()) &&
+             ensure_input(gated_, {{&layer.down.a}}, n_, config_.d_ff);
+  }
+  return enough && low_.ensure(device_, n * usize(ranks)) &&
+         ensure_input(normed_, {{&adapter->state_down, &adapter->bridge_down}}, n_, config_.d_model) &&
+         ensure_input(low_in_, {{&adapter->state_up, &adapter->bridge_up}}, n_, ranks);
+}
+
+// Inputs of the first layer: embeddings or masks.
+std::vector<float> CudaPass::embed(const Block& block) const {
+  const size_t d = usize(config_.d_model);
+  std::vector<float> x(block.rows.size() * d);
+  for (size_t r = 0; r < block.rows.size(); ++r) {
+    const TokenId token = block.rows[r].token;
+    if (token >= 0) {
+      model_.embed(token, &x[r * d]);
+    } else {
+      const PackedAdapter* adapter = block.riders != nullptr ? block.riders : block.adapter;
+      std::copy_n(adapter->mask(-1 - token), d, &x[r * d]);
+    }
+  }
+  model_.file->release_pages(*model_.token_embedding);
+  return x;
+}
+
+void CudaPass::add_states(const Block& block) {
+  const size_t d = usize(config_.d_model);
+  has_states_ = false;
+  if (block.adapter == nullptr || block.state.empty() || block.adapter->state_down().empty()) return;
+  std::vector<float> states(block.rows.size() * d);
+  std::vector<uint8_t> takes(block.rows.size());
+  for (size_t r = 0; r < block.rows.size(); ++r) {
+    const bool wants = block.rows[r].token < 0 || block.adapter->config().state_on_first_row;
+    if (block.state[r] == nullptr || !wants) continue;
+    std::copy_n(block.state[r], d, &states[r * d]);
+    takes[r] = 1;
+    has_states_ = true;
+  }
+  parts_.states = pack_.add<float>(states);
+  parts_.takes_state = pack_.add<uint8_t>(takes);
+}
+
+// Of a full pass with riders, the rows that are masks run with LoRA.
+void CudaPass::add_riders(const Block& block) {
+  std::vector<uint8_t> rides;
+  for (const Row& row : block.rows) rides.push_back(row.token < 0 ? 1 : 0);
+  parts_.rides = pack_.add<uint8_t>(rides);
+}
+
+void CudaPass::add_tables(const Block& block, const KvCache& kv) {
+  std::vector<int> positions;
+  std::vector<RopeSet> sets;
+  std::vector<std::byte*> page_of_row;
+  std::vector<int32_t> slots;
+  for (size_t r = 0; r < block.rows.size(); ++r) {
+    positions.push_back(block.rows[r].position);
+    sets.push_back(kv.rope_set(block.rows[r].seq));
+    const PlacedRow& row = placement_->rows[r];
+    const int page = row.slot / KvLayout::kPageTokens;
+    page_of_row.push_back(placement_->sequences[usize(row.sequence)].pages[usize(page)]);
+    slots.push_back(row.slot % KvLayout::kPageTokens);
+  }
+  for (const bool local : {false, true}) {
+    if (local && config_.local_layer.empty()) continue;
+    rope_[local].fill(positions, sets);
+    const size_t size = positions.size() * rope_[local].pairs();
+    parts_.cos[local] = pack_.add<float>({rope_[local].cos(0), size});
+    parts_.sin[local] = pack_.add<float>({rope_[local].sin(0), size});
+    parts_.tiles[local] = pack_.add<AttentionTile>(plan_.tiles[local]);
+  }
+  parts_.page_of_row = pack_.add<std::byte*>(page_of_row);
+  parts_.slots = pack_.add<int32_t>(slots);
+  parts_.seen = pack_.add<SeenBy>(plan_.seen);
+  parts_.paths = pack_.add<int32_t>(placement_->paths);
+  parts_.pages = pack_.add<const std::byte*>(plan_.pages);
+  parts_.first_page = pack_.add<int32_t>(plan_.first_page);
+  parts_.row_order = pack_.add<int32_t>(plan_.row_order);
+  parts_.wanted = pack_.add<int32_t>(placement_->wanted);
+}
+
+Status CudaPass::prepare(const Block& block, const KvCache& kv, const DeviceAdapter* adapter) {
+  n_ = isize(block.rows);
+  layout_ = &kv.layout();
+  plan_ = plan_attention(*placement_, config_.n_heads / config_.n_kv_heads,
+                         config_.local_layer.empty() ? 0 : config_.sliding_window);
+  pack_.clear();
+  parts_ = {};
+  parts_.x = pack_.add<float>(embed(block));
+  add_states(block);
+  add_tables(block, kv);
+  if (block.riders != nullptr) add_riders(block);
+  if (!ensure_buffers(adapter) || !pack_.upload(device_)) return out_of_memory();
+  lora_rows_ = block.riders != nullptr ? pack_.at(parts_.rides) : nullptr;
+  return Ok();
+}
+
+// ---- The pass ------------------------------------------------------------------------------------------------------
+
+Status CudaPass::run(const Block& block, const KvCache& kv, const BlockPlacement& placement,
+                     const DeviceAdapter* adapter) {
+  placement_ = &placement;
+  S3D_TRY(prepare(block, kv, adapter));
+  begin_rows(adapter);
+  walk(block, adapter);
+  return output(block);
+}
+
+void CudaPass::begin_rows(const DeviceAdapter* adapter) {
+  const int d = config_.d_model;
+  rows_step({.x = pack_.at(parts_.x), .n = n_, .cols = d, .out = x_.data()});
+  if (!has_states_) return;
+  const DeviceMatrix &down = adapter->state_down, &up = adapter->state_up;
+  make_input(pack_.at(parts_.states), weights_.ones, d, normed_, {{&down}});
+  Product shrink[] = {{down, {.y = low_.data(), .ld = down.rows}}};
+  multiply(normed_, shrink, n_);
+  make_input(low_.data(), {}, down.rows, low_in_, {{&up}});
+  Product grow[] = {{up, {.y = mixed_.data(), .ld = d}}};
+  multiply(low_in_, grow, n_);
+  rows_step({.x = mixed_.data(), .n = n_, .cols = d, .residual = x_.data(), .only = pack_.at(parts_.takes_state)});
+}
+
+void CudaPass::walk(const Block& block, const DeviceAdapter* adapter) {
+  static const DeviceAdapter::Layer no_lora;
+  const bool bridged = block.adapter != nullptr && !adapter->bridge_down.empty();
+  const std::vector<int>& layers = placement_->layers;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (bridged && i == usize(block.layers.first)) bridge(*adapter);
+    run_layer(layers[i], adapter != nullptr ? adapter->layers[i] : no_lora);
+  }
+}
+
+// x += post_norm(attention(norm(x))), then x += post_norm(feed_forward(norm(x))).
+void CudaPass::run_layer(int layer, const DeviceAdapter::Layer& lora) {
+  attend(layer, lora);
+  feed_forward(layer, lora);
+}
+
+void CudaPass::attend(int layer, const DeviceAdapter::Layer& lora) {
+  const DeviceLayer& w = weights_.layers[usize(layer)];
+  make_input(x_.data(), w.attn_norm, config_.d_model, normed_, {{&w.wq, &w.wk, &w.wv, &lora.qkv.a}});
+  low_rank_sums(lora.qkv, normed_);
+  Product products[] = {{w.wq, product(w.wq, q_.data(), lora.qkv, 0, &w.bq)},
+                        {w.wk, product(w.wk, k_.data(), lora.qkv, 1, &w.bk)},
+                        {w.wv, product(w.wv, v_.data(), lora.qkv, 2, &w.bv)}};
+  multiply(normed_, products, n_);
+  if (config_.wide_qk_norm) {
+    norm_in_place(q_, w.q_norm, config_.q_dim());
+    norm_in_place(k_, w.k_norm, config_.kv_dim());
+  }
+  place(layer);
+  const bool local = config_.is_local(layer);
+  device_.kernels().attention(device_.stream(), {.q = q_.data(),
+                                                 .partials = partials_.data(),
+                                                 .out = attended_.data(),
+                                                 .layout = *layout_,
+                                                 .layer = layer,
+                                                 .n = n_,
+                                                 .n_heads = config_.n_heads,
+                                                 .scale = config_.attention_scale,
+                                                 .softcap = config_.attention_softcap,
+                                                 .window = local ? config_.sliding_window : 0,
+                                                 .seen = pack_.at(parts_.seen),
+                                                 .paths = pack_.at(parts_.paths),
+                                                 .pages = pack_.at(parts_.pages),
+                                                 .first_page = pack_.at(parts_.first_page),
+                                                 .row_order = pack_.at(parts_.row_order),
+                                                 .tiles = pack_.at(parts_.tiles[local]),
+                                                 .n_tiles = isize(plan_.tiles[local]),
+                                                 .heads_per_part = plan_.heads_per_part,
+                                                 .rows_per_tile = plan_.rows_per_tile,
+                                                 .max_segments = plan_.max_segments});
+  make_input(attended_.data(), {}, config_.q_dim(), attended_in_, {{&w.wo, &lora.output.a}});
+  end_sublayer(w.wo, attended_in_, lora.output, w.attn_post_norm);
+}
+
+void CudaPass::norm_in_place(const Floats& rows, const Floats& weight, int cols) {
+  rows_step({.step = RowStep::kNorm,
+             .x = rows.data(),
+             .weight = weight.data(),
+             .eps = config_.norm_eps,
+             .n = n_,
+             .cols = cols,
+             .out = rows.data()});
+}
+
+void CudaPass::place(int layer) {
+  const DeviceLayer& w = weights_.layers[usize(layer)];
+  const bool local = config_.is_local(layer);
+  device_.kernels().place(device_.stream(), {.q = q_.data(),
+                                             .k = k_.data(),
+                                             .v = v_.data(),
+                                             .q_norm = config_.wide_qk_norm ? nullptr : w.q_norm.data(),
+                                             .k_norm = config_.wide_qk_norm ? nullptr : w.k_norm.data(),
+                                             .eps = config_.norm_eps,
+                                             .cos = pack_.at(parts_.cos[local]),
+                                             .sin = pack_.at(parts_.sin[local]),
+                                             .pairs = static_cast<int>(rope_[local].pairs()),
+                                             .interleaved = config_.rope_style == RopeStyle::kInterleaved,
+                                             .n = n_,
+                                             .n_heads = config_.n_heads,
+                                             .layout = *layout_,
+                                             .layer = layer,
+                                             .page_of_row = pack_.at(parts_.page_of_row),
+                                             .slot_of_row = pack_.at(parts_.slots)});
+}
+
+void CudaPass::feed_forward(int layer, const DeviceAdapter::Layer& lora) {
+  const DeviceLayer& w = weights_.layers[usize(layer)];
+  make_input(x_.data(), w.ffn_norm, config_.d_model, normed_, {{&w.w_gate, &w.w_up, &lora.gate_up.a}});
+  low_rank_sums(lora.gate_up, normed_);
+  Product products[] = {{w.w_gate, product(w.w_gate, gate_.data(), lora.gate_up, 0)},
+                        {w.w_up, product(w.w_up, up_.data(), lora.gate_up, 1)}};
+  multiply(normed_, products, n_);
+  const DeviceMatrix* readers[] = {&w.w_down, &lora.down.a};
+  rows_step({.step = config_.activation == Activation::kSilu ? RowStep::kSiluMul : RowStep::kGeluMul,
+             .x = gate_.data(),
+             .other = up_.data(),
+             .n = n_,
+             .cols = config_.d_ff,
+             .stored = gated_.input(formats_of(readers))});
+  end_sublayer(w.w_down, gated_, lora.down, w.ffn_post_norm);
+}
+
+// x += up (down rms(x))
+void CudaPass::bridge(const DeviceAdapter& adapter) {
+  const DeviceMatrix &down = adapter.bridge_down, &up = adapter.bridge_up;
+  make_input(x_.data(), weights_.ones, config_.d_model, normed_, {{&down}});
+  Product shrink[] = {{down, {.y = low_.data(), .ld = down.rows}}};
+  multiply(normed_, shrink, n_);
+  make_input(low_.data(), {}, down.rows, low_in_, {{&up}});
+  Product grow[] = {{up, {.y = x_.data(), .ld = config_.d_model, .accumulate = true}}};
+  multiply(low_in_, grow, n_);
+}
+
+Status CudaPass::output(const Block& block) {
+  const int wanted = isize(placement_->wanted), d = config_.d_model;
+  logits.clear();
+  hidden.clear();
+  if (wanted == 0) return device_.synchronize();
+  const int32_t* index = pack_.at(parts_.wanted);
+  const bool draft = block.adapter != nullptr;
+  if (block.want_hidden) {
+    rows_step({.x = x_.data(), .index = index, .n = wanted, .cols = d, .out = hidden_.data()});
+  }
+  const DeviceMatrix* readers[] = {&weights_.lm_head};
+  rows_step({.step = RowStep::kNorm,
+             .x = x_.data(),
+             .index = index,
+             .weight = weights_.output_norm.data(),
+             .eps = config_.norm_eps,
+             .n = wanted,
+             .cols = d,
+             .out = block.want_hidden ? hidden_normed_.data() : nullptr,
+             .stored = head_in_.input(formats_of(readers))});
+  const int size = draft ? static_cast<int>(block.adapter->draft_size()) : config_.vocab_size;
+  Product head[] = {{weights_.lm_head,
+                     {.rows = size,
+                      .y = logits_.data(),
+                      .ld = size,
+                      .places = draft ? nullptr : weights_.lm_head_ids.data(),
+                      .softcap = draft ? 0 : config_.logit_softcap}}};
+  multiply(head_in_, head, wanted);
+  S3D_TRY(device_.synchronize());
+  logits = logits_.download(usize(wanted) * usize(size));
+  if (block.want_hidden) download_hidden(block);
+  return Ok();
+}
+
+// Of rows with an adapter, behind the output norm.
+void CudaPass::download_hidden(const Block& block) {
+  const size_t d = usize(config_.d_model), wanted = placement_->wanted.size();
+  hidden = hidden_.download(wanted * d);
+  const std::vector<float> normed = hidden_normed_.download(wanted * d);
+  for (size_t i = 0; i < wanted; ++i) {
+    const bool drafts = block.adapter != nullptr || block.rows[usize(placement_->wanted[i])].token < 0;
+    if (drafts) std::copy_n(&normed[i * d], d, &hidden[i * d]);
+  }
+}
+
+// ---- Parts ---------------------------------------------------------------------------------------------------------
+
+void CudaPass::make_input(const float* x, const Buffer<float>& norm, int cols, InputBuffers& to,
+                          std::span<const DeviceMatrix* const> readers, int stride) {
+  RowsTask task{.x = x, .x_stride = stride, .n = n_, .cols = cols, .stored = to.input(formats_of(readers))};
+  if (norm.data() != nullptr) {
+    task.step = RowStep::kNorm;
+    task.weight = norm.data();
+    task.eps = config_.norm_eps;
+  }
+  rows_step(task);
+}
+
+void CudaPass::end_sublayer(const DeviceMatrix& matrix, const InputBuffers& in, const DeviceLora& lora,
+                            const Buffer<float>& post_norm) {
+  low_rank_sums(lora, in);
+  const bool normed = post_norm.data() != nullptr;
+  Product last[] = {{matrix, product(matrix, normed ? mixed_.data() : x_.data(), lora, 0)}};
+  last[0].task.accumulate = !normed;
+  multiply(in, last, n_);
+  if (!normed) return;
+  rows_step({.step = RowStep::kNorm,
+             .x = mixed_.data(),
+             .weight = post_norm.data(),
+             .eps = config_.norm_eps,
+             .n = n_,
+             .cols = config_.d_model,
+             .residual = x_.data()});
+}
+
+// Matrices of one type share a launch.
+void CudaPass::multiply(const InputBuffers& in, std::span<Product> products, int n) {
+  for (size_t i = 0; i < products.size();) {
+    const DeviceMatrix& first = products[i].matrix;
+    MatmulTask task{.type = first.type, .cols = first.cols, .n = n, .x = in.input(InputBuffers::bit(first.format()))};
+    for (; i < products.size() && products[i].matrix.type == first.type; ++i) {
+      MatrixProduct& out = task.products[task.n_products++];
+      out = products[i].task;
+      out.weights = products[i].matrix.weights.data();
+      if (out.rows == 0) out.rows = products[i].matrix.rows;
+    }
+    device_.kernels().matmul(device_.stream(), task);
+  }
+}
+
+void CudaPass::low_rank_sums(const DeviceLora& lora, const InputBuffers& in) {
+  if (lora.a.empty()) return;
+  const int stride = lora.a.rows;
+  Product shrink[] = {{lora.a, {.y = low_.data(), .ld = stride}}};
+  multiply(in, shrink, n_);
+  for (size_t i = 0; i < lora.b.size(); ++i) {
+    const DeviceMatrix& b = lora.b[i];
+    if (b.empty()) continue;
+    make_input(low_.data() + lora.first[i], {}, b.cols, pair_in_[i], {{&b}}, stride);
+    Product grow[] = {{b, {.y = low_rank_sums_[i].data(), .ld = b.rows}}};
+    multiply(pair_in_[i], grow, n_);
+  }
+}
+
+MatrixProduct CudaPass::product(const DeviceMatrix& matrix, float* y, const DeviceLora& lora, size_t pair,
+                                const Buffer<float>* bias) const {
+  return {.y = y,
+          .ld = matrix.rows,
+          .addend = lora.b[pair].empty() ? nullptr : low_rank_sums_[pair].data(),
+          .addend_rows = lora_rows_,
+          .bias = bias == nullptr ? nullptr : bias->data()};
+}
+
+Status CudaPass::markov(const DeviceAdapter& adapter, std::span<const TokenId> previous, std::vector<float>& z,
+                        std::vector<float>& sums) {
+  const DeviceMatrix &p = adapter.markov_p, &w2 = adapter.markov_w2;
+  const size_t d = usize(config_.d_model);
+  n_ = isize(previous);
+  std::vector<float> embeddings(previous.size() * d);
+  for (size_t i = 0; i < previous.size(); ++i) model_.embed(previous[i], &embeddings[i * d]);
+  pack_.clear();
+  parts_ = {};
+  parts_.x = pack_.add<float>(embeddings);
+  const size_t rank = usize(p.rows), size = usize(w2.rows);
+  const bool enough = pack_.upload(device_) && ensure_input(normed_, {{&p}}, n_, config_.d_model) &&
+                      ensure_input(low_in_, {{&w2}}, n_, p.rows) && low_.ensure(device_, previous.size() * rank) &&
+                      logits_.ensure(device_, previous.size() * size);
+  if (!enough) return out_of_memory();
+  make_input(pack_.at(parts_.x), weights_.ones, config_.d_model, normed_, {{&p}});
+  Product shrink[] = {{p, {.y = low_.data(), .ld = p.rows}}};
+  multiply(normed_, shrink, n_);
+  make_input(low_.data(), {}, p.rows, low_in_, {{&w2}});
+  Product grow[] = {{w2, {.y = logits_.data(), .ld = w2.rows}}};
+  multiply(low_in_, grow, n_);
+  S3D_TRY(device_.synchronize());
+  z = low_.download(previous.size() * rank);
+  sums = logits_.download(previous.size() * size);
+  return Ok();
+}
+
+size_t CudaPass::scratch_bytes() const {
+  size_t bytes =
+      pack_.bytes() + normed_.bytes() + attended_in_.bytes() + gated_.bytes() + head_in_.bytes() + low_in_.bytes();
+  for (const Floats* buffer : {&x_, &mixed_, &q_, &attended_, &k_, &v_, &gate_, &up_, &partials_, &low_, &logits_,
+                               &hidden_, &hidden_normed_}) {
+    bytes += buffer->bytes();
+  }
+  for (const Floats& buffer : low_rank_sums_) bytes += buffer.bytes();
+  for (const InputBuffers& buffers : pair_in_) bytes += buffers.bytes();
+  return bytes;
+}
+
+}  // namespace s3d::cuda

@@ -1,0 +1,116 @@
+// The steps of a pass on a device: each starts kernels, in order. What is computed and in which order is that of the
+// CPU backend (backend/cpu), so that the bits are too.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/block_placement.h"
+#include "backend/cpu/rope_table.h"
+#include "backend/cuda/device_matrix.h"
+#include "backend/cuda/input_buffers.h"
+#include "backend/cuda/pass_inputs.h"
+
+namespace s3d::cuda {
+
+// Thread rule: one call at a time.
+class CudaPass {
+ public:
+  // All three must outlive the pass.
+  CudaPass(Device& device, const Model& model, const DeviceModel& weights);
+
+  // Everything of one pass; `adapter` is the block's adapter or that of its riders, on the device, or null. Afterwards
+  // the results are in `logits` and `hidden` on the host. Errors: out of memory on the device; a kernel failed.
+  Status run(const Block& block, const KvCache& kv, const BlockPlacement& placement, const DeviceAdapter* adapter);
+
+  // z = P rms(E) of `previous`, sums = W2 z; of an adapter with a Markov head.
+  Status markov(const DeviceAdapter& adapter, std::span<const TokenId> previous, std::vector<float>& z,
+                std::vector<float>& sums);
+
+  std::vector<float> logits;  // [n wanted][head rows]
+  std::vector<float> hidden;  // [n wanted][d_model]
+
+  size_t scratch_bytes() const;
+
+ private:
+  using Floats = Buffer<float>;
+  // One matrix of a group of products that read the same rows.
+  struct Product {
+    const DeviceMatrix& matrix;
+    MatrixProduct task;
+  };
+
+  Status prepare(const Block& block, const KvCache& kv, const DeviceAdapter* adapter);
+  bool ensure_buffers(const DeviceAdapter* adapter);
+  bool ensure_input(InputBuffers& buffers, std::span<const DeviceMatrix* const> readers, int n, int cols);
+  void add_tables(const Block& block, const KvCache& kv);
+  void add_states(const Block& block);
+  void add_riders(const Block& block);
+  std::vector<float> embed(const Block& block) const;
+
+  void begin_rows(const DeviceAdapter* adapter);
+  void walk(const Block& block, const DeviceAdapter* adapter);
+  void run_layer(int layer, const DeviceAdapter::Layer& lora);
+  void attend(int layer, const DeviceAdapter::Layer& lora);
+  void norm_in_place(const Floats& rows, const Floats& weight, int cols);
+  void place(int layer);
+  void feed_forward(int layer, const DeviceAdapter::Layer& lora);
+  void bridge(const DeviceAdapter& adapter);
+  Status output(const Block& block);
+  void download_hidden(const Block& block);
+
+  // The rows of `x`, normed by `norm` unless it is empty, as input of `readers`.
+  void make_input(const float* x, const Buffer<float>& norm, int cols, InputBuffers& to,
+                  std::span<const DeviceMatrix* const> readers, int stride = 0);
+  // x += the product, behind `post_norm` unless it is empty.
+  void end_sublayer(const DeviceMatrix& matrix, const InputBuffers& in, const DeviceLora& lora,
+                    const Buffer<float>& post_norm);
+  void multiply(const InputBuffers& in, std::span<Product> products, int n);
+  // The low-rank sums of a group of matrices; false: there are none.
+  void low_rank_sums(const DeviceLora& lora, const InputBuffers& in);
+  MatrixProduct product(const DeviceMatrix& matrix, float* y, const DeviceLora& lora, size_t pair,
+                        const Buffer<float>* bias = nullptr) const;
+  void rows_step(const RowsTask& task) { device_.kernels().rows(device_.stream(), task); }
+  Status out_of_memory() const;
+
+  Device& device_;
+  const Model& model_;
+  const ModelConfig& config_;
+  const DeviceModel& weights_;
+
+  // Of the pass in progress.
+  const BlockPlacement* placement_ = nullptr;
+  const KvLayout* layout_ = nullptr;
+  int n_ = 0;
+  AttentionPlan plan_;
+  UploadPack pack_;
+  struct Parts {
+    UploadPack::Part<float> x, states, cos[2], sin[2];
+    UploadPack::Part<uint8_t> takes_state, rides;
+    UploadPack::Part<SeenBy> seen;
+    UploadPack::Part<int32_t> paths, first_page, row_order, slots, wanted;
+    UploadPack::Part<const std::byte*> pages;
+    UploadPack::Part<std::byte*> page_of_row;
+    UploadPack::Part<AttentionTile> tiles[2];
+  } parts_;
+  bool has_states_ = false;
+  const uint8_t* lora_rows_ = nullptr;  // [n] which rows have LoRA, where not all have it
+
+  RopeTable rope_[2];  // [is local]
+  Floats x_;           // [n][d_model] the residual stream
+  Floats mixed_;       // [n][d_model]
+  Floats q_, attended_, k_, v_;
+  Floats gate_, up_;
+  Floats partials_;
+  Floats low_;                                          // [n][stacked ranks]
+  std::array<Floats, PackedLora::kMax> low_rank_sums_;  // [n][widest output]
+  Floats logits_, hidden_, hidden_normed_;
+  InputBuffers normed_, attended_in_, gated_, head_in_, low_in_;
+  std::array<InputBuffers, PackedLora::kMax> pair_in_;
+};
+
+}  // namespace s3d::cuda

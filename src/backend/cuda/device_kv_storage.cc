@@ -1,0 +1,47 @@
+#include "backend/cuda/device_kv_storage.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "backend/cuda/buffer.h"
+#include "base/index.h"
+
+namespace s3d::cuda {
+namespace {
+
+class DeviceKvStorage : public KvStorage {
+ public:
+  DeviceKvStorage(std::shared_ptr<Device> device, const KvLayout& layout, Buffer<std::byte> pages)
+      : device_(std::move(device)), layout_(layout), pages_(std::move(pages)) {}
+
+  std::byte* pages() const override { return pages_.data(); }
+  void copy_page(const std::byte* from, std::byte* to) override { device_->copy(to, from, layout_.page_bytes()); }
+
+  void move_slots(std::span<const KvMove> moves) override {
+    std::vector<MoveTask::Move> task_moves;
+    for (const KvMove& m : moves) task_moves.push_back({m.from_page, m.to_page, m.from, m.to});
+    const bool uploaded = moves_.assign(*device_, task_moves);
+    S3D_CHECK(uploaded, "no memory on the device for a list of moves");
+    device_->kernels().moves(device_->stream(), {.layout = layout_, .moves = moves_.data(), .n = isize(moves)});
+  }
+
+ private:
+  std::shared_ptr<Device> device_;  // outlives what it holds
+  KvLayout layout_;
+  Buffer<std::byte> pages_;
+  Buffer<MoveTask::Move> moves_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<KvStorage>> make_device_kv_storage(std::shared_ptr<Device> device, const KvLayout& layout,
+                                                          size_t n_pages) {
+  Buffer<std::byte> pages;
+  if (!pages.ensure(*device, n_pages * layout.page_bytes())) {
+    return Error{fmt::format("device {} has {} bytes free", device->name(), device->free_bytes())};
+  }
+  return std::unique_ptr<KvStorage>(std::make_unique<DeviceKvStorage>(std::move(device), layout, std::move(pages)));
+}
+
+}  // namespace s3d::cuda

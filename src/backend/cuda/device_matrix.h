@@ -1,0 +1,68 @@
+// Weights on a device.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "backend/cuda/buffer.h"
+#include "backend/packed_adapter.h"
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "kernels/packed_matrix.h"
+#include "model/weights.h"
+
+namespace s3d::cuda {
+
+// [rows, cols] in the order of fragment_layout.h.
+struct DeviceMatrix {
+  Buffer<std::byte> weights;
+  ggml_type type = GGML_TYPE_F32;
+  int rows = 0, cols = 0;
+
+  bool empty() const { return rows == 0; }
+  ActFormat format() const { return act_format(type); }
+  size_t bytes() const { return weights.bytes(); }
+};
+
+// Uploads; a `matrix` that is empty gives an empty one. `pool`, if given, shares the packing and must be idle. Error:
+// the device has not so much memory left; names what is missing.
+Result<DeviceMatrix> upload(Device& device, const PackedMatrix& matrix, ThreadPool* pool);
+Result<Buffer<float>> upload(Device& device, const std::vector<float>& vector);  // empty: an empty one
+
+struct DeviceLayer {
+  Buffer<float> attn_norm, bq, bk, bv, q_norm, k_norm, attn_post_norm, ffn_norm, ffn_post_norm;  // as LayerWeights
+  DeviceMatrix wq, wk, wv, wo, w_gate, w_up, w_down;
+};
+
+struct DeviceModel {
+  std::vector<DeviceLayer> layers;
+  Buffer<float> output_norm;
+  Buffer<float> ones;  // [d_model] weights of a norm that has none
+  DeviceMatrix lm_head;
+  Buffer<int32_t> lm_head_ids;  // as Model::lm_head_ids
+
+  size_t bytes() const;  // of the matrices
+};
+Result<DeviceModel> upload(Device& device, const Model& model, ThreadPool* pool);
+
+// As PackedLora.
+struct DeviceLora {
+  DeviceMatrix a;
+  std::array<DeviceMatrix, PackedLora::kMax> b;
+  std::array<int, PackedLora::kMax> first{};
+};
+
+struct DeviceAdapter {
+  struct Layer {
+    DeviceLora qkv, output, gate_up, down;
+  };
+  std::vector<Layer> layers;
+  DeviceMatrix state_down, state_up, bridge_down, bridge_up, markov_p, markov_w2;
+  std::vector<PackedMatrix> sources;  // what was uploaded: kept, so that no other adapter lies at its addresses
+};
+Result<DeviceAdapter> upload(Device& device, const PackedAdapter& adapter);
+// Whether `adapter` is what `on_device` was made of.
+bool is_source(const DeviceAdapter& on_device, const PackedAdapter& adapter);
+
+}  // namespace s3d::cuda
