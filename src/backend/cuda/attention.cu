@@ -152,13 +152,12 @@ S3D_DEVICE float2 softmax(const AttentionTask& task, const Part& part, float* co
     score = span.sees(part.base + i) ? exponential(sub(score, largest)) : 0.0F;
   }
   __syncwarp();
-  float sum = 0, upper = 0;
-  for (int i = lane % kSumChains; i < kSegment; i += kSumChains) sum = add(sum, column[i * kQ]);
-  if constexpr (kSumChains == 64) {
-    for (int i = lane + 32; i < kSegment; i += kSumChains) upper = add(upper, column[i * kQ]);
-    sum = add(sum, upper);
+  float lower = 0, upper = 0;
+  for (int i = lane; i < kSegment; i += kSumChains) {
+    lower = add(lower, column[i * kQ]);
+    upper = add(upper, column[(i + 32) * kQ]);
   }
-  return {largest, add_chains(sum)};
+  return {largest, add_chains(lower, upper)};
 }
 
 template <KvType kType>
@@ -223,7 +222,7 @@ constexpr size_t attention_shared_bytes(int head_dim) {
 }
 
 template <KvType kType, int kQ>
-__global__ void __launch_bounds__(kThreads) attend_kernel(const AttentionTask task) {
+__global__ void __launch_bounds__(kThreads, 1) attend_kernel(const AttentionTask task) {
   constexpr int kTogether = kQ < 4 ? kQ : 4;  // queries whose values a thread sums at once
   const Part part = part_of_block(task);
   if (static_cast<int>(blockIdx.y) >= part.tile.segments) return;

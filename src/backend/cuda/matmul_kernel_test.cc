@@ -15,6 +15,8 @@
 #include "kernels/isa_sets.h"
 #include "kernels/kernels.h"
 
+static_assert(s3d::cuda::kSegmentColumns == s3d::kSumSegment, "the segments of docs/numerics.md");
+
 namespace s3d::cuda {
 namespace {
 

@@ -97,7 +97,7 @@ S3D_DEVICE float step_value(const RowsTask& task, const float* x, int row, int c
   }
 }
 
-__global__ void __launch_bounds__(kThreads) rows_kernel(const RowsTask task) {
+__global__ void __launch_bounds__(kThreads, 1) rows_kernel(const RowsTask task) {
   const int row = static_cast<int>(blockIdx.y);
   const int begin = static_cast<int>(blockIdx.x) * (gridDim.x == 1 ? 0 : kPartColumns);
   const int end = gridDim.x == 1 || begin + kPartColumns > task.cols ? task.cols : begin + kPartColumns;
