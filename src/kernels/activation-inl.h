@@ -1,4 +1,4 @@
-// Rows of activations -> int8 with scales and sums, interleaved for the matmul (included by isa_*.cc).
+// Rows of activations -> int8 with scales and sums (included by isa_*.cc).
 //
 // q = round(x * (127 / max|x|)) per block of 32 or 256 values, ties to even; value = q * (max|x| / 127).
 
@@ -24,59 +24,57 @@ inline int32_t sum_of(const int8_t* q, size_t count) {
   return sum;
 }
 
-// Where row `row` of an Activations lies: its tile, width, and place in it.
-struct Place {
-  size_t tile, width, column;
+// The places of one row of an Activations: every `step`-th line or record from here on.
+struct StoredRow {
+  ActLine* lines;
+  size_t step;
 };
 
-inline void interleave(const int8_t* q, size_t count, size_t k0, const Place& at, int8_t* tile) {
-  for (size_t i = 0; i < count; i += 4) std::memcpy(tile + ((k0 + i) / 4 * at.width + at.column) * 4, q + i, 4);
-}
-
-inline void store_q8_32(const float* x, size_t block, const Place& at, Activations& out) {
-  alignas(64) int8_t q[32];
+// 32 columns, the `part`-th of a segment of 256.
+inline void store_q8_32(const float* x, int8_t* q, size_t part, ActScales32& out) {
   const float scale = quantize_block(x, 32, q);
   const int32_t sum = sum_of(q, 32);
-  const size_t i = block * at.width + at.column;
-  interleave(q, 32, block * 32, at, out.q(at.tile));
-  out.scale(at.tile)[i] = scale;
-  out.sum32(at.tile)[i] = sum;
-  out.dsum(at.tile)[i] = scale * static_cast<float>(sum);
+  out.scale[part] = scale;
+  out.sum[part] = sum;
+  out.dsum[part] = scale * static_cast<float>(sum);
 }
 
-inline void store_q8_256(const float* x, size_t block, const Place& at, Activations& out) {
+// 256 columns, in four lines.
+inline void store_q8_256(const float* x, StoredRow to, ActScales256& out) {
   alignas(64) int8_t q[256];
-  out.scale(at.tile)[block * at.width + at.column] = quantize_block(x, 256, q);
-  interleave(q, 256, block * 256, at, out.q(at.tile));
-  for (size_t s = 0; s < 8; ++s) {  // runs of 32 values
-    const auto first = static_cast<int16_t>(sum_of(q + 32 * s, 16));
-    const auto second = static_cast<int16_t>(sum_of(q + 32 * s + 16, 16));
-    int16_t* pair = out.pairs16(at.tile) + ((block * 8 + s) * at.width + at.column) * 2;
-    pair[0] = first;
-    pair[1] = second;
-    out.pairs32(at.tile)[((block * 4 + s / 2) * at.width + at.column) * 2 + s % 2] =
-        static_cast<int16_t>(first + second);
-  }
+  out.scale = quantize_block(x, 256, q);
+  for (size_t i = 0; i < 4; ++i) std::memcpy(to.lines[i * to.step].q, q + 64 * i, 64);
+  for (size_t s = 0; s < 16; ++s) out.sum16[s] = static_cast<int16_t>(sum_of(q + 16 * s, 16));
+  for (size_t s = 0; s < 8; ++s) out.sum32[s] = static_cast<int16_t>(out.sum16[2 * s] + out.sum16[2 * s + 1]);
+}
+
+// The block of columns that begins at `begin`; where the row ends in it, a copy with zeros behind them.
+inline const float* whole_block(const float* row, size_t begin, size_t size, size_t cols, float* padded) {
+  if (begin + size <= cols) return row + begin;
+  std::memset(padded, 0, size * sizeof(float));
+  if (begin < cols) std::memcpy(padded, row + begin, (cols - begin) * sizeof(float));
+  return padded;
 }
 
 inline void store_activation(const float* src, Activations& out, size_t row) {
-  const size_t tile = out.tile_of(row);
-  const Place at{tile, out.tile_rows(tile), row - out.tile_begin(tile)};
   if (out.format() == ActFormat::kF32) {
-    float* f = out.f(tile) + at.column;
-    for (size_t k = 0; k < out.cols(); ++k) f[k * at.width] = src[k];
+    std::memcpy(out.f(row), src, out.cols() * sizeof(float));
     return;
   }
-  const size_t size = out.block();
-  for (size_t k = 0; k < out.padded_cols(); k += size) {
-    alignas(64) float padded[256];
-    const float* x = src + k;
-    if (k + size > out.cols()) {  // the last block of a row that is not a multiple of it
-      std::memset(padded, 0, sizeof padded);
-      if (k < out.cols()) std::memcpy(padded, src + k, (out.cols() - k) * sizeof(float));
-      x = padded;
+  alignas(64) float padded[256];
+  const size_t tile = out.tile_of(row), place = row - out.tile_begin(tile), step = out.tile_rows(tile);
+  ActLine* lines = out.q(tile) + place;
+  if (out.format() == ActFormat::kQ8_256) {
+    ActScales256* scales = out.scales256(tile) + place;
+    for (size_t k = 0; k < out.padded_cols(); k += 256, lines += 4 * step, scales += step) {
+      store_q8_256(whole_block(src, k, 256, out.cols(), padded), {lines, step}, *scales);
     }
-    size == 256 ? store_q8_256(x, k / 256, at, out) : store_q8_32(x, k / 32, at, out);
+    return;
+  }
+  ActScales32* scales = out.scales32(tile) + place;
+  for (size_t k = 0; k < out.padded_cols(); k += 32) {
+    const float* x = whole_block(src, k, 32, out.cols(), padded);
+    store_q8_32(x, lines[k / 64 * step].q + k % 64, k % 256 / 32, scales[k / 256 * step]);
   }
 }
 

@@ -17,19 +17,16 @@ void Activations::resize(ActFormat format, size_t n, size_t cols, int tile) {
   cols_ = cols;
   n_tiles_ = (n + static_cast<size_t>(tile) - 1) / static_cast<size_t>(tile);
   if (format == ActFormat::kF32) {
-    padded_cols_ = cols;
+    lines_ = 0;
     f_.resize(n * cols);
     return;
   }
-  padded_cols_ = round_up(cols, format == ActFormat::kQ8_256 ? 256 : 64);
-  q_.resize(n * padded_cols_);
-  scale_.resize(n * padded_cols_ / block());
+  lines_ = round_up(cols, format == ActFormat::kQ8_256 ? 256 : 64) / 64;
+  q_.resize(n * lines_);
   if (format == ActFormat::kQ8_32) {
-    sum32_.resize(n * padded_cols_ / 32);
-    dsum_.resize(n * padded_cols_ / 32);
+    scales32_.resize(n * segments());
   } else {
-    pairs16_.resize(n * padded_cols_ / 16);
-    pairs32_.resize(n * padded_cols_ / 32);
+    scales256_.resize(n * segments());
   }
 }
 
@@ -41,8 +38,8 @@ size_t Activations::tile_of(size_t row) const {
 }
 
 size_t Activations::bytes() const {
-  return q_.capacity() + (f_.capacity() + scale_.capacity() + dsum_.capacity()) * sizeof(float) +
-         sum32_.capacity() * sizeof(int32_t) + (pairs16_.capacity() + pairs32_.capacity()) * sizeof(int16_t);
+  return q_.capacity() * sizeof(ActLine) + f_.capacity() * sizeof(float) + scales32_.capacity() * sizeof(ActScales32) +
+         scales256_.capacity() * sizeof(ActScales256);
 }
 
 }  // namespace s3d

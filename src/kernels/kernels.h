@@ -23,8 +23,27 @@ enum class Isa { kPortable, kAvx2, kAvx512 };
 // (docs/numerics.md, "The order of sums"). Other backends share it: whoever divides a sum divides it here.
 inline constexpr size_t kSumSegment = 256;
 
-// n rows of activations in one ActFormat, in tiles of at most kMaxTile rows, interleaved for the kernels.
-// Owns its memory and keeps it across resize() calls. Thread rule: different rows may be written at once.
+// 64 columns of a row of activations.
+struct alignas(64) ActLine {
+  int8_t q[64];
+};
+
+// What 256 columns of a row have beside their integers; value = q * scale.
+struct alignas(64) ActScales32 {  // kQ8_32: one of each for 32 columns
+  float scale[8];
+  int32_t sum[8];  // of q
+  float dsum[8];   // scale * sum
+};
+struct alignas(64) ActScales256 {  // kQ8_256
+  float scale;
+  int16_t sum16[16];  // of 16 q
+  int16_t sum32[8];   // of 32 q
+};
+
+// n rows of activations in one ActFormat, in tiles of at most kMaxTile rows, whose lines take turns. Different rows
+// share no cache line, for different threads store them: with interleaved columns, storing eight rows on two threads
+// took as long as all of their products. Owns its memory and keeps it across resize() calls. Thread rule: different
+// rows may be written at once.
 class Activations {
  public:
   static constexpr int kMaxTile = 8;
@@ -35,52 +54,32 @@ class Activations {
   ActFormat format() const { return format_; }
   size_t n() const { return n_; }
   size_t cols() const { return cols_; }
-  size_t padded_cols() const { return padded_cols_; }  // a multiple of 64, or of 256 for kQ8_256; for kF32 cols()
+  size_t padded_cols() const { return lines_ * 64; }  // a multiple of 64, or of 256 for kQ8_256; 0 for kF32
   size_t tiles() const { return n_tiles_; }
   size_t tile_begin(size_t t) const { return t * n_ / n_tiles_; }  // first row of tile t
   size_t tile_of(size_t row) const;
 
   size_t tile_rows(size_t t) const { return tile_begin(t + 1) - tile_begin(t); }
 
-  // Parts of tile t, w = tile_rows(t). kF32 has f alone; kQ8_32 has q, scale, sum32, dsum; kQ8_256 q, scale, pairs16,
-  // pairs32.
-  int8_t* q(size_t t) { return at(q_, t, 1); }                // [padded_cols / 4][w][4]
-  float* f(size_t t) { return at(f_, t, 1); }                 // [padded_cols][w]
-  float* scale(size_t t) { return at(scale_, t, block()); }   // [blocks][w]: value = q * scale
-  int32_t* sum32(size_t t) { return at(sum32_, t, 32); }      // [padded_cols / 32][w]: sum of 32 q
-  float* dsum(size_t t) { return at(dsum_, t, 32); }          // [padded_cols / 32][w]: scale * sum32
-  int16_t* pairs16(size_t t) { return at(pairs16_, t, 16); }  // [padded_cols / 32][w][2]: sums of 16 q
-  int16_t* pairs32(size_t t) { return at(pairs32_, t, 32); }  // [padded_cols / 64][w][2]: sums of 32 q
-  const int8_t* q(size_t t) const { return at(q_, t, 1); }
-  const float* f(size_t t) const { return at(f_, t, 1); }
-  const float* scale(size_t t) const { return at(scale_, t, block()); }
-  const int32_t* sum32(size_t t) const { return at(sum32_, t, 32); }
-  const float* dsum(size_t t) const { return at(dsum_, t, 32); }
-  const int16_t* pairs16(size_t t) const { return at(pairs16_, t, 16); }
-  const int16_t* pairs32(size_t t) const { return at(pairs32_, t, 32); }
-  size_t block() const { return format_ == ActFormat::kQ8_256 ? 256 : 32; }
-  size_t bytes() const;  // of memory held
+  // Parts of tile t, w = tile_rows(t).
+  ActLine* q(size_t t) { return q_.data() + tile_begin(t) * lines_; }  // [padded_cols / 64][w]; of kF32 empty
+  ActScales32* scales32(size_t t) { return scales32_.data() + tile_begin(t) * segments(); }     // [segments][w], kQ8_32
+  ActScales256* scales256(size_t t) { return scales256_.data() + tile_begin(t) * segments(); }  // likewise, kQ8_256
+  float* f(size_t row) { return f_.data() + row * cols_; }                                      // [cols], kF32
+  const ActLine* q(size_t t) const { return q_.data() + tile_begin(t) * lines_; }
+  const ActScales32* scales32(size_t t) const { return scales32_.data() + tile_begin(t) * segments(); }
+  const ActScales256* scales256(size_t t) const { return scales256_.data() + tile_begin(t) * segments(); }
+  const float* f(size_t row) const { return f_.data() + row * cols_; }
+  size_t segments() const { return (lines_ + 3) / 4; }  // of 256 columns, the last perhaps shorter
+  size_t bytes() const;                                 // of memory held
 
  private:
-  // Start of tile t in a buffer that has one value per `per` columns.
-  template <typename T>
-  T* at(std::vector<T>& buffer, size_t t, size_t per) {
-    return buffer.data() + tile_begin(t) * (padded_cols_ / per);
-  }
-  template <typename T>
-  const T* at(const std::vector<T>& buffer, size_t t, size_t per) const {
-    return buffer.data() + tile_begin(t) * (padded_cols_ / per);
-  }
-
   ActFormat format_ = ActFormat::kF32;
-  size_t n_ = 0, cols_ = 0, padded_cols_ = 0, n_tiles_ = 0;
-  std::vector<int8_t> q_;
+  size_t n_ = 0, cols_ = 0, lines_ = 0, n_tiles_ = 0;
+  std::vector<ActLine> q_;
   std::vector<float> f_;
-  std::vector<float> scale_;
-  std::vector<int32_t> sum32_;
-  std::vector<float> dsum_;
-  std::vector<int16_t> pairs16_;
-  std::vector<int16_t> pairs32_;
+  std::vector<ActScales32> scales32_;
+  std::vector<ActScales256> scales256_;
 };
 
 // Reads `lines` cache lines of 64 bytes from `data` on and returns their exclusive or, folded to 64 bits.

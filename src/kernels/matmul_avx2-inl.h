@@ -60,7 +60,7 @@ template <int kW, bool kFirst>
 S3D_INLINED inline void madd_group(const Line& w, const int8_t* x, Line* acc) {
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) {
-    const __m256i xj = broadcast32(x + 4 * j);
+    const __m256i xj = broadcast32(x + j * kRowStep);
 #pragma GCC unroll 2
     for (int h = 0; h < 2; ++h) {
       const __m256i product = _mm256_maddubs_epi16(w.half[h], xj);
@@ -116,10 +116,10 @@ S3D_INLINED inline void dot32(const uint8_t* q, const uint8_t* qh, const int8_t*
   const auto step = [&]<int kI>() S3D_INLINED {
     Line even = low_nibbles(load_line(q + 64 * kI));
     if constexpr (kFifth) even = with_fifth<2 * kI>(even, load_line(qh));
-    madd_group<kW, kI == 0 || (kFifth && kI == 2)>(even, x + 2 * kI * kW * 4, acc);
+    madd_group<kW, kI == 0 || (kFifth && kI == 2)>(even, x + 2 * kI * 4, acc);
     Line odd = high_nibbles(load_line(q + 64 * kI));
     if constexpr (kFifth) odd = with_fifth<2 * kI + 1>(odd, load_line(qh));
-    madd_group<kW, false>(odd, x + (2 * kI + 1) * kW * 4, acc);
+    madd_group<kW, false>(odd, x + (2 * kI + 1) * 4, acc);
     if constexpr (kI == 3 || (kFifth && kI == 1)) widen<kW>(acc, scale, sum);  // 5 bits: 8 products at most
   };
   step.template operator()<0>();
@@ -137,7 +137,7 @@ S3D_INLINED inline void dot32_signed(const uint8_t* q, const int8_t* x, Line* su
     const Line magnitude = each_half([&](int h) { return _mm256_abs_epi8(w.half[h]); });
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) {
-      const __m256i xj = broadcast32(x + (g * kW + j) * 4);
+      const __m256i xj = broadcast32(x + j * kRowStep + g * 4);
 #pragma GCC unroll 2
       for (int h = 0; h < 2; ++h) {
         const __m256i pairs = _mm256_maddubs_epi16(magnitude.half[h], _mm256_sign_epi8(xj, w.half[h]));
@@ -164,14 +164,14 @@ S3D_INLINED inline void store_sums(float* to, Sums a) {
 
 // A block of a per-32 type: kRuns times 32 k.
 template <ggml_type kType, int kW, int kRuns = 2>
-S3D_INLINED inline void block_legacy(const uint8_t* block, const TileBlock& x, Sums* acc) {
+S3D_INLINED inline void block_legacy(const uint8_t* block, const Block32& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   constexpr int kOffset = kType == GGML_TYPE_Q4_0 ? 8 : kType == GGML_TYPE_Q5_0 ? 16 : 0;
   const Line ones = each_half([](int) { return _mm256_set1_epi16(1); });
   for (int s = 0; s < kRuns; ++s) {
     Line sum[kW];
     clear<kW>(sum);
-    const int8_t* q = x.q + s * 32 * kW;
+    const int8_t* q = x.q + s * 32;
     if constexpr (kType == GGML_TYPE_Q8_0) {
       dot32_signed<kW>(block + kLay.q + s * kLay.run, q, sum);
     } else {
@@ -183,25 +183,27 @@ S3D_INLINED inline void block_legacy(const uint8_t* block, const TileBlock& x, S
       const __m256 m = load_halves(block + kLay.m + s * 32 + h * 16);  // not used by the types without minima
 #pragma GCC unroll 8
       for (int j = 0; j < kW; ++j) {
-        const int at = s * kW + j;
+        const ActScales32& scales = x.scales[j];
+        const size_t part = x.part + s;
         __m256i dot = sum[j].half[h];
-        if constexpr (kOffset != 0) dot = _mm256_sub_epi32(dot, _mm256_set1_epi32(kOffset * x.sum32[at]));
-        const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(x.scale[at]));
+        if constexpr (kOffset != 0) dot = _mm256_sub_epi32(dot, _mm256_set1_epi32(kOffset * scales.sum[part]));
+        const __m256 scale = _mm256_mul_ps(d, _mm256_set1_ps(scales.scale[part]));
         acc[j].half[h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scale, acc[j].half[h]);
-        if constexpr (kLay.m != 0) acc[j].half[h] = _mm256_fmadd_ps(m, _mm256_set1_ps(x.dsum[at]), acc[j].half[h]);
+        if constexpr (kLay.m != 0)
+          acc[j].half[h] = _mm256_fmadd_ps(m, _mm256_set1_ps(scales.dsum[part]), acc[j].half[h]);
       }
     }
   }
 }
 
-// Sum over kPairs pairs of sub-blocks of their scales (int16 pairs) times a column's sums of activations,
-// [kPairs][kW][2].
-template <int kPairs, int kW>
+// Sum over kPairs pairs of sub-blocks of their scales (int16 pairs) times a row's sums of activations,
+// [kPairs][2].
+template <int kPairs>
 S3D_INLINED inline __m256i dot_sums(const __m256i* scales, const int16_t* sums) {
   __m256i dot = _mm256_madd_epi16(scales[0], broadcast32(sums));
 #pragma GCC unroll 8
   for (int p = 1; p < kPairs; ++p) {
-    add_ints(dot, _mm256_madd_epi16(scales[p], broadcast32(sums + p * kW * 2)));
+    add_ints(dot, _mm256_madd_epi16(scales[p], broadcast32(sums + 2 * p)));
   }
   return dot;
 }
@@ -213,7 +215,7 @@ S3D_INLINED inline __m256 scaled(__m256i sum, __m256 d, float dx) {
 
 // acc += the block's sums of products, scaled, less dmin * dx * (sum of minima times the activations' sums).
 template <ggml_type kType, int kW>
-S3D_INLINED inline void add_block(const uint8_t* block, int h, const TileBlock& x, const Line* sum, Sums* acc) {
+S3D_INLINED inline void add_block(const uint8_t* block, int h, const Block256& x, const Line* sum, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   const __m256 d = load_halves(block + kLay.d + h * 16);
   const __m256 m = load_halves(block + kLay.m + h * 16);
@@ -221,15 +223,15 @@ S3D_INLINED inline void add_block(const uint8_t* block, int h, const TileBlock& 
   for (int p = 0; p < 4; ++p) mn[p] = _mm256_cvtepu8_epi16(load128(block + kLay.mn + p * 32 + h * 16));
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) {
-    const __m256i low = dot_sums<4, kW>(mn, x.pairs32 + j * 2);
-    const __m256 scale = _mm256_mul_ps(m, _mm256_set1_ps(x.scale[j]));
-    const __m256 upper = scaled(sum[j].half[h], d, x.scale[j]);
+    const __m256i low = dot_sums<4>(mn, x.scales[j].sum32);
+    const __m256 scale = _mm256_mul_ps(m, _mm256_set1_ps(x.scales[j].scale));
+    const __m256 upper = scaled(sum[j].half[h], d, x.scales[j].scale);
     acc[j].half[h] = _mm256_add_ps(acc[j].half[h], _mm256_fnmadd_ps(_mm256_cvtepi32_ps(low), scale, upper));
   }
 }
 
 template <ggml_type kType, int kW>
-S3D_INLINED inline void block_q45_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
+S3D_INLINED inline void block_q45_k(const uint8_t* block, const Block256& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   Line sum[kW];
   clear<kW>(sum);
@@ -239,8 +241,8 @@ S3D_INLINED inline void block_q45_k(const uint8_t* block, const TileBlock& x, Su
       const __m256i sc = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(scales + h * 8)));
       return _mm256_or_si256(sc, _mm256_slli_epi32(sc, 16));
     });
-    dot32<kW, kLay.qh != 0>(block + kLay.q + s * kLay.run, block + kLay.qh + s * kLay.run, x.q + s * 32 * kW, scale,
-                            sum);
+    dot32<kW, kLay.qh != 0>(block + kLay.q + s * kLay.run, block + kLay.qh + s * kLay.run,
+                            x.q + s / 2 * kW * kRowStep + s % 2 * 32, scale, sum);
   }
   for (int h = 0; h < 2; ++h) add_block<kType, kW>(block, h, x, sum, acc);
 }
@@ -264,9 +266,9 @@ S3D_INLINED inline void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8
   for (int j = 0; j < kW; ++j) {
 #pragma GCC unroll 2
     for (int pair = 0; pair < 2; ++pair) {
-      const int8_t* at = x + (2 * pair * kW + j) * 4;
+      const int8_t* at = x + j * kRowStep + 2 * pair * 4;
       __m256i products = _mm256_maddubs_epi16(w[2 * pair], broadcast32(at));
-      add_words(products, _mm256_maddubs_epi16(w[2 * pair + 1], broadcast32(at + kW * 4)));
+      add_words(products, _mm256_maddubs_epi16(w[2 * pair + 1], broadcast32(at + 4)));
       add_ints(sum[j], _mm256_madd_epi16(products, scale));
     }
   }
@@ -280,7 +282,7 @@ S3D_INLINED inline __m256i scales_q6(const uint8_t* block, int p, int h) {
 // Half the rows of a block at a time: the sums, widened four times as often as those of 4 bits, stay in registers,
 // which is worth the second broadcasts (66 -> 73 GMAC/s in cache).
 template <int kW>
-S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
+S3D_INLINED inline void block_q6_k(const uint8_t* block, const Block256& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(GGML_TYPE_Q6_K);
   for (int h = 0; h < 2; ++h) {
     __m256i sum[kW];
@@ -290,10 +292,9 @@ S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sum
       const __m256i sc = scales_q6(block, p, h);
       const uint8_t* q = block + kLay.q + 2 * p * kLay.run + h * 32;
       const uint8_t* qh = block + kLay.qh + 2 * p * kLay.run + h * 32;
-      const int8_t* xq = x.q + p * 32 * kW;
+      const int8_t* xq = x.q + p / 2 * kW * kRowStep + p % 2 * 32;
       dot16_q6<kW>(q, qh, xq, _mm256_blend_epi16(sc, _mm256_slli_epi32(sc, 16), 0xAA), sum);
-      dot16_q6<kW>(q + kLay.run, qh + kLay.run, xq + 16 * kW, _mm256_blend_epi16(_mm256_srli_epi32(sc, 16), sc, 0xAA),
-                   sum);
+      dot16_q6<kW>(q + kLay.run, qh + kLay.run, xq + 16, _mm256_blend_epi16(_mm256_srli_epi32(sc, 16), sc, 0xAA), sum);
     }
     const __m256 d = load_halves(block + kLay.d + h * 16);
     __m256i sc[8];
@@ -301,9 +302,9 @@ S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sum
     for (int p = 0; p < 8; ++p) sc[p] = scales_q6(block, p, h);
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) {
-      const __m256i low = dot_sums<8, kW>(sc, x.pairs16 + j * 2);
+      const __m256i low = dot_sums<8>(sc, x.scales[j].sum16);
       const __m256i centred = _mm256_sub_epi32(sum[j], _mm256_slli_epi32(low, 5));
-      acc[j].half[h] = _mm256_add_ps(acc[j].half[h], scaled(centred, d, x.scale[j]));
+      acc[j].half[h] = _mm256_add_ps(acc[j].half[h], scaled(centred, d, x.scales[j].scale));
     }
   }
 }

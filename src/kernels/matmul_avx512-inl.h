@@ -39,7 +39,7 @@ S3D_INLINED inline void store_sums(float* to, Sums a) {
 template <int kW>
 S3D_INLINED inline void dot_group(__m512i weights, const int8_t* x, __m512i* dot) {
 #pragma GCC unroll 8
-  for (int j = 0; j < kW; ++j) dot[j] = _mm512_dpbusd_epi32(dot[j], weights, broadcast32(x + 4 * j));
+  for (int j = 0; j < kW; ++j) dot[j] = _mm512_dpbusd_epi32(dot[j], weights, broadcast32(x + j * kRowStep));
 }
 
 // Bit kG of each byte of a line as 0 or 16.
@@ -64,8 +64,8 @@ S3D_INLINED inline void dot32(const uint8_t* q, const uint8_t* qh, const int8_t*
       even = _mm512_or_si512(even, fifth_bit<2 * kI>(high));
       odd = _mm512_or_si512(odd, fifth_bit<2 * kI + 1>(high));
     }
-    dot_group<kW>(even, x + 2 * kI * kW * 4, dot);
-    dot_group<kW>(odd, x + (2 * kI + 1) * kW * 4, dot);
+    dot_group<kW>(even, x + 2 * kI * 4, dot);
+    dot_group<kW>(odd, x + (2 * kI + 1) * 4, dot);
   };
   step.template operator()<0>();
   step.template operator()<1>();
@@ -75,7 +75,7 @@ S3D_INLINED inline void dot32(const uint8_t* q, const uint8_t* qh, const int8_t*
 
 // A block of a per-32 type: kRuns times 32 k.
 template <ggml_type kType, int kW, int kRuns = 2>
-S3D_INLINED inline void block_legacy(const uint8_t* block, const TileBlock& x, Sums* acc) {
+S3D_INLINED inline void block_legacy(const uint8_t* block, const Block32& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   constexpr int kOffset = kType == GGML_TYPE_Q4_0   ? 8
                           : kType == GGML_TYPE_Q5_0 ? 16
@@ -85,12 +85,12 @@ S3D_INLINED inline void block_legacy(const uint8_t* block, const TileBlock& x, S
   for (int s = 0; s < kRuns; ++s) {
     __m512i dot[kW];
 #pragma GCC unroll 8
-    for (int j = 0; j < kW; ++j) dot[j] = _mm512_set1_epi32(-kOffset * x.sum32[s * kW + j]);
-    const int8_t* q = x.q + s * 32 * kW;
+    for (int j = 0; j < kW; ++j) dot[j] = _mm512_set1_epi32(-kOffset * x.scales[j].sum[x.part + s]);
+    const int8_t* q = x.q + s * 32;
     if constexpr (kType == GGML_TYPE_Q8_0) {
       const __m512i flip = _mm512_set1_epi8(-128);
       for (int g = 0; g < 8; ++g) {
-        dot_group<kW>(_mm512_xor_si512(load512(block + kLay.q + s * kLay.run + g * 64), flip), q + g * kW * 4, dot);
+        dot_group<kW>(_mm512_xor_si512(load512(block + kLay.q + s * kLay.run + g * 64), flip), q + g * 4, dot);
       }
     } else {
       dot32<kW, kLay.qh != 0>(block + kLay.q + s * kLay.run, block + kLay.qh + s * kLay.run, q, dot);
@@ -99,16 +99,15 @@ S3D_INLINED inline void block_legacy(const uint8_t* block, const TileBlock& x, S
     const __m512 m = kLay.m != 0 ? load_halves(block + kLay.m + s * 32) : _mm512_setzero_ps();
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) {
-      const int at = s * kW + j;
-      const F32x16 scale{_mm512_mul_ps(d, _mm512_set1_ps(x.scale[at]))};
+      const F32x16 scale{_mm512_mul_ps(d, _mm512_set1_ps(x.scales[j].scale[x.part + s]))};
       acc[j].v = fma(F32x16{_mm512_cvtepi32_ps(dot[j])}, scale, F32x16{acc[j].v}).v;
-      if constexpr (kLay.m != 0) acc[j].v = fma(F32x16{m}, set1(x.dsum[at]), F32x16{acc[j].v}).v;
+      if constexpr (kLay.m != 0) acc[j].v = fma(F32x16{m}, set1(x.scales[j].dsum[x.part + s]), F32x16{acc[j].v}).v;
     }
   }
 }
 
 template <ggml_type kType, int kW>
-S3D_INLINED inline void block_q45_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
+S3D_INLINED inline void block_q45_k(const uint8_t* block, const Block256& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
   __m512i sum[kW];
 #pragma GCC unroll 8
@@ -117,7 +116,8 @@ S3D_INLINED inline void block_q45_k(const uint8_t* block, const TileBlock& x, Su
     __m512i dot[kW];
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) dot[j] = _mm512_setzero_si512();
-    dot32<kW, kLay.qh != 0>(block + kLay.q + s * kLay.run, block + kLay.qh + s * kLay.run, x.q + s * 32 * kW, dot);
+    dot32<kW, kLay.qh != 0>(block + kLay.q + s * kLay.run, block + kLay.qh + s * kLay.run,
+                            x.q + s / 2 * kW * kRowStep + s % 2 * 32, dot);
     const __m512i sc =
         _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block + kLay.sc + s * 16)));
 #pragma GCC unroll 8
@@ -131,14 +131,14 @@ S3D_INLINED inline void block_q45_k(const uint8_t* block, const TileBlock& x, Su
         _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + kLay.mn + p * 32)));
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) {
-      low[j] = _mm512_add_epi32(low[j], _mm512_madd_epi16(mn, broadcast32(x.pairs32 + (p * kW + j) * 2)));
+      low[j] = _mm512_add_epi32(low[j], _mm512_madd_epi16(mn, broadcast32(x.scales[j].sum32 + 2 * p)));
     }
   }
   const __m512 d = load_halves(block + kLay.d);
   const __m512 m = load_halves(block + kLay.m);
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) {
-    const __m512 dx = _mm512_set1_ps(x.scale[j]);
+    const __m512 dx = _mm512_set1_ps(x.scales[j].scale);
     const __m512i minus_low = _mm512_sub_epi32(_mm512_setzero_si512(), low[j]);
     const F32x16 upper = mul(F32x16{_mm512_cvtepi32_ps(sum[j])}, F32x16{_mm512_mul_ps(d, dx)});
     const F32x16 both = fma(F32x16{_mm512_cvtepi32_ps(minus_low)}, F32x16{_mm512_mul_ps(m, dx)}, upper);
@@ -158,13 +158,13 @@ S3D_INLINED inline void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8
     return _mm512_or_si512(_mm512_and_si512(low, mask), _mm512_and_si512(top, upper));
   };
   dot_group<kW>(join(first, _mm512_slli_epi16(high, 4)), x, dot);
-  dot_group<kW>(join(_mm512_srli_epi16(first, 4), _mm512_slli_epi16(high, 2)), x + kW * 4, dot);
-  dot_group<kW>(join(second, high), x + 2 * kW * 4, dot);
-  dot_group<kW>(join(_mm512_srli_epi16(second, 4), _mm512_srli_epi16(high, 2)), x + 3 * kW * 4, dot);
+  dot_group<kW>(join(_mm512_srli_epi16(first, 4), _mm512_slli_epi16(high, 2)), x + 4, dot);
+  dot_group<kW>(join(second, high), x + 8, dot);
+  dot_group<kW>(join(_mm512_srli_epi16(second, 4), _mm512_srli_epi16(high, 2)), x + 12, dot);
 }
 
 template <int kW>
-S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sums* acc) {
+S3D_INLINED inline void block_q6_k(const uint8_t* block, const Block256& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(GGML_TYPE_Q6_K);
   __m512i sum[kW];
 #pragma GCC unroll 8
@@ -172,8 +172,9 @@ S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sum
   for (int s = 0; s < 16; ++s) {
     __m512i dot[kW];
 #pragma GCC unroll 8
-    for (int j = 0; j < kW; ++j) dot[j] = _mm512_set1_epi32(-32 * x.pairs16[(s / 2 * kW + j) * 2 + s % 2]);
-    dot16_q6<kW>(block + kLay.q + s * kLay.run, block + kLay.qh + s * kLay.run, x.q + s * 16 * kW, dot);
+    for (int j = 0; j < kW; ++j) dot[j] = _mm512_set1_epi32(-32 * x.scales[j].sum16[s]);
+    dot16_q6<kW>(block + kLay.q + s * kLay.run, block + kLay.qh + s * kLay.run,
+                 x.q + s / 4 * kW * kRowStep + s % 4 * 16, dot);
     const __m512i pair =
         _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + kLay.sc + s / 2 * 32)));
     const __m512i sc = _mm512_srai_epi32(s % 2 == 0 ? _mm512_slli_epi32(pair, 16) : pair, 16);
@@ -183,7 +184,7 @@ S3D_INLINED inline void block_q6_k(const uint8_t* block, const TileBlock& x, Sum
   const __m512 d = load_halves(block + kLay.d);
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) {
-    const F32x16 scale{_mm512_mul_ps(d, _mm512_set1_ps(x.scale[j]))};
+    const F32x16 scale{_mm512_mul_ps(d, _mm512_set1_ps(x.scales[j].scale))};
     acc[j].v = _mm512_add_ps(acc[j].v, mul(F32x16{_mm512_cvtepi32_ps(sum[j])}, scale).v);
   }
 }

@@ -7,7 +7,7 @@ template <ggml_type kType, int kW>
 S3D_INLINED inline void unit_of_k(const uint8_t* unit, const Activations& x, size_t t, Sums* sum) {
   constexpr r16::Layout kLay = r16::layout(kType);
   static_assert(kLay.k == kSumSegment);
-  TileBlock at = first_block(x, t);
+  Block256 at{x.q(t)->q, x.scales256(t)};
   const size_t n_blocks = x.cols() / kLay.k;
   const bool ahead = asks_ahead<kType>(x, t);
   for (size_t b = 0; b < n_blocks; ++b) {
@@ -18,7 +18,8 @@ S3D_INLINED inline void unit_of_k(const uint8_t* unit, const Activations& x, siz
     } else {
       block_q45_k<kType, kW>(block, at, sum);
     }
-    advance<kType, kW>(at);
+    at.q += 4 * kW * kRowStep;
+    at.scales += kW;
   }
 }
 
@@ -26,7 +27,7 @@ S3D_INLINED inline void unit_of_k(const uint8_t* unit, const Activations& x, siz
 template <ggml_type kType, int kW>
 S3D_INLINED inline void unit_of_32(const uint8_t* unit, const Activations& x, size_t t, Sums* sum) {
   constexpr r16::Layout kLay = r16::layout(kType);
-  TileBlock at = first_block(x, t);
+  Block32 at{x.q(t)->q, x.scales32(t), 0};
   const bool ahead = asks_ahead<kType>(x, t);
   const uint8_t* block = unit;
   for (size_t begin = 0; begin < x.cols(); begin += kSumSegment) {
@@ -34,13 +35,14 @@ S3D_INLINED inline void unit_of_32(const uint8_t* unit, const Activations& x, si
     Sums chain[kW];
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) chain[j] = no_sums();
-    for (size_t b = 0; b < cols / kLay.k; ++b) {
+    for (at.part = 0; at.part + 2 <= cols / 32; at.part += 2) {
       if (ahead) prefetch<kType>(block);
       block_legacy<kType, kW>(block, at, chain);
-      advance<kType, kW>(at);
+      at.q += kW * kRowStep;
       block += kLay.bytes;
     }
     if (cols % kLay.k != 0) block_legacy<kType, kW, 1>(block, at, chain);
+    at.scales += kW;
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) sum[j] = add_sums(sum[j], chain[j]);
   }

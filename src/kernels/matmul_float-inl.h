@@ -12,9 +12,9 @@ inline F32x16 load_weights(const std::byte* unit, size_t k) {
   return load_bf16(reinterpret_cast<const uint16_t*>(unit) + k * 16);
 }
 
-// sum[j] += columns [begin, end) of one unit times rows [j, j + kW) of a tile of `width` rows: one segment.
+// sum[j] += columns [begin, end) of one unit times row j of kW rows that lie cols() apart: one segment.
 template <ggml_type kType, int kW>
-inline void float_segment(const std::byte* unit, const float* x, size_t width, size_t begin, size_t end, F32x16* sum) {
+inline void float_segment(const std::byte* unit, const float* x, size_t stride, size_t begin, size_t end, F32x16* sum) {
   F32x16 even[kW];
   F32x16 odd[kW];
   for (int j = 0; j < kW; ++j) even[j] = odd[j] = zero();
@@ -23,44 +23,41 @@ inline void float_segment(const std::byte* unit, const float* x, size_t width, s
     const F32x16 w0 = load_weights<kType>(unit, k);
     const F32x16 w1 = load_weights<kType>(unit, k + 1);
     for (int j = 0; j < kW; ++j) {
-      even[j] = fma(w0, set1(x[k * width + j]), even[j]);
-      odd[j] = fma(w1, set1(x[(k + 1) * width + j]), odd[j]);
+      even[j] = fma(w0, set1(x[j * stride + k]), even[j]);
+      odd[j] = fma(w1, set1(x[j * stride + k + 1]), odd[j]);
     }
   }
   if (k < end) {
     const F32x16 w0 = load_weights<kType>(unit, k);
-    for (int j = 0; j < kW; ++j) even[j] = fma(w0, set1(x[k * width + j]), even[j]);
+    for (int j = 0; j < kW; ++j) even[j] = fma(w0, set1(x[j * stride + k]), even[j]);
   }
   for (int j = 0; j < kW; ++j) sum[j] = add(sum[j], add(even[j], odd[j]));
 }
 
-// One unit times rows [j, j + kW) of a tile; results to out[row][16].
+// One unit times kW rows; results to y, rows ld_y apart.
 template <ggml_type kType, int kW>
-inline void float_columns(const std::byte* unit, const float* x, size_t width, size_t cols, float (*out)[16]) {
+inline void float_rows(const std::byte* unit, const float* x, size_t cols, size_t count, float* y, size_t ld_y) {
   F32x16 sum[kW];
   for (int j = 0; j < kW; ++j) sum[j] = zero();
   for (size_t begin = 0; begin < cols; begin += kSumSegment) {
     const size_t end = cols - begin < kSumSegment ? cols : begin + kSumSegment;
-    float_segment<kType, kW>(unit, x, width, begin, end, sum);
+    float_segment<kType, kW>(unit, x, cols, begin, end, sum);
   }
-  for (int j = 0; j < kW; ++j) store(out[j], sum[j]);
+  for (int j = 0; j < kW; ++j) {
+    alignas(64) float out[16];
+    store(out, sum[j]);
+    std::memcpy(y + j * ld_y, out, count * sizeof(float));
+  }
 }
 
 template <ggml_type kType>
 void matmul_float(const PackedMatrix& w, size_t begin, size_t end, const Activations& x, float* y, size_t ld_y) {
   for (size_t u = begin; u < end; ++u) {
-    const size_t rows = std::min<size_t>(w.rows() - u * 16, 16);
-    for (size_t t = 0; t < x.tiles(); ++t) {
-      const size_t width = x.tile_rows(t);
-      alignas(64) float acc[Activations::kMaxTile][16];
-      for (size_t j = 0; j < width; j += 2) {  // pairs of columns: four chains of two registers on AVX2
-        const float* column = x.f(t) + j;
-        j + 1 < width ? float_columns<kType, 2>(w.unit(u), column, width, x.cols(), acc + j)
-                      : float_columns<kType, 1>(w.unit(u), column, width, x.cols(), acc + j);
-      }
-      for (size_t j = 0; j < width; ++j) {
-        std::memcpy(y + (x.tile_begin(t) + j) * ld_y + u * 16, acc[j], rows * sizeof(float));
-      }
+    const size_t count = std::min<size_t>(w.rows() - u * 16, 16);
+    float* out = y + u * 16;
+    for (size_t row = 0; row < x.n(); row += 2) {  // pairs: four chains of two registers on AVX2
+      row + 1 < x.n() ? float_rows<kType, 2>(w.unit(u), x.f(row), x.cols(), count, out + row * ld_y, ld_y)
+                      : float_rows<kType, 1>(w.unit(u), x.f(row), x.cols(), count, out + row * ld_y, ld_y);
     }
   }
 }

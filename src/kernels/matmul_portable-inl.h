@@ -43,7 +43,8 @@ inline void dots(const uint8_t* block, const Tile& tile, size_t j, size_t b, siz
   constexpr r16::Layout kLay = r16::layout(kType);
   for (size_t r = 0; r < 16; ++r) out[r] = 0;
   for (size_t g = g0; g < g0 + count; ++g) {
-    const int8_t* x = tile.x.q(tile.t) + ((b * kLay.k / 4 + g) * tile.w + j) * 4;
+    const size_t k = b * kLay.k + g * 4;
+    const int8_t* x = tile.x.q(tile.t)[k / 64 * tile.w + j].q + k % 64;
     for (size_t r = 0; r < 16; ++r) {
       for (size_t i = 0; i < 4; ++i) out[r] += value<kType>(block, g, 4 * r + i) * x[i];
     }
@@ -58,13 +59,13 @@ inline void block_legacy(const uint8_t* block, const Tile& tile, size_t j, size_
   for (size_t s = 0; s < runs; ++s) {
     int32_t dot[16];
     dots<kType>(block, tile, j, b, s * 8, 8, dot);
-    const size_t at = (b * 2 + s) * tile.w + j;
-    const float dx = tile.x.scale(tile.t)[at];
+    const ActScales32& scales = tile.x.scales32(tile.t)[b / 4 * tile.w + j];
+    const size_t part = b % 4 * 2 + s;
     for (size_t r = 0; r < 16; ++r) {
       const float d = half_at(block + kLay.d + (s * 16 + r) * 2);
-      const int32_t centred = dot[r] - kOffset * tile.x.sum32(tile.t)[at];
-      acc[r] = std::fma(static_cast<float>(centred), d * dx, acc[r]);
-      if (kLay.m != 0) acc[r] = std::fma(half_at(block + kLay.m + (s * 16 + r) * 2), tile.x.dsum(tile.t)[at], acc[r]);
+      const int32_t centred = dot[r] - kOffset * scales.sum[part];
+      acc[r] = std::fma(static_cast<float>(centred), d * scales.scale[part], acc[r]);
+      if (kLay.m != 0) acc[r] = std::fma(half_at(block + kLay.m + (s * 16 + r) * 2), scales.dsum[part], acc[r]);
     }
   }
 }
@@ -72,19 +73,19 @@ inline void block_legacy(const uint8_t* block, const Tile& tile, size_t j, size_
 template <ggml_type kType>
 inline void block_q45_k(const uint8_t* block, const Tile& tile, size_t j, size_t b, float* acc) {
   constexpr r16::Layout kLay = r16::layout(kType);
+  const ActScales256& scales = tile.x.scales256(tile.t)[b * tile.w + j];
   int32_t sum[16] = {};
   int32_t low[16] = {};
   for (size_t s = 0; s < 8; ++s) {
     int32_t dot[16];
     dots<kType>(block, tile, j, b, s * 8, 8, dot);
-    const int32_t sum32 = tile.x.pairs32(tile.t)[((b * 4 + s / 2) * tile.w + j) * 2 + s % 2];
     for (size_t r = 0; r < 16; ++r) {
       sum[r] += block[kLay.sc + s * 16 + r] * dot[r];
-      low[r] += block[kLay.mn + (s / 2 * 16 + r) * 2 + s % 2] * sum32;
+      low[r] += block[kLay.mn + (s / 2 * 16 + r) * 2 + s % 2] * scales.sum32[s];
     }
   }
-  const float dx = tile.x.scale(tile.t)[b * tile.w + j];
   for (size_t r = 0; r < 16; ++r) {
+    const float dx = scales.scale;
     acc[r] = std::fma(static_cast<float>(sum[r]), half_at(block + kLay.d + r * 2) * dx, acc[r]);
     acc[r] = std::fma(-static_cast<float>(low[r]), half_at(block + kLay.m + r * 2) * dx, acc[r]);
   }
@@ -92,18 +93,17 @@ inline void block_q45_k(const uint8_t* block, const Tile& tile, size_t j, size_t
 
 inline void block_q6_k(const uint8_t* block, const Tile& tile, size_t j, size_t b, float* acc) {
   constexpr r16::Layout kLay = r16::layout(GGML_TYPE_Q6_K);
+  const ActScales256& scales = tile.x.scales256(tile.t)[b * tile.w + j];
   int32_t sum[16] = {};
   for (size_t s = 0; s < 16; ++s) {
     int32_t dot[16];
     dots<GGML_TYPE_Q6_K>(block, tile, j, b, s * 4, 4, dot);
-    const int32_t sum16 = tile.x.pairs16(tile.t)[((b * 8 + s / 2) * tile.w + j) * 2 + s % 2];
     for (size_t r = 0; r < 16; ++r) {
-      sum[r] += static_cast<int8_t>(block[kLay.sc + (s / 2 * 16 + r) * 2 + s % 2]) * (dot[r] - 32 * sum16);
+      sum[r] += static_cast<int8_t>(block[kLay.sc + (s / 2 * 16 + r) * 2 + s % 2]) * (dot[r] - 32 * scales.sum16[s]);
     }
   }
-  const float dx = tile.x.scale(tile.t)[b * tile.w + j];
   for (size_t r = 0; r < 16; ++r) {
-    acc[r] = std::fma(static_cast<float>(sum[r]), half_at(block + kLay.d + r * 2) * dx, acc[r]);
+    acc[r] = std::fma(static_cast<float>(sum[r]), half_at(block + kLay.d + r * 2) * scales.scale, acc[r]);
   }
 }
 
