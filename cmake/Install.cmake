@@ -8,6 +8,9 @@ pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 
 set(s3d_parts base file quant kernels model backend decode jinja text engine)
+if(S3D_CUDA)
+  list(APPEND s3d_parts cuda)
+endif()
 set(s3d_objects ${s3d_parts})
 list(TRANSFORM s3d_objects REPLACE "(.+)" "$<TARGET_OBJECTS:s3d_\\1>")
 
@@ -19,6 +22,13 @@ target_include_directories(libs3d PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 if(NOT S3D_SANITIZE)
   target_link_options(libs3d PRIVATE $<$<PLATFORM_ID:Linux>:-Wl,--no-undefined>)
+endif()
+if(S3D_CUDA_CARDS)
+  get_target_property(s3d_cuda_objects s3d_cuda S3D_CARD_OBJECTS)  # not among the TARGET_OBJECTS: nvcc made them
+  set_source_files_properties(${s3d_cuda_objects} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+  target_sources(libs3d PRIVATE ${s3d_cuda_objects})
+  add_dependencies(libs3d s3d_cuda)
+  target_link_libraries(libs3d PRIVATE ${S3D_CUDART} ${CMAKE_DL_LIBS} rt)
 endif()
 target_link_libraries(libs3d PRIVATE ggml::ggml-base fmt::fmt Threads::Threads PkgConfig::PCRE2 PkgConfig::UTF8PROC)
 

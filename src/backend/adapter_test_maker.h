@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <memory>
 #include <random>
 #include <string>
@@ -38,9 +39,12 @@ struct Parts {
 inline constexpr Parts kAll = {};
 inline constexpr Parts kNone = {.lora = false, .state = false, .bridge = false, .draft_vocab = false, .markov = false};
 
+// A tiny model, of the source tree or, where the test has been carried away from it (scripts/gpu-check), of the folder
+// that S3D_TEST_MODELS names.
 inline std::shared_ptr<const GgufFile> open_base(const std::string& name) {
-  return std::make_shared<const GgufFile>(
-      std::move(GgufFile::open(std::string(S3D_SOURCE_DIR) + "/tests/data/models/" + name + ".gguf")).value());
+  const char* carried = std::getenv("S3D_TEST_MODELS");
+  const std::string folder = carried != nullptr ? carried : S3D_SOURCE_DIR "/tests/data/models";
+  return std::make_shared<const GgufFile>(std::move(GgufFile::open(folder + "/" + name + ".gguf")).value());
 }
 
 class AdapterMaker {

@@ -147,8 +147,10 @@ void print_model(const GgufFile& file, const Console& console) {
   const auto kernels = choose_kernels();
   console.text(fmt::format("backend      {:<14} kernels: {}\n", backend_name(BackendKind::kCpu),
                            kernels.ok() ? (*kernels)->name : kernels.error().message));
-  console.text(
-      fmt::format("backend      {:<14} double precision, for checking\n", backend_name(BackendKind::kReference)));
+  for (const BackendKind kind : backend_kinds()) {
+    if (kind == BackendKind::kCpu) continue;
+    console.text(fmt::format("backend      {:<14} {}\n", backend_name(kind), backend_note(kind)));
+  }
   for (const OpenDrafter& d : open_drafters(find_adapter(file.path(), base_fingerprint(file)))) {
     console.text(fmt::format("drafter      {:<14} {}\n", d.name, visible(d.note)));
   }

@@ -27,9 +27,11 @@ void ModelOptions::add_to(CLI::App& command, const std::string& context_default)
       ->type_name("N");
   command.add_option("--kv-type", kv_type, "How keys and values are stored (default: f16)")->type_name("f16|f32|q8_0");
   command
-      .add_option("--backend", backend,
-                  "What computes: cpu (default), or reference: double precision, about 100 times slower, for checking")
-      ->type_name("cpu|reference");
+      .add_option(
+          "--backend", backend,
+          "What computes: cpu (default), cuda: an NVIDIA card, auto: the card if there is one, or, for checking "
+          "and much slower, cuda-emulated and reference (double precision)")
+      ->type_name("cpu|cuda|auto|…");
   command
       .add_option("--adapter", runtime.adapter,
                   "Draft adapter of the model, or none (default: the one found beside the model or in adapters/)")

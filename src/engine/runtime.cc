@@ -5,13 +5,10 @@
 #include <algorithm>
 #include <optional>
 
-#include "backend/cpu/cpu_backend.h"
-#include "backend/reference/reference_backend.h"
 #include "decode/cost_model.h"
 #include "engine/adapter_path.h"
 #include "engine/model_path.h"
 #include "engine/text_stream.h"
-#include "kernels/kernels.h"
 #include "model/fingerprint.h"
 
 namespace s3d {
@@ -49,15 +46,6 @@ Result<std::shared_ptr<const Model>> load_weights(const std::shared_ptr<const Gg
   return std::make_shared<const Model>(std::move(*model));
 }
 
-Result<std::unique_ptr<Backend>> make_backend(const std::shared_ptr<const Model>& model, const RuntimeOptions& options,
-                                              int threads, const Kernels* kernels) {
-  if (options.backend == BackendKind::kReference) {
-    S3D_ASSIGN(auto reference, ReferenceBackend::create(model->file, model->config, threads, options.max_rows));
-    return std::unique_ptr<Backend>(std::move(reference));
-  }
-  S3D_ASSIGN(auto cpu, CpuBackend::create(model, threads, kernels, options.max_rows));
-  return std::unique_ptr<Backend>(std::move(cpu));
-}
 
 }  // namespace
 
@@ -78,21 +66,6 @@ Status RuntimeOptions::check() const {
   return Ok();
 }
 
-Result<BackendKind> parse_backend(std::string_view name) {
-  for (const BackendKind kind : backend_kinds()) {
-    if (name == backend_name(kind)) return kind;
-  }
-  return Error{fmt::format("backend '{}' is not known; expected cpu or reference", name)};
-}
-
-std::string_view backend_name(BackendKind kind) {
-  return kind == BackendKind::kCpu ? "cpu" : "reference";
-}
-
-std::vector<BackendKind> backend_kinds() {
-  return {BackendKind::kCpu, BackendKind::kReference};
-}
-
 Result<Tokenizer> load_tokenizer(const GgufFile& file, const ModelConfig& config) {
   S3D_ASSIGN(Tokenizer tokenizer, Tokenizer::load(file));
   if (tokenizer.vocab_size() <= config.vocab_size) return tokenizer;
@@ -105,7 +78,6 @@ Result<Tokenizer> load_tokenizer(const GgufFile& file, const ModelConfig& config
 Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
   S3D_TRY(options.check());
   S3D_ASSIGN(const std::string path, find_model(options.model));
-  S3D_ASSIGN(const Kernels* kernels, choose_kernels());
   const int threads = options.threads > 0 ? options.threads : usable_cores();
   S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
   const auto file = std::make_shared<const GgufFile>(std::move(opened));
@@ -114,7 +86,6 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
   S3D_ASSIGN(const std::optional<Adapter> adapter, load_adapter(options, *file, config));
   S3D_ASSIGN(Tokenizer tokenizer, load_tokenizer(*file, config));
   const int64_t positions = int64_t{context} * options.sequences;
-  S3D_ASSIGN(KvCache kv, KvCache::create(config, options.kv_type, positions));
 
   ThreadPool pool(threads);
   S3D_ASSIGN(
@@ -126,9 +97,10 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
     S3D_ASSIGN(packed, PackedAdapter::create(*adapter, *model, &pool));
     if (adapter->ngrams.size() > 0) ngrams = std::make_shared<const NgramTable>(adapter->ngrams);
   }
-  RuntimeOptions fitting = options;
-  fitting.max_rows = static_cast<int>(std::min<int64_t>(options.max_rows, positions));
-  S3D_ASSIGN(auto backend, make_backend(model, fitting, threads, kernels));
+  const auto max_rows = static_cast<int>(std::min<int64_t>(options.max_rows, positions));
+  S3D_ASSIGN(auto backend,
+             make_backend(model, {.kind = options.backend, .threads = threads, .max_rows = max_rows}, pool));
+  S3D_ASSIGN(KvCache kv, backend->make_kv_cache(options.kv_type, positions));
   return std::unique_ptr<Runtime>(new Runtime({.model = model,
                                                .tokenizer = std::move(tokenizer),
                                                .adapter = std::move(packed),

@@ -17,22 +17,12 @@
 #include "base/result.h"
 #include "decode/generate.h"
 #include "decode/ngram_table.h"
+#include "engine/backend_choice.h"
 #include "file/gguf.h"
 #include "model/weights.h"
 #include "text/tokenizer.h"
 
 namespace s3d {
-
-// What computes the passes.
-enum class BackendKind : uint8_t {
-  kCpu,        // the kernels
-  kReference,  // double precision on the file's weights: about a hundred times slower; for checking (docs/numerics.md)
-};
-
-// By name; an error lists the names.
-Result<BackendKind> parse_backend(std::string_view name);  // "cpu", "reference"
-std::string_view backend_name(BackendKind kind);
-std::vector<BackendKind> backend_kinds();  // all of them
 
 struct RuntimeOptions {
   std::string model;              // path of a GGUF file, or the name of a model in the cache folder

@@ -159,8 +159,9 @@ Result<std::unique_ptr<Speculator>> make_speculator(Runtime& runtime, const Spec
                                                     const std::function<void()>& on_measure) {
   S3D_TRY(options.check());
   if (options.drafter == "off") return std::unique_ptr<Speculator>();
-  // The reference's rows cost the same alone and together: nothing can be gained, so only drafts that were asked for.
-  if (options.drafter == "auto" && runtime.backend_kind() == BackendKind::kReference) {
+  // Rows of a backend for checking cost the same alone and together: nothing can be gained, so only drafts that were
+  // asked for.
+  if (options.drafter == "auto" && !is_for_speed(runtime.backend_kind())) {
     return std::unique_ptr<Speculator>();
   }
   SpeculationOptions named = options;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "backend/cuda/cuda_pass.h"
@@ -43,6 +44,13 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::create(std::shared_ptr<const M
                                                          int max_rows) {
   S3D_CHECK(model != nullptr && device != nullptr);
   if (max_rows < 1) return Error{fmt::format("CUDA backend: passes of {} rows; expected 1 or more", max_rows)};
+  // A norm holds its row in shared memory, of which every card gives 48 KiB without being asked.
+  constexpr int kMostColumns = 48 * 1024 / sizeof(float);
+  const ModelConfig& config = model->config;
+  if (std::max(config.d_model, config.wide_qk_norm ? config.q_dim() : 0) > kMostColumns) {
+    return Error{fmt::format("CUDA backend: rows of {} numbers, at most {} are supported; use --backend cpu",
+                             config.d_model, kMostColumns)};
+  }
   S3D_ASSIGN(cuda::DeviceModel weights, upload(*device, *model, pool));
   return std::unique_ptr<CudaBackend>(
       new CudaBackend(std::make_unique<Impl>(std::move(model), std::move(device), std::move(weights), max_rows)));

@@ -12,6 +12,7 @@
 
 #include "backend/adapter_test_maker.h"
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cuda/test_device.h"
 #include "base/index.h"
 
 namespace s3d {
@@ -65,7 +66,7 @@ class Both {
   Both(const std::shared_ptr<const Model>& model, KvType type, uint64_t seed = 1, bool turing = false)
       : layers_(model->config.n_layers),
         cpu_(std::move(CpuBackend::create(model, 1, available_kernels().back()).value()), type),
-        cuda_(std::move(CudaBackend::create(model, cuda::make_emulated_device(seed, turing)).value()), type) {}
+        cuda_(std::move(CudaBackend::create(model, cuda::make_test_device(seed, turing)).value()), type) {}
 
   Side& cpu() { return cpu_; }
   Side& cuda() { return cuda_; }

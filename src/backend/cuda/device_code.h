@@ -14,13 +14,13 @@
 #define S3D_CUDA_NS cuda_device
 #define S3D_DEVICE __device__ __forceinline__
 #define S3D_UNROLL _Pragma("unroll")
-#define S3D_NO_UNROLL _Pragma("unroll 1")
+#define S3D_UNROLL_4 _Pragma("unroll 4")
 #else
 #include "backend/cuda/emulator/cuda_on_cpu.h"
 #define S3D_CUDA_NS cuda_emulated
 #define S3D_DEVICE inline
 #define S3D_UNROLL
-#define S3D_NO_UNROLL
+#define S3D_UNROLL_4
 #endif
 
 namespace s3d::S3D_CUDA_NS {

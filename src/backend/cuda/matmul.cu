@@ -352,6 +352,7 @@ S3D_DEVICE void float_segment(const MatmulTask& task, const std::byte* unit, int
   int end = begin + static_cast<int>(cuda::kSegmentColumns);
   if (end > task.cols) end = task.cols;
   float acc[kOctets * 8] = {};
+  S3D_UNROLL_4
   for (int k = begin + static_cast<int>(lane / 16); k < end; k += 2) {
     const float w = float_weight<kType>(unit, static_cast<size_t>(k) * 16 + row);
     S3D_UNROLL

@@ -11,6 +11,7 @@
 #include "backend/cuda/fragment_layout.h"
 #include "backend/cuda/input_buffers.h"
 #include "backend/cuda/pack_fragments.h"
+#include "backend/cuda/test_device.h"
 #include "base/index.h"
 #include "kernels/isa_sets.h"
 #include "kernels/kernels.h"
@@ -155,7 +156,7 @@ TEST_P(MatmulKernelTest, EveryNumberOfRowsGivesTheBitsOfTheCpu) {
   for (const Weights& w : cases) {
     const Floats all = expected(w, x, most);
     for (size_t n = 1; n <= most; n += n < 16 ? 1 : 3) {
-      const auto device = make_emulated_device(n, /*turing=*/n % 4 == 2);
+      const auto device = make_test_device(n, /*turing=*/n % 4 == 2);
       OnDevice on_device(*device, w, {x.begin(), x.begin() + static_cast<long>(n * cols)}, n);
       ASSERT_TRUE(same_bits(on_device.run(n * rows), {all.begin(), all.begin() + static_cast<long>(n * rows)}))
           << "n " << n;
@@ -168,7 +169,7 @@ TEST_P(MatmulKernelTest, TheOrderOfThreadsDoesNotMatter) {
   const Weights w = quantized(GetParam(), rows, cols, 9);
   const Floats x = random_floats(n * cols, 10), all = expected(w, x, n);
   for (uint64_t seed = 0; seed < 20; ++seed) {
-    const auto device = make_emulated_device(seed);
+    const auto device = make_test_device(seed);
     ASSERT_TRUE(same_bits(OnDevice(*device, w, x, n).run(n * rows), all)) << "seed " << seed;
   }
 }
@@ -182,7 +183,7 @@ TEST(MatmulKernel, LongAndShortRows) {
     const Weights w = quantized(GGML_TYPE_Q4_0, 70, cols, 11);
     const Floats x = random_floats(9 * cols, 12);
     for (const size_t n : {size_t{1}, size_t{9}}) {
-      const auto device = make_emulated_device(cols + n);
+      const auto device = make_test_device(cols + n);
       const Floats part(x.begin(), x.begin() + static_cast<long>(n * cols));
       EXPECT_TRUE(same_bits(OnDevice(*device, w, part, n).run(n * 70), expected(w, part, n))) << cols << ' ' << n;
     }
@@ -197,7 +198,7 @@ TEST(MatmulKernel, AddendBiasPlacesAndSum) {
   const Floats addend = random_floats(n * rows, 15), bias = random_floats(rows, 16);
   std::vector<int32_t> places(rows);
   for (size_t r = 0; r < rows; ++r) places[r] = static_cast<int32_t>(rows - 1 - r);
-  const auto device = make_emulated_device();
+  const auto device = make_test_device();
   Buffer<float> device_addend, device_bias;
   Buffer<int32_t> device_places;
   ASSERT_TRUE(device_addend.assign(*device, addend) && device_bias.assign(*device, bias) &&
@@ -227,7 +228,7 @@ TEST(MatmulKernel, ThreeMatrices) {
   const size_t rows = 33, cols = 512, n = 5;
   const Weights w = quantized(GGML_TYPE_Q4_K, rows, cols, 17);
   const Floats x = random_floats(n * cols, 18), all = expected(w, x, n);
-  const auto device = make_emulated_device(5);
+  const auto device = make_test_device(5);
   OnDevice on_device(*device, w, x, n);
   MatmulTask& task = on_device.task();
   task.n_products = 3;

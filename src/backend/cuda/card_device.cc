@@ -1,0 +1,114 @@
+// An NVIDIA card, by the CUDA runtime. The runtime is linked statically and loads the driver's library by itself, so a
+// program with this in it starts where there is none.
+#include "backend/cuda/device.h"
+
+#if defined(S3D_CUDA_CARDS)
+
+#include <cuda_runtime_api.h>
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "base/check.h"
+
+namespace s3d::cuda {
+namespace {
+
+class CardDevice : public Device {
+ public:
+  CardDevice(std::string name, cudaStream_t stream) : name_(std::move(name)), stream_(stream) {}
+  ~CardDevice() override { cudaStreamDestroy(stream_); }
+  CardDevice(const CardDevice&) = delete;
+  CardDevice& operator=(const CardDevice&) = delete;
+
+  std::byte* allocate(size_t bytes) override {
+    void* memory = nullptr;
+    if (cudaMalloc(&memory, bytes == 0 ? 1 : bytes) == cudaSuccess) return static_cast<std::byte*>(memory);
+    cudaGetLastError();  // that one is told by null
+    return nullptr;
+  }
+  void release(std::byte* memory) override { cudaFree(memory); }
+
+  // From memory that is not pinned, cudaMemcpyAsync has read it all when it returns.
+  void upload(std::byte* to, const void* from, size_t bytes) override {
+    note(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_));
+  }
+  void download(void* to, const std::byte* from, size_t bytes) override {
+    note(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_));
+    note(cudaStreamSynchronize(stream_));
+  }
+  void copy(std::byte* to, const std::byte* from, size_t bytes) override {
+    note(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_));
+  }
+
+  Status synchronize() override {
+    note(cudaStreamSynchronize(stream_));
+    note(cudaGetLastError());
+    if (first_error_ == cudaSuccess) return Ok();
+    return Error{fmt::format("device {}: {} (CUDA error {}); nothing more can be computed on it", name_,
+                             cudaGetErrorString(first_error_), static_cast<int>(first_error_))};
+  }
+
+  const KernelTable& kernels() const override { return cuda_device::kKernels; }
+  void* stream() override { return stream_; }
+  std::string name() const override { return name_; }
+  size_t free_bytes() const override {
+    size_t free = 0, total = 0;
+    return cudaMemGetInfo(&free, &total) == cudaSuccess ? free : 0;
+  }
+
+ private:
+  void note(cudaError_t error) {
+    if (first_error_ == cudaSuccess) first_error_ = error;
+  }
+
+  std::string name_;
+  cudaStream_t stream_;
+  cudaError_t first_error_ = cudaSuccess;
+};
+
+Error no_card(const std::string& why) {
+  return Error{fmt::format("no NVIDIA card can be used: {}; use --backend cpu", why)};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Device>> open_device() {
+  int count = 0;
+  if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
+    cudaGetLastError();
+    return no_card(cudaGetErrorString(error));
+  }
+  std::string seen;
+  for (int i = 0; i < count; ++i) {
+    cudaDeviceProp properties{};
+    if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
+    if (properties.major * 10 + properties.minor < 75) {
+      seen += fmt::format("{} has compute capability {}.{}, and 7.5 is needed. ", properties.name, properties.major,
+                          properties.minor);
+      continue;
+    }
+    cudaStream_t stream = nullptr;
+    if (cudaSetDevice(i) != cudaSuccess || cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) != cudaSuccess) {
+      return no_card(fmt::format("{} does not start: {}", properties.name, cudaGetErrorString(cudaGetLastError())));
+    }
+    return std::unique_ptr<Device>(std::make_unique<CardDevice>(properties.name, stream));
+  }
+  return no_card(seen.empty() ? "there is none" : seen);
+}
+
+}  // namespace s3d::cuda
+
+#else
+
+namespace s3d::cuda {
+
+Result<std::unique_ptr<Device>> open_device() {
+  return Error{
+      "no NVIDIA card can be used: this build has no code for them, because no CUDA toolkit was found when it was "
+      "configured (scripts/setup --cuda fetches one); use --backend cpu"};
+}
+
+}  // namespace s3d::cuda
+
+#endif
