@@ -64,11 +64,12 @@ run_asan() {
 
 part_asan() { run_asan --; }
 
-# Half of asan's time goes into building the rest. matmul_test is left out: it takes a minute to compile alone.
+# Half of asan's time goes into building the rest. matmul_test is left out: it takes a minute to compile alone; the tests of
+# the CUDA backend are not in this build.
 part_asan_units() {
   local tests
   mapfile -t tests < <(sources 'src/*_test.cc' | grep -E '^src/(base|file|quant|kernels|model|backend|decode|jinja|text)/' |
-    grep -v matmul_test | xargs -n 1 basename -s .cc)
+    grep -vE 'matmul_test|backend/cuda/' | xargs -n 1 basename -s .cc)
   run_asan "${tests[@]}" -- --tests-regex "^($(IFS='|'; echo "${tests[*]}"))$"
 }
 
@@ -141,4 +142,15 @@ part_deb() {
 part_train() {
   scripts/setup-train || return 1
   build_quietly -d build-train -t train_tests -- -DS3D_TRAIN=ON && run_ctest train build-train --label-regex train
+}
+
+# Without cards in the build: nvcc compiles the kernels for check-cuda-code already.
+part_cuda() {
+  scripts/setup --cuda || return 1
+  build_quietly -d build-cuda -t emulator_test -t matmul_kernel_test -t cuda_backend_test -t emulated_cuda_test \
+    -- -DS3D_CUDA=ON -DS3D_NVCC=OFF -DCMAKE_UNITY_BUILD=ON || return 1
+  local status=0
+  run_ctest cuda build-cuda -R 'Emulator|MatmulKernel|CudaBackend|EmulatedCuda' || status=1
+  scripts/check-cuda-code || status=1
+  return "$status"
 }
