@@ -13,14 +13,24 @@
 namespace s3d {
 namespace {
 
-Status pack(const Tensor* tensor, ThreadPool* pool, PackedMatrix& out) {
+// Where matrices are packed, one behind the other in the order in which a pass reads them.
+struct Place {
+  ThreadPool* pool;
+  WeightMemory memory;
+};
+
+Result<PackedMatrix> pack(ggml_type type, const std::byte* data, size_t rows, int64_t cols, Place& place) {
+  return PackedMatrix::pack(type, data, rows, usize(cols), place.pool, {}, {}, &place.memory);
+}
+
+Status pack(const Tensor* tensor, Place& place, PackedMatrix& out) {
   if (tensor == nullptr) return Ok();
-  S3D_ASSIGN(out, PackedMatrix::pack(tensor->type, tensor->data, usize(tensor->rows()), usize(tensor->cols()), pool));
+  S3D_ASSIGN(out, pack(tensor->type, tensor->data, usize(tensor->rows()), tensor->cols(), place));
   return Ok();
 }
 
 // `pairs`: those of matrices that read one input. All a's of a layer have one type and one number of columns.
-Status pack_lora(std::span<const LoraPair> pairs, ThreadPool* pool, PackedLora& out) {
+Status pack_lora(std::span<const LoraPair> pairs, Place& place, PackedLora& out) {
   std::vector<std::byte> stacked;
   const Tensor* like = nullptr;
   size_t rows = 0;
@@ -30,10 +40,10 @@ Status pack_lora(std::span<const LoraPair> pairs, ThreadPool* pool, PackedLora& 
     out.first[i] = rows;
     rows += usize(like->rows());
     stacked.insert(stacked.end(), like->data, like->data + like->bytes);
-    S3D_TRY(pack(pairs[i].b, pool, out.b[i]));
   }
   if (like == nullptr) return Ok();
-  S3D_ASSIGN(out.a, PackedMatrix::pack(like->type, stacked.data(), rows, usize(like->cols()), pool));
+  S3D_ASSIGN(out.a, pack(like->type, stacked.data(), rows, like->cols(), place));
+  for (size_t i = 0; i < pairs.size(); ++i) S3D_TRY(pack(pairs[i].b, place, out.b[i]));
   return Ok();
 }
 
@@ -57,27 +67,27 @@ Status check_types(std::span<const LoraPair> pairs) {
   return Ok();
 }
 
-}  // namespace
-
-Status PackedAdapter::pack_layers(const Adapter& adapter, ThreadPool* pool) {
+Status pack_layers(const Adapter& adapter, Place& place, std::vector<PackedAdapter::Layer>& layers) {
   for (const std::array<LoraPair, kLoraTargets>& pairs : adapter.lora) {
     const std::span all(pairs);
     const auto at = [](LoraTarget target) { return usize(target); };
     const struct {
       std::span<const LoraPair> pairs;
-      PackedLora Layer::*out;
-    } groups[] = {{all.subspan(at(LoraTarget::kQ), 3), &Layer::qkv},
-                  {all.subspan(at(LoraTarget::kOutput), 1), &Layer::output},
-                  {all.subspan(at(LoraTarget::kGate), 2), &Layer::gate_up},
-                  {all.subspan(at(LoraTarget::kDown), 1), &Layer::down}};
-    Layer& layer = layers_.emplace_back();
+      PackedLora PackedAdapter::Layer::*out;
+    } groups[] = {{all.subspan(at(LoraTarget::kQ), 3), &PackedAdapter::Layer::qkv},
+                  {all.subspan(at(LoraTarget::kOutput), 1), &PackedAdapter::Layer::output},
+                  {all.subspan(at(LoraTarget::kGate), 2), &PackedAdapter::Layer::gate_up},
+                  {all.subspan(at(LoraTarget::kDown), 1), &PackedAdapter::Layer::down}};
+    PackedAdapter::Layer& layer = layers.emplace_back();
     for (const auto& group : groups) {
       S3D_TRY(check_types(group.pairs));
-      S3D_TRY(pack_lora(group.pairs, pool, layer.*group.out));
+      S3D_TRY(pack_lora(group.pairs, place, layer.*group.out));
     }
   }
   return Ok();
 }
+
+}  // namespace
 
 Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::create(const Adapter& adapter, const Model& model,
                                                                    ThreadPool* pool) {
@@ -95,13 +105,14 @@ Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::create(const Adapter
     out->masks_.resize(usize(adapter.masks->rows()) * out->d_model_);
     tensor_to_floats(*adapter.masks, out->masks_.data());
   }
-  S3D_TRY(out->pack_layers(adapter, pool));
-  S3D_TRY(pack(adapter.state.a, pool, out->state_down_));
-  S3D_TRY(pack(adapter.state.b, pool, out->state_up_));
-  S3D_TRY(pack(adapter.bridge.a, pool, out->bridge_down_));
-  S3D_TRY(pack(adapter.bridge.b, pool, out->bridge_up_));
-  S3D_TRY(pack(adapter.markov_p, pool, out->markov_p_));
-  S3D_TRY(pack(adapter.markov_w2, pool, out->markov_w2_));
+  Place place = {.pool = pool, .memory = {}};
+  S3D_TRY(pack_layers(adapter, place, out->layers_));
+  S3D_TRY(pack(adapter.state.a, place, out->state_down_));
+  S3D_TRY(pack(adapter.state.b, place, out->state_up_));
+  S3D_TRY(pack(adapter.bridge.a, place, out->bridge_down_));
+  S3D_TRY(pack(adapter.bridge.b, place, out->bridge_up_));
+  S3D_TRY(pack(adapter.markov_p, place, out->markov_p_));
+  S3D_TRY(pack(adapter.markov_w2, place, out->markov_w2_));
   for (const Tensor& tensor : adapter.file->tensors()) adapter.file->release_pages(tensor);
   return std::shared_ptr<const PackedAdapter>(out);
 }

@@ -65,7 +65,6 @@ class PackedAdapter {
 
  private:
   PackedAdapter() = default;
-  Status pack_layers(const Adapter& adapter, ThreadPool* pool);
 
   Adapter source_;
   size_t d_model_ = 0, draft_size_ = 0;
