@@ -50,8 +50,8 @@ Result<LayerSet> parse_layer_set(const std::string& text);
 
 // Who drafts. It changes the speed of an answer, never its text.
 struct SpeculationOptions {
-  // "off"; "auto": the planner takes what pays, drafts or none; or a drafter: "s3d", "s3d-untrained", "layerskip",
-  // "lookup", "suffix", "model".
+  // "off"; "auto": the planner takes what pays, drafts or none; or a drafter: "s3d", "fused", "s3d-untrained",
+  // "layerskip", "lookup", "suffix", "model".
   std::string drafter = "auto";
   int draft_rows = 0;              // tokens drafted and verified each round, 1 to kMaxDraft; 0: the planner chooses
   int draft_width = 1;             // alternatives for each position of a draft by a pass; 1: a chain, more: a tree

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backend/packed_adapter.h"
 #include "base/index.h"
 #include "base/median.h"
 #include "base/stopwatch.h"
@@ -31,7 +32,8 @@ class Bench {
     for (size_t i = 0; i < n; ++i) {  // any tokens do: the time of a pass does not depend on them
       tokens_.push_back(static_cast<TokenId>(keyed_uniform(/*seed=*/1, /*stream=*/0, static_cast<int>(i)) * vocab));
     }
-    if (runtime.adapter()) drafter_ = make_s3d_drafter(runtime.backend(), runtime.kv(), runtime.adapter());
+    const bool drafts = runtime.adapter() && !runtime.adapter()->config().fused;  // by a pass of its own
+    if (drafts) drafter_ = make_s3d_drafter(runtime.backend(), runtime.kv(), runtime.adapter());
     forget();
   }
   Bench(const Bench&) = delete;

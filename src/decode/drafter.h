@@ -72,6 +72,14 @@ class Drafter {
     tree.clear();
   }
 
+  // The adapter whose masks ride in full passes for this drafter (Block::riders); null: it has none. Then max_depth()
+  // masks in a chain may ride behind a row, and draft() makes its tree of what observe() was told.
+  virtual const PackedAdapter* riders() const { return nullptr; }
+  // Called after every round of a drafter with riders: the outputs of those behind the row whose logits decided the
+  // last token, [masks, vocab] and [masks, d_model] after the output norm, or nothing where none rode there. Valid
+  // during the call. The hidden states are there if the adapter has a confidence head.
+  virtual void observe(const PassOutput& /*riders*/) {}
+
   // Text that the answer may repeat, beside what is in DraftInput::tokens. Called once, before the first draft.
   virtual void expect(std::span<const TokenId> /*text*/) {}
 };

@@ -16,6 +16,9 @@ class PackedAdapter;
 std::unique_ptr<Drafter> make_s3d_drafter(Backend& backend, KvCache& kv, std::shared_ptr<const PackedAdapter> adapter,
                                           std::string_view name = "s3d");
 
+// Fused drafts: masks that ride in the full pass before, with a fused adapter. No pass of its own.
+std::unique_ptr<Drafter> make_fused_drafter(Backend& backend, std::shared_ptr<const PackedAdapter> adapter);
+
 // Draft & Verify: the kept layers alone, without masks or adapter, draft one token after another, at most `depth`.
 std::unique_ptr<Drafter> make_layer_skip_drafter(Backend& backend, KvCache& kv, LayerSet layers, int depth);
 

@@ -42,7 +42,7 @@ void learn_tree(Calibration& calibration, const DraftTree& tree, const std::vect
 }  // namespace
 
 Experience Experience::faded() const {
-  Experience out = {.draft = draft, .free = {}, .pass = pass.faded(), .record = record.faded()};
+  Experience out = {.draft = draft, .free = {}, .pass = pass.faded(), .record = record.faded(), .riders = riders};
   for (const Calibration& calibration : free) out.free.push_back(calibration.faded());
   return out;
 }
@@ -63,14 +63,9 @@ Status Planner::propose(const DraftInput& input, const DraftLimits& limits, cons
   proposal.clear();
   round_ = {.load = load};
   round_.best.worth.rate = load.rate(1, 1, 0);
+  limits_ = limits;
   if (limits.nodes < 1 || limits.depth < 1) return Ok();
-  for (size_t i = 0; i < free_.size(); ++i) {
-    DraftLimits asked = limits;
-    asked.depth = std::min(limits.depth, free_[i]->max_depth());
-    S3D_TRY(free_[i]->draft(input, asked, round_.drafted));
-    consider(round_.drafted, static_cast<int>(i), mine_.free[i], 0, limits.nodes);
-  }
-  round_.drafted.clear();
+  S3D_TRY(ask_free(input, limits));
   if (pass_ == nullptr || !wants_pass(limits)) {
     hand_over(proposal);
     return Ok();
@@ -85,10 +80,36 @@ Status Planner::propose(const DraftInput& input, const DraftLimits& limits, cons
   return Ok();
 }
 
+Status Planner::ask_free(const DraftInput& input, const DraftLimits& limits) {
+  for (size_t i = 0; i < free_.size(); ++i) {
+    DraftLimits asked = limits;
+    asked.depth = std::min(limits.depth, free_[i]->max_depth());
+    S3D_TRY(free_[i]->draft(input, asked, round_.drafted));
+    const double without = round_.best.worth.rate;
+    const bool better = consider(round_.drafted, static_cast<int>(i), mine_.free[i], 0, limits.nodes);
+    if (free_[i]->riders() == nullptr || round_.drafted.empty()) continue;
+    round_.riders_drafted = true;
+    const Selection& worth = round_.best.worth;
+    if (better) round_.riders_gain = (round_.load.tokens + worth.tokens) * (1 - without / worth.rate);
+  }
+  round_.drafted.clear();
+  return Ok();
+}
+
+Drafter* Planner::rider() const {
+  return !free_.empty() && free_.back()->riders() != nullptr ? free_.back().get() : nullptr;
+}
+
 void Planner::take(const DraftInput& input, const PassOutput& mine, Proposal& proposal) {
   pass_->take(input, round_.asked, mine, round_.drafted);
   weigh_pass();
   hand_over(proposal);
+}
+
+void Planner::observe(const PassOutput& riders) {
+  if (rider() == nullptr) return;
+  rider()->observe(riders);
+  observed_ = true;
 }
 
 void Planner::learn(const DraftTree& tree, const RoundResult& result) {
@@ -96,6 +117,8 @@ void Planner::learn(const DraftTree& tree, const RoundResult& result) {
   const std::vector<int> depths = depths_of(tree);
   learn_into(mine_, tree, depths, result);
   learn_into(*shared_, tree, depths, result);
+  if (rider() != nullptr && !observed_) rider()->observe({});
+  observed_ = false;
 }
 
 size_t Planner::extra_bytes() const {
@@ -147,17 +170,41 @@ void Planner::weigh_pass() {
 
 void Planner::hand_over(Proposal& proposal) {
   round_.chosen = round_.best.whose;
+  if (rider() != nullptr && !round_.best.chances.empty()) cut_to_worth();
   proposal.tree = std::move(round_.best.tree);
   proposal.chances = std::move(round_.best.chances);
   if (round_.chosen != kNobody) {
     proposal.source = round_.chosen == kPass ? pass_->name() : free_[usize(round_.chosen)]->name();
   }
+  if (rider() != nullptr && proposal.chances.size() == proposal.tree.size()) add_riders(proposal);
+}
+
+// A node that is not worth its row is not worth a rider's behind it.
+void Planner::cut_to_worth() {
+  const Calibration& calibration = round_.chosen == kPass ? mine_.pass : mine_.free[usize(round_.chosen)];
+  round_.best.tree = round_.best.worth.tree;
+  round_.best.chances = chances_of(round_.best.tree, calibration);
+}
+
+// Behind the rows that may be the last that are right, while the next round gains more than the rows cost.
+void Planner::add_riders(Proposal& proposal) const {
+  std::vector<double> chances, costs;
+  for (int depth = 0; depth < rider()->max_depth(); ++depth) chances.push_back(mine_.free.back().chance_at(depth));
+  const PassCosts& passes = *round_.load.costs;
+  const int rows = round_.load.rows + 1 + isize(proposal.tree);
+  const int most = std::min(limits_.nodes - isize(proposal.tree), kMaxDraft);
+  for (int i = 0; i < most; ++i) {
+    costs.push_back(round_.best.worth.rate * (passes.of(rows + i + 1) - passes.of(rows + i)));
+  }
+  const std::vector<double> worth = mine_.riders.of_masks(chances);
+  ride(choose_riders(proposal.tree, proposal.chances, worth, costs, limits_.depth), *rider()->riders(), proposal);
 }
 
 // `tree`: what was verified.
 void Planner::learn_into(Experience& experience, const DraftTree& tree, const std::vector<int>& depths,
                          const RoundResult& result) const {
   if (round_.chosen >= 0) learn_tree(experience.free[usize(round_.chosen)], tree, depths, result);
+  round_.riders_drafted ? experience.riders.learn(round_.riders_gain) : experience.riders.forget();
   if (round_.drafted_depth == 0) return;
   experience.draft.observe(result.draft_rows > 0 ? result.draft_rows : round_.drafted_depth, result.draft_seconds);
   const bool verified = round_.chosen == kPass && !tree.empty();

@@ -47,6 +47,11 @@ Result<std::shared_ptr<const Model>> load_weights(const std::shared_ptr<const Gg
 }
 
 
+// The tokens whose rows of the LM head a draft pass runs alone; a fused draft runs the whole head.
+std::vector<TokenId> head_first(const std::optional<Adapter>& adapter) {
+  return adapter && !adapter->config.fused ? adapter->draft_ids : std::vector<TokenId>();
+}
+
 }  // namespace
 
 Status RuntimeOptions::check() const {
@@ -88,9 +93,8 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
   const int64_t positions = int64_t{context} * options.sequences;
 
   ThreadPool pool(threads);
-  S3D_ASSIGN(
-      const std::shared_ptr<const Model> model,
-      load_weights(file, std::move(config), options, pool, adapter ? adapter->draft_ids : std::vector<TokenId>()));
+  S3D_ASSIGN(const std::shared_ptr<const Model> model,
+             load_weights(file, std::move(config), options, pool, head_first(adapter)));
   std::shared_ptr<const PackedAdapter> packed;
   std::shared_ptr<const NgramTable> ngrams;
   if (adapter) {

@@ -72,30 +72,88 @@ std::string cost_key(const Runtime& runtime, const SpeculationOptions& options, 
   return fmt::format("{} {}+{}", drafter.name(), layers.first, layers.last);
 }
 
-Result<std::unique_ptr<Drafter>> make_drafter(Runtime& runtime, const SpeculationOptions& options) {
-  const int n_layers = runtime.config().n_layers;
+using MadeDrafter = Result<std::unique_ptr<Drafter>>;
+
+MadeDrafter make_s3d(Runtime& runtime, const SpeculationOptions&) {
+  return make_s3d_drafter(runtime.backend(), runtime.kv(), runtime.adapter());
+}
+
+MadeDrafter make_fused(Runtime& runtime, const SpeculationOptions&) {
+  return make_fused_drafter(runtime.backend(), runtime.adapter());
+}
+
+MadeDrafter make_untrained(Runtime& runtime, const SpeculationOptions& options) {
+  const AdapterConfig none, &adapter = runtime.adapter() ? runtime.adapter()->config() : none;
+  const int draft_vocab = adapter.fused ? 0 : adapter.draft_vocab;
+  S3D_ASSIGN(auto floor, PackedAdapter::untrained(runtime.model(), draft_layers(runtime, options), kSequentialDepth - 1,
+                                                  draft_vocab));
+  return make_s3d_drafter(runtime.backend(), runtime.kv(), std::move(floor), "s3d-untrained");
+}
+
+MadeDrafter make_layerskip(Runtime& runtime, const SpeculationOptions& options) {
+  return make_layer_skip_drafter(runtime.backend(), runtime.kv(), draft_layers(runtime, options), kSequentialDepth);
+}
+
+MadeDrafter make_lookup(Runtime&, const SpeculationOptions&) {
+  return make_lookup_drafter();
+}
+
+MadeDrafter make_suffix(Runtime& runtime, const SpeculationOptions&) {
+  return make_suffix_drafter(runtime.ngrams());
+}
+
+MadeDrafter make_model(Runtime& runtime, const SpeculationOptions& options) {
+  return make_second_model(runtime, options.draft_model);
+}
+
+// What a drafter needs beside the model.
+enum class Needs : uint8_t { kNothing, kAdapter, kFusedAdapter, kModel };
+
+bool has(Needs needs, const AdapterConfig* adapter) {
+  if (needs == Needs::kAdapter) return adapter != nullptr && !adapter->fused;
+  if (needs == Needs::kFusedAdapter) return adapter != nullptr && adapter->fused;
+  return needs == Needs::kNothing;
+}
+
+// All drafters, in the order in which help shows them: a new one is one line here.
+struct DrafterKind {
+  std::string_view name;
+  Needs needs;
+  MadeDrafter (*make)(Runtime& runtime, const SpeculationOptions& options);
+  std::string_view description;  // behind it stands the file of the adapter, if it needs one
+};
+constexpr DrafterKind kDrafters[] = {
+    {"s3d", Needs::kAdapter, make_s3d, "adapter"},
+    {"fused", Needs::kFusedAdapter, make_fused, "masks that ride in full passes, adapter"},
+    {"s3d-untrained", Needs::kNothing, make_untrained, "the floor of s3d: masks without training"},
+    {"layerskip", Needs::kNothing, make_layerskip, "first and last layers, token by token"},
+    {"lookup", Needs::kNothing, make_lookup, "n-grams of prompt and answer"},
+    {"suffix", Needs::kNothing, make_suffix, "suffix automaton of prompt and answer, n-grams of the adapter"},
+    {"model", Needs::kModel, make_model, "a smaller model with the same vocabulary"},
+};
+
+Error no_adapter(const Runtime& runtime, const DrafterKind& kind) {
+  const bool fused = kind.needs == Needs::kFusedAdapter;
+  return Error{fmt::format(
+      "--spec {}: no {}adapter for {} was found{}; train one with s3d-train{}, name one with --adapter, or "
+      "use s3d-untrained or layerskip",
+      kind.name, fused ? "fused " : "", runtime.file().path(),
+      runtime.adapter() ? fmt::format(" (the one of this model is for --spec {})", fused ? "s3d" : "fused") : "",
+      fused ? " adapter --fused" : "")};
+}
+
+MadeDrafter make_drafter(Runtime& runtime, const SpeculationOptions& options) {
   const LayerSet layers = draft_layers(runtime, options);
-  if (layers.count() > n_layers) {
-    return Error{fmt::format("--draft-layers {}+{}: the model has {} layers", layers.first, layers.last, n_layers)};
+  if (layers.count() > runtime.config().n_layers) {
+    return Error{fmt::format("--draft-layers {}+{}: the model has {} layers", layers.first, layers.last,
+                             runtime.config().n_layers)};
   }
-  if (options.drafter == "s3d") {
-    if (runtime.adapter()) return make_s3d_drafter(runtime.backend(), runtime.kv(), runtime.adapter());
-    return Error{
-        fmt::format("--spec s3d: no adapter for {} was found; train one with s3d-train, name one with "
-                    "--adapter, or use s3d-untrained or layerskip",
-                    runtime.file().path())};
+  const AdapterConfig* adapter = runtime.adapter() ? &runtime.adapter()->config() : nullptr;
+  for (const DrafterKind& kind : kDrafters) {
+    if (kind.name != options.drafter) continue;
+    const bool missing = kind.needs != Needs::kModel && !has(kind.needs, adapter);
+    return missing ? MadeDrafter(no_adapter(runtime, kind)) : kind.make(runtime, options);
   }
-  if (options.drafter == "s3d-untrained") {
-    const int draft_vocab = runtime.adapter() ? runtime.adapter()->config().draft_vocab : 0;
-    S3D_ASSIGN(auto floor, PackedAdapter::untrained(runtime.model(), layers, kSequentialDepth - 1, draft_vocab));
-    return make_s3d_drafter(runtime.backend(), runtime.kv(), std::move(floor), "s3d-untrained");
-  }
-  if (options.drafter == "layerskip") {
-    return make_layer_skip_drafter(runtime.backend(), runtime.kv(), layers, kSequentialDepth);
-  }
-  if (options.drafter == "lookup") return make_lookup_drafter();
-  if (options.drafter == "suffix") return make_suffix_drafter(runtime.ngrams());
-  if (options.drafter == "model") return make_second_model(runtime, options.draft_model);
   return Error{fmt::format("no drafter '{}'", options.drafter)};
 }
 
@@ -112,7 +170,8 @@ Result<std::unique_ptr<Speculator>> make_planned(Runtime& runtime, const Specula
     free.push_back(std::move(drafter));
   }
   const std::string key = pass ? cost_key(runtime, options, *pass) : "none";
-  const std::string drafters = fmt::format("{} {}", free.size(), key);
+  std::string drafters = key;
+  for (const std::unique_ptr<Drafter>& one : free) drafters += fmt::format(" {}", one->name());
   std::shared_ptr<Experience>& experience = runtime.experience(drafters);
   if (experience == nullptr) {
     S3D_ASSIGN(const MeasuredCosts costs, pass_costs(runtime, pass.get(), key, on_measure));
@@ -127,7 +186,9 @@ Result<std::unique_ptr<Speculator>> make_planned(Runtime& runtime, const Specula
 }  // namespace
 
 std::vector<std::string_view> drafter_names() {
-  return {"off", "auto", "s3d", "s3d-untrained", "layerskip", "lookup", "suffix", "model"};
+  std::vector<std::string_view> names = {"off", "auto"};
+  for (const DrafterKind& kind : kDrafters) names.push_back(kind.name);
+  return names;
 }
 
 Status SpeculationOptions::check() const {
@@ -146,12 +207,19 @@ Status SpeculationOptions::check() const {
 }
 
 std::vector<OpenDrafter> open_drafters(const std::string& adapter_path) {
+  AdapterConfig config;
+  const AdapterConfig* adapter = nullptr;
+  if (!adapter_path.empty()) {
+    const Result<GgufFile> file = GgufFile::open(adapter_path);
+    const Result<AdapterConfig> read = file.ok() ? read_adapter_config(*file) : Result<AdapterConfig>(file.error());
+    if (read.ok()) adapter = &(config = *read);
+  }
   std::vector<OpenDrafter> open;
-  if (!adapter_path.empty()) open.push_back({"s3d", "adapter " + adapter_path});
-  open.push_back({"s3d-untrained", "the floor of s3d: masks without training"});
-  open.push_back({"layerskip", "first and last layers, token by token"});
-  open.push_back({"lookup", "n-grams of prompt and answer"});
-  open.push_back({"suffix", "suffix automaton of prompt and answer, n-grams of the adapter"});
+  for (const DrafterKind& kind : kDrafters) {
+    if (kind.needs == Needs::kModel || !has(kind.needs, adapter)) continue;
+    const std::string file = kind.needs == Needs::kNothing ? "" : " " + adapter_path;
+    open.push_back({std::string(kind.name), std::string(kind.description) + file});
+  }
   return open;
 }
 
@@ -168,7 +236,8 @@ Result<std::unique_ptr<Speculator>> make_speculator(Runtime& runtime, const Spec
   if (options.drafter == "auto") {
     const bool fixed = options.draft_rows > 0;
     if (!runtime.adapter() && !fixed) return make_planned(runtime, options, nullptr, /*with_text=*/true, on_measure);
-    named.drafter = runtime.adapter() ? "s3d" : "suffix";
+    const AdapterConfig* adapter = runtime.adapter() ? &runtime.adapter()->config() : nullptr;
+    named.drafter = adapter == nullptr ? "suffix" : adapter->fused ? "fused" : "s3d";
   }
   S3D_ASSIGN(auto drafter, make_drafter(runtime, named));
   if (options.draft_rows > 0) {
