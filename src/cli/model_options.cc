@@ -57,12 +57,15 @@ Status ModelOptions::check() {
   return Ok();
 }
 
+void ModelOptions::note_choice(const Console& console) const {
+  if (chosen_because_.empty()) return;
+  console.note(fmt::format("model: {}, {}; -m names another", visible(runtime.model), chosen_because_));
+}
+
 Result<std::unique_ptr<Runtime>> ModelOptions::load(const Console& console) const {
   RuntimeOptions options = runtime;
   options.progress = console.progress_bar();
-  if (!chosen_because_.empty()) {
-    console.note(fmt::format("model: {}, {}; -m names another", visible(runtime.model), chosen_because_));
-  }
+  note_choice(console);
   auto loaded = Runtime::load(options);
   if (!loaded.ok()) return loaded;
   for (const std::string& warning : (*loaded)->tokenizer().warnings()) console.warning(warning);

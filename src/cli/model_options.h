@@ -27,7 +27,8 @@ struct ModelOptions {
   bool chooses_model = false;            // where -m is not given: default_model()
   Status check();                        // and chooses the model
 
-  // Loads it, with a progress bar. A model that was not named is noted.
+  void note_choice(const Console& console) const;  // says which model it is, where none was named
+  // Loads it, with a progress bar. note_choice() first.
   Result<std::unique_ptr<Runtime>> load(const Console& console) const;
 
  private:

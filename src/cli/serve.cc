@@ -6,16 +6,22 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <future>
 #include <optional>
 
+#include "base/index.h"
 #include "cli/access_log.h"
 #include "cli/program.h"
 #include "cli/serve_gate.h"
 #include "cli/serve_options.h"
 #include "cli/signals.h"
+#include "engine/model_path.h"
 #include "http/server.h"
 #include "page/page.h"
+#include "serve/app.h"
+#include "serve/engine_models.h"
+#include "serve/model_card.h"
 
 namespace s3d::cli {
 namespace {
@@ -43,10 +49,45 @@ void raise_file_limit() {
   setrlimit(RLIMIT_NOFILE, &files);
 }
 
-// Ollama's clients look for its own words at "/"; a browser says that it takes HTML.
-bool wants_page(const http::Request& request) {
-  if (request.method != "GET" && request.method != "HEAD") return false;
-  return request.path != "/" || request.headers.value_or("Accept", "").find("text/html") != std::string::npos;
+// "smollm2-135m" for a name of the cache folder and for a file alike.
+std::string served_name(const std::string& model) {
+  const std::string file = std::filesystem::path(model).filename().string();
+  return file.ends_with(".gguf") ? file.substr(0, file.size() - 5) : file;
+}
+
+// The model that -m names; with --models there need be none.
+Result<std::vector<serve::ModelSource>> own_model(const ServeOptions& o) {
+  std::vector<serve::ModelSource> sources;
+  const std::string& model = o.model.runtime.model;
+  if (model.empty()) return sources;
+  serve::ModelSource source{.id = served_name(model), .aliases = o.aliases};
+  S3D_ASSIGN(source.path, find_model(model));
+  S3D_TRY(serve::read_model_card(source.path, source.id, {}));                // says now what is wrong with the file
+  if (!source.aliases.empty()) std::swap(source.id, source.aliases.front());  // the first alias is shown
+  sources.push_back(std::move(source));
+  return sources;
+}
+
+Result<serve::EngineModelsOptions> models_options(const ServeOptions& o, const Console& console) {
+  serve::EngineModelsOptions models;
+  S3D_ASSIGN(models.sources, own_model(o));
+  models.folder = o.models_folder;
+  models.runtime = o.model.runtime;
+  models.runtime.sequences = o.parallel;
+  models.runtime.progress = console.progress_bar();
+  models.service.max_waiting = o.max_queue;
+  models.service.scheduler.max_running = o.parallel;
+  models.service.scheduler.step_seconds = o.step_ms / 1000.0;
+  models.service.scheduler.cache_bytes = usize(o.cache_mib) << 20;
+  models.service.speculation = o.spec.settings;
+  models.service.prompt = o.prompt;
+  models.keep_alive = o.keep_alive;
+  models.memory_budget = int64_t{o.models_mib} << 20;
+  return models;
+}
+
+int exit_code(int signal) {
+  return signal == SIGINT ? kExitInterrupted : kExitOk;
 }
 
 // The server with what stands around it.
@@ -57,30 +98,29 @@ class Serving {
   Result<int> run();
 
  private:
-  Status open_page();
+  Status open();
+  Result<std::shared_ptr<const Page>> open_page() const;
+  void open_gate();
   http::ServerOptions server_options();
   Result<std::optional<int>> wait_for_model(std::future<Status>& loaded);
   void drain();
-  void route(http::Request request, std::shared_ptr<http::Responder> responder);
 
   const ServeOptions& options_;
   Console& console_;
-  Signals signals_;  // before any thread
-  std::optional<Page> page_;
+  Signals signals_;                   // before any thread
+  std::shared_ptr<const Page> page_;  // null: none is served
   std::optional<AccessLog> log_;
-  std::unique_ptr<Runtime> runtime_;
+  std::unique_ptr<serve::ModelPool> models_;
+  std::optional<serve::App> app_;
   std::optional<ServeGate> gate_;
   std::optional<http::HttpServer> server_;
 };
 
-Status Serving::open_page() {
-  if (!options_.ui) return Ok();
-  if (options_.ui_folder.empty()) {
-    page_ = Page::built_in();
-    return Ok();
-  }
-  S3D_ASSIGN(page_, Page::from_folder(options_.ui_folder));
-  return Ok();
+Result<std::shared_ptr<const Page>> Serving::open_page() const {
+  if (!options_.ui) return std::shared_ptr<const Page>();
+  if (options_.ui_folder.empty()) return std::make_shared<const Page>(Page::built_in());
+  S3D_ASSIGN(Page page, Page::from_folder(options_.ui_folder));
+  return std::make_shared<const Page>(std::move(page));
 }
 
 http::ServerOptions Serving::server_options() {
@@ -93,19 +133,6 @@ http::ServerOptions Serving::server_options() {
   http.error_reply = [this](int status, std::string_view message) { return gate_->error_reply(status, message); };
   if (log_) http.on_finished = [this](const http::Finished& finished) { log_->add(finished); };
   return http;
-}
-
-void Serving::route(http::Request request, std::shared_ptr<http::Responder> responder) {
-  if (request.path == "/health" || request.path == "/v1/health") {
-    return responder->send(200, {{"Content-Type", "application/json; charset=utf-8"}}, R"({"status":"ok"})");
-  }
-  if (page_ && wants_page(request)) {
-    if (auto reply = page_->answer(request.path, request.headers.value_or("If-None-Match", ""))) {
-      return responder->send(reply->status, std::move(reply->headers), std::move(reply->body));
-    }
-  }
-  http::Reply reply = gate_->error_reply(404, "no such route", request.path);
-  responder->send(reply.status, std::move(reply.headers), std::move(reply.body));
 }
 
 // Until the model is there, or a signal came: then its number.
@@ -127,33 +154,53 @@ void Serving::drain() {
   }
 }
 
-Result<int> Serving::run() {
-  S3D_TRY(open_page());
+void Serving::open_gate() {
+  GateOptions gate{.keys = options_.keys, .per_client = options_.per_client, .cors_origin = options_.cors_origin};
+  gate.is_page = [this](std::string_view path) { return page_ != nullptr && page_->answer(path, "").has_value(); };
+  gate_.emplace(std::move(gate), [this](http::Request request, std::shared_ptr<http::Responder> responder) {
+    app_->handle(std::move(request), std::move(responder));
+  });
+}
+
+// All but the model, and listens.
+Status Serving::open() {
+  options_.model.note_choice(console_);
+  S3D_ASSIGN(page_, open_page());
+  S3D_ASSIGN(serve::EngineModelsOptions models, models_options(options_, console_));
+  models_ = serve::make_model_pool(std::move(models));
   raise_file_limit();
   if (!options_.no_log) log_.emplace(STDERR_FILENO);
-  GateOptions gate{.keys = options_.keys, .per_client = options_.per_client, .cors_origin = options_.cors_origin};
-  gate.is_page = [this](std::string_view path) { return page_ && page_->answer(path, "").has_value(); };
-  gate_.emplace(std::move(gate), [this](http::Request request, std::shared_ptr<http::Responder> responder) {
-    route(std::move(request), std::move(responder));
-  });
+  app_.emplace(*models_, serve::AppOptions{.version = S3D_VERSION,
+                                           .any_model = options_.any_model,
+                                           .isolate_keys = options_.isolate_keys,
+                                           .slots = options_.slots,
+                                           .metrics = options_.metrics,
+                                           .page = page_,
+                                           .pull = serve::make_pull(*models_, cache_folder() + "/models")});
+  open_gate();
   server_.emplace(server_options(), [this](http::Request request, std::shared_ptr<http::Responder> responder) {
     gate_->handle(std::move(request), std::move(responder));
   });
   S3D_TRY(server_->start());
   console_.note(fmt::format("listening on {}", server_->url()));
+  return Ok();
+}
 
+Result<int> Serving::run() {
+  S3D_TRY(open());
   std::future<Status> loaded = std::async(std::launch::async, [this]() -> Status {
-    S3D_ASSIGN(runtime_, options_.model.load(console_));
-    return Ok();
+    return options_.model.runtime.model.empty() ? Ok() : models_->load_first();
   });
   S3D_ASSIGN(std::optional<int> signal, wait_for_model(loaded));
-  if (signal) std::_Exit(kExitInterrupted);  // loading cannot be called off, and has written nothing
+  if (signal) std::_Exit(exit_code(*signal));  // loading cannot be called off, and has written nothing
   gate_->enter(Phase::kServing);
   console_.note(fmt::format("ready: {}", server_->url()));
   while (!signal) signal = signals_.wait(std::chrono::hours(1));
   drain();
+  models_->close(milliseconds(0));  // what still runs is told so
+  server_->wait_idle(milliseconds(1000));
   server_->stop();
-  return *signal == SIGINT ? kExitInterrupted : kExitOk;
+  return exit_code(*signal);
 }
 
 Result<int> run_serve(const ServeOptions& o, Console& console) {

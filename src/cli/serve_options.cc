@@ -31,6 +31,7 @@ constexpr Variable kVariables[] = {
     {"LLAMA_ARG_CACHE_RAM", "--cache-ram"},
     {"LLAMA_ARG_ENDPOINT_METRICS", "--metrics"},
     {"LLAMA_ARG_ENDPOINT_SLOTS", "--slots"},
+    {"LLAMA_ARG_MODELS_DIR", "--models"},
     {"LLAMA_ARG_STATIC_PATH", "--ui-path"},
     {"LLAMA_API_KEY", "--api-key"},
 };
@@ -138,6 +139,17 @@ void ServeOptions::add_load_to(CLI::App& command) {
 
 void ServeOptions::add_pages_to(CLI::App& command) {
   const std::string group = "What is served";
+  command.add_option("--models,--models-dir", models_folder, "Folder of further models, loaded when one asks for them")
+      ->type_name("DIR")
+      ->group(group);
+  command.add_option("--keep-alive", keep_alive, "Seconds that such a model stays loaded when nobody uses it")
+      ->type_name("N")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--models-ram", models_mib, "MiB of all loaded models; 0: no limit")
+      ->type_name("N")
+      ->capture_default_str()
+      ->group(group);
   command
       .add_option("-a,--alias", aliases, "Another name for the model, or several with commas; the first one is shown")
       ->type_name("NAME")
@@ -165,6 +177,7 @@ void ServeOptions::add_to(CLI::App& command) {
   add_access_to(command);
   add_load_to(command);
   add_pages_to(command);
+  add_template_options(command, prompt);
   spec.add_to(command);
 }
 
@@ -181,6 +194,8 @@ Status ServeOptions::check_numbers() const {
                             {"--max-queue", max_queue, 0, 1'000'000},
                             {"--step-ms", step_ms, 1, 60'000},
                             {"--cache-ram", cache_mib, 0, 1 << 30},
+                            {"--keep-alive", keep_alive, 0, 1 << 30},
+                            {"--models-ram", models_mib, 0, 1 << 30},
                             {"--drain-seconds", drain_seconds, 0, 1'000'000}};
   for (const Number& n : numbers) {
     if (n.value >= n.least && n.value <= n.most) continue;
@@ -199,6 +214,7 @@ Status ServeOptions::check(CLI::App& command) {
                              visible(host))};
   }
   if (cors_origin == "none") cors_origin.clear();
+  model.chooses_model = models_folder.empty();  // with a folder of models, there need be no model of its own
   S3D_TRY(model.check());
   return spec.check();
 }

@@ -7,12 +7,14 @@
 #include "cli/api_keys.h"
 #include "cli/drafting_options.h"
 #include "cli/model_options.h"
+#include "cli/prompt_options.h"
 
 namespace s3d::cli {
 
 struct ServeOptions {
   ModelOptions model;
   DraftingOptions spec;
+  PromptOptions prompt;
 
   std::string host = "127.0.0.1";
   int port = 0;  // 0 until check(), unless it was given
@@ -26,6 +28,9 @@ struct ServeOptions {
   bool no_auth = false;
   ApiKeys keys;  // by check()
 
+  std::string models_folder;
+  int keep_alive = 300;  // seconds
+  int models_mib = 0;    // 0: no limit
   std::vector<std::string> aliases;
   bool any_model = true;
   int parallel = 8;
