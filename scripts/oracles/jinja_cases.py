@@ -111,11 +111,11 @@ end' }}{{ "it's" }}""",
                     "{{ 'x.py'.removesuffix('.py') }}|{{ 'a=b=c'.partition('=') }}{{ 'a=b=c'.rpartition('=') }}{{ 'a'.partition('=') }}{{ 'a'.rpartition('=') }}|"
                     "{{ 'a'.ljust(3, '.') }}{{ 'a'.rjust(3) }}{{ 'a'.center(4, '*') }}{{ 'ab'.center(5, '*') }}{{ '-5'.zfill(4) }}|{{ '12'.isdigit() }}{{ 'a1'.isalnum() }}{{ 'ab'.isalpha() }}"
                     "{{ ' '.isspace() }}{{ 'A'.isupper() }}{{ 'a'.islower() }}{{ ''.isalpha() }}",
-    "format": "{{ '{} {}'.format(1, 'a') }}|{{ '{1}{0}'.format('a', 'b') }}|{{ '{x}-{y}'.format(x=1, y=2) }}|{{ '{{}}'.format() }}|{{ '{:>5}|{:<5}|{:^5}|{:*^7}'.format('a', 'b', 'c', 'd') }}|"
-              "{{ '{:05d} {:+d} {:x} {:,} {:.2f} {:%} {:e}'.format(42, 5, 255, 1234567, 3.14159, 0.5, 12345.678) }}|{{ '{!r}'.format('a') }}|{{ '{0.x} {0[y]}'.format({'x': 1, 'y': 2}) }}|"
-              "{{ '{:.2}'.format('abc') }}|{{ '{}'.format([1, 'a']) }}|{{ '{}'.format(1.0) }}",
-    "percent": "{{ '%s-%s' % ('a', 1) }}|{{ '%d%%' % 5 }}|{{ '%5.2f|%-5s|%05d|%x|%r|%+d' % (3.14159, 'a', 42, 255, 'q', 3) }}|{{ '%(a)s' % {'a': 1} }}|{{ '%s' % [1, 2] }}|"
-               "{{ '%s %s' | format('x', 2) }}|{{ '%s' % none }}",
+    "format": "{{ '{} {}'.format(1, 'a') }}|{{ '{1}{0}'.format('a', 'b') }}|{{ '{x}-{y}'.format(x=1, y=2) }}|{{ '{{}}'.format() }}|{{ '{:5s}|{:5d}'.format('a', 7) }}|"
+              "{{ '{:05d} {:.2f} {:08.3f}'.format(42, 3.14159, -2.5) }}|"
+              "{{ '{:.2s}'.format('abc') }}|{{ '{}'.format([1, 'a']) }}|{{ '{}'.format(1.0) }}",
+    "percent": "{{ '%s-%s' % ('a', 1) }}|{{ '%d%%' % 5 }}|{{ '%5.2f|%-5s|%05d|%r|%5d' % (3.14159, 'a', -42, 'q', 3) }}|{{ '%(a)s' % {'a': 1} }}|{{ '%s' % [1, 2] }}|"
+              "{{ '%s %s' | format('x', 2) }}|{{ '%s' % none }}",
     "dict_methods": "{% set d = {'a': 1, 'b': none} %}{{ d.get('a') }}{{ d.get('z') }}{{ d.get('z', 'def') }}{{ d.get('b', 'x') }}{{ d.items() | list }}{{ d.keys() | list }}{{ d.values() | list }}"
                     "{% for k, v in d.items() %}{{ k }}={{ v }};{% endfor %}{{ d.items() }}{{ d.items() | length }}{{ d.keys() is sequence }}",
     "list_methods": "{{ [1, 2, 1].count(1) }}{{ [1, 2].index(2) }}{{ (1, 2).index(1) }}",

@@ -9,11 +9,11 @@
 
 namespace s3d::jinja {
 
-// `values`: one value, a tuple of them, or a dict for %(name)s. Conversions: d i u s r f F e E g G x X o c %.
+// `values`: one value, a tuple of them, or a dict for %(name)s. Conversions: s r d i f %, with -, 0, width and precision.
+// Others are errors.
 Result<Value> percent_format(const MarkedText& format, const Value& values, Budget& budget);
 
-// Fields {}, {0}, {name}, {0.attribute[key]}, with !s and !r and the usual specifications ([fill]align, sign, 0, width,
-// comma, precision, type).
+// Fields {}, {0} and {name}, with specifications of 0, width and precision before s, d or f. Others are errors.
 Result<Value> brace_format(const MarkedText& format, const CallArguments& arguments, Budget& budget);
 
 }  // namespace s3d::jinja

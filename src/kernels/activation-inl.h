@@ -11,17 +11,12 @@ inline float max_abs(const float* x, size_t count) {
   return reduce_max_magnitude(largest);
 }
 
-// Quantizes one block of `count` (a multiple of 32) values; returns the scale.
-inline float quantize_block(const float* x, size_t count, int8_t* q) {
-  const float largest = max_abs(x, count);
-  store_scaled_i8(x, count, largest, q);
-  return largest / 127.0F;
-}
-
-inline int32_t sum_of(const int8_t* q, size_t count) {
-  int32_t sum = 0;
-  for (size_t i = 0; i < count; ++i) sum += q[i];
-  return sum;
+// Quantizes sixteen values and returns their sum: from the register, because bytes that were just stored cannot be read
+// in larger pieces before they have reached a cache line, which the other threads hold.
+inline int32_t quantize16(const float* x, F32x16 inverse, int8_t* q) {
+  const F32x16 scaled = scaled_to_i8(load(x), inverse);
+  store_i8_rounded(q, scaled);
+  return sum_rounded(scaled);
 }
 
 // The places of one row of an Activations: every `step`-th line or record from here on.
@@ -32,8 +27,10 @@ struct StoredRow {
 
 // 32 columns, the `part`-th of a segment of 256.
 inline void store_q8_32(const float* x, int8_t* q, size_t part, ActScales32& out) {
-  const float scale = quantize_block(x, 32, q);
-  const int32_t sum = sum_of(q, 32);
+  const float largest = max_abs(x, 32);
+  const F32x16 inverse = inverse_scale(largest);
+  const float scale = largest / 127.0F;
+  const int32_t sum = quantize16(x, inverse, q) + quantize16(x + 16, inverse, q + 16);
   out.scale[part] = scale;
   out.sum[part] = sum;
   out.dsum[part] = scale * static_cast<float>(sum);
@@ -41,11 +38,16 @@ inline void store_q8_32(const float* x, int8_t* q, size_t part, ActScales32& out
 
 // 256 columns, in four lines.
 inline void store_q8_256(const float* x, StoredRow to, ActScales256& out) {
-  alignas(64) int8_t q[256];
-  out.scale = quantize_block(x, 256, q);
-  for (size_t i = 0; i < 4; ++i) std::memcpy(to.lines[i * to.step].q, q + 64 * i, 64);
-  for (size_t s = 0; s < 16; ++s) out.sum16[s] = static_cast<int16_t>(sum_of(q + 16 * s, 16));
-  for (size_t s = 0; s < 8; ++s) out.sum32[s] = static_cast<int16_t>(out.sum16[2 * s] + out.sum16[2 * s + 1]);
+  const float largest = max_abs(x, 256);
+  const F32x16 inverse = inverse_scale(largest);
+  out.scale = largest / 127.0F;
+  for (size_t s = 0; s < 8; ++s) {  // runs of 32
+    int8_t* q = to.lines[s / 2 * to.step].q + s % 2 * 32;
+    const int32_t first = quantize16(x + 32 * s, inverse, q), second = quantize16(x + 32 * s + 16, inverse, q + 16);
+    out.sum16[2 * s] = static_cast<int16_t>(first);
+    out.sum16[2 * s + 1] = static_cast<int16_t>(second);
+    out.sum32[s] = static_cast<int16_t>(first + second);
+  }
 }
 
 // The block of columns that begins at `begin`; where the row ends in it, a copy with zeros behind them.

@@ -36,11 +36,15 @@ inline void map2(const float* x, const float* y, size_t n, float* out, F f) {
 
 // q[0, count) = x * 127 / largest, ties to even, 0 where largest is 0. Count is a multiple of 16, `largest` the largest
 // magnitude; a product above 127 can only come from an infinite or denormal one.
+inline F32x16 scaled_to_i8(F32x16 x, F32x16 inverse) {
+  return max(min(mul(x, inverse), set1(127.0F)), set1(-127.0F));
+}
+inline F32x16 inverse_scale(float largest) {
+  return set1(largest > 0.0F ? 127.0F / largest : 0.0F);
+}
 inline void store_scaled_i8(const float* x, size_t count, float largest, int8_t* q) {
-  const F32x16 inverse = set1(largest > 0.0F ? 127.0F / largest : 0.0F);
-  const F32x16 top = set1(127.0F);
-  const F32x16 bottom = set1(-127.0F);
-  for (size_t i = 0; i < count; i += kLanes) store_i8_rounded(q + i, max(min(mul(load(x + i), inverse), top), bottom));
+  const F32x16 inverse = inverse_scale(largest);
+  for (size_t i = 0; i < count; i += kLanes) store_i8_rounded(q + i, scaled_to_i8(load(x + i), inverse));
 }
 
 // e^x to within 1 unit in the last place (measured over all floats of the range), x clamped to [-87, 88]; exactly 1 at

@@ -35,6 +35,14 @@
 
 namespace s3d::S3D_ISA_NS {
 
+#if defined(S3D_ISA_AVX512) || defined(S3D_ISA_AVX2)
+inline int32_t sum_ints(__m256i eight) {
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, _MM_SHUFFLE(1, 0, 3, 2)));
+  return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, _MM_SHUFFLE(2, 3, 0, 1))));
+}
+#endif
+
 #if defined(S3D_ISA_AVX512)
 
 struct F32x16 {
@@ -90,6 +98,11 @@ inline F32x16 load_i8(const int8_t* p) {
 // Rounds to the nearest integer, ties to even, and stores the low byte; needs |a| <= 127.
 inline void store_i8_rounded(int8_t* p, F32x16 a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
+}
+// Sum of the lanes, each rounded as store_i8_rounded() does.
+inline int32_t sum_rounded(F32x16 a) {
+  const __m512i sixteen = _mm512_cvtps_epi32(a.v);
+  return sum_ints(_mm256_add_epi32(_mm512_castsi512_si256(sixteen), _mm512_extracti64x4_epi64(sixteen, 1)));
 }
 inline F32x16 abs(F32x16 a) {
   return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a.v), _mm512_set1_epi32(0x7fffffff)))};
@@ -188,6 +201,9 @@ inline void store_i8_rounded(int8_t* p, F32x16 a) {
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
 }
+inline int32_t sum_rounded(F32x16 a) {
+  return sum_ints(_mm256_add_epi32(_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi)));
+}
 inline F32x16 abs(F32x16 a) {
   const __m256 mask = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
   return {_mm256_and_ps(a.lo, mask), _mm256_and_ps(a.hi, mask)};
@@ -271,6 +287,11 @@ inline F32x16 load_i8(const int8_t* p) {
 }
 inline void store_i8_rounded(int8_t* p, const F32x16& a) {
   for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(static_cast<int>(std::nearbyint(a.v[i])));
+}
+inline int32_t sum_rounded(const F32x16& a) {
+  int32_t sum = 0;
+  for (int i = 0; i < 16; ++i) sum += static_cast<int32_t>(std::nearbyint(a.v[i]));
+  return sum;
 }
 inline F32x16 abs(const F32x16& a) {
   return each([&](int i) { return std::fabs(a.v[i]); });

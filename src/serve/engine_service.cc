@@ -14,6 +14,7 @@
 #include "base/index.h"
 #include "base/stopwatch.h"
 #include "decode/constraint.h"
+#include "engine/chat_json.h"
 #include "engine/speculation.h"
 #include "engine/text_stream.h"
 #include "serve/model_card.h"
@@ -81,8 +82,8 @@ struct EngineService::Impl {
   std::unique_ptr<Runtime> runtime;
   EngineServiceOptions options;
   ModelCard card;
-  std::optional<ChatTemplate> chat_template;  // nothing: `no_template` says why
-  std::string no_template;
+  std::optional<PromptMaker> prompts;  // nothing: `no_prompts` says why
+  std::string no_prompts;
 
   // The service's thread only.
   Scheduler scheduler;
@@ -264,11 +265,11 @@ Result<std::shared_ptr<EngineService>> EngineService::create(std::unique_ptr<Run
   impl->card.adapter = loaded.adapter_path();
   impl->card.drafter = impl->options.speculation.drafter;
   impl->card.parallel = impl->options.scheduler.max_running;
-  auto chat_template = make_chat_template(loaded.tokenizer(), impl->options.prompt);
-  if (chat_template.ok()) {
-    impl->chat_template = std::move(*chat_template);
+  auto prompts = PromptMaker::create(loaded.tokenizer(), impl->options.prompt);
+  if (prompts.ok()) {
+    impl->prompts = std::move(*prompts);
   } else {
-    impl->no_template = chat_template.error().message;
+    impl->no_prompts = prompts.error().message;
   }
   // Once, before anybody waits: it may measure what passes cost, and it says whether the drafter is there.
   S3D_TRY(impl->speculator_for({}));
@@ -322,18 +323,12 @@ TokenId EngineService::find(std::string_view token) const {
 }
 
 Result<ChatPrompt> EngineService::render(const ChatInput& chat) const {
-  if (!impl_->chat_template) return Error{impl_->no_template};
-  ChatContext context;
-  S3D_ASSIGN(context.messages, parse_messages(chat.messages));
-  if (!chat.tools.empty()) {
-    S3D_ASSIGN(context.tools, parse_tools(chat.tools));
-  }
-  context.add_generation_prompt = chat.add_generation_prompt;
-  if (chat.variables.empty()) return impl_->chat_template->render(context);
-  PromptOptions options = impl_->options.prompt;
-  options.template_arguments.insert(options.template_arguments.end(), chat.variables.begin(), chat.variables.end());
-  S3D_ASSIGN(const ChatTemplate own, make_chat_template(impl_->runtime->tokenizer(), options));
-  return own.render(context);
+  if (!impl_->prompts) return Error{impl_->no_prompts};
+  S3D_ASSIGN(const ChatContext context, parse_chat({.messages = chat.messages,
+                                                    .tools = chat.tools,
+                                                    .arguments = chat.variables,
+                                                    .add_generation_prompt = chat.add_generation_prompt}));
+  return impl_->prompts->render(context);
 }
 
 std::vector<TokenId> EngineService::tokenize_chat(const ChatPrompt& prompt) const {

@@ -52,7 +52,7 @@ struct ModelCard {
 
 // A chat as a template takes it.
 struct ChatInput {
-  std::string messages;                // JSON: array of objects, as engine/prompt.h's parse_messages() takes them
+  std::string messages;                // JSON: array of objects, as engine/chat_json.h's parse_messages() takes them
   std::string tools;                   // JSON: array of objects; empty: none
   std::vector<std::string> variables;  // further variables of the template, each "KEY=JSON"
   bool add_generation_prompt = true;   // ends where the answer begins
