@@ -8,7 +8,7 @@
 namespace s3d {
 namespace {
 
-constexpr int kPage = KvCache::kPageTokens;
+constexpr int kSlotsOfPage = KvCache::kPageTokens;
 constexpr size_t kLeastTokens = 16;  // fewer are run again sooner than looked up
 
 size_t common_length(std::span<const TokenId> a, std::span<const TokenId> b) {
@@ -28,11 +28,11 @@ struct PrefixCache::Node {
   std::map<TokenId, std::unique_ptr<Node>> children;  // by the first token of their edge
 
   // Pages that it adds to its parent's.
-  size_t pages() const { return (length + kPage - 1) / kPage - (length - edge.size()) / kPage; }
+  size_t pages() const { return (length + kSlotsOfPage - 1) / kSlotsOfPage - (length - edge.size()) / kSlotsOfPage; }
 };
 
 PrefixCache::PrefixCache(KvCache& kv, size_t bytes)
-    : kv_(kv), most_pages_(bytes / (kv.bytes_per_token() * kPage)), page_bytes_(kv.bytes_per_token() * kPage) {}
+    : kv_(kv), most_pages_(bytes / (kv.bytes_per_token() * kSlotsOfPage)), page_bytes_(kv.bytes_per_token() * kSlotsOfPage) {}
 
 PrefixCache::~PrefixCache() = default;
 
@@ -91,7 +91,7 @@ PrefixCache::Node* PrefixCache::split(Node& child, size_t length) {
 }
 
 void PrefixCache::insert(const std::string& key, SeqId seq, std::span<const TokenId> tokens) {
-  if (tokens.size() < kLeastTokens || tokens.size() > most_pages_ * kPage) return;
+  if (tokens.size() < kLeastTokens || tokens.size() > most_pages_ * kSlotsOfPage) return;
   S3D_CHECK(kv_.length(seq) == isize(tokens), "a sequence that holds these tokens and no others");
   ++clock_;
   std::unique_ptr<Node>& root = roots_[{key, kv_.rope_set(seq)}];
