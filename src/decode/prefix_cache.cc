@@ -32,7 +32,9 @@ struct PrefixCache::Node {
 };
 
 PrefixCache::PrefixCache(KvCache& kv, size_t bytes)
-    : kv_(kv), most_pages_(bytes / (kv.bytes_per_token() * kSlotsOfPage)), page_bytes_(kv.bytes_per_token() * kSlotsOfPage) {}
+    : kv_(kv),
+      most_pages_(bytes / (kv.bytes_per_token() * kSlotsOfPage)),
+      page_bytes_(kv.bytes_per_token() * kSlotsOfPage) {}
 
 PrefixCache::~PrefixCache() = default;
 
