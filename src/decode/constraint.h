@@ -28,9 +28,9 @@ class Constraint {
   // Takes the last `count` pushed tokens back; at most as many as were pushed.
   virtual void pop(int count) = 0;
 
-  // Replaces `tokens` by those that have to follow now, one after the other, at most `most`. They end before the first
-  // place that leaves a choice; so they are empty where there is one, and they may be fewer than could be known. What
-  // is pushed stays as it is.
+  // Replaces `tokens` by those of the text that has to follow, one after the other, at most `most`; empty where there
+  // is a choice, or where none is known. Each of them may come after those before it. The text is sure; that the model
+  // cuts it into these tokens is only likely: a draft, not a decision. What is pushed stays as it is.
   virtual void forced(int most, std::vector<TokenId>& tokens) = 0;
 };
 
