@@ -3,6 +3,7 @@
 
 #include "cli/chat_session.h"
 #include "cli/drafting_options.h"
+#include "cli/form_options.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/program.h"
@@ -18,6 +19,7 @@ struct ChatCommand {
   PromptOptions prompt_options;
   SamplingOptions sampling;
   DraftingOptions spec;
+  FormOptions form;
   bool no_history = false;
   bool verbose = false;
 };
@@ -35,6 +37,7 @@ Status check_chat(ChatCommand& o) {
   S3D_TRY(o.model.check());
   S3D_TRY(o.prompt_options.check());
   S3D_TRY(o.spec.check());
+  S3D_TRY(o.form.form());
   return o.sampling.check();
 }
 
@@ -54,6 +57,9 @@ Result<int> run_chat(const ChatCommand& o, Console& console) {
                        .verbose = o.verbose,
                        .history_path = o.no_history ? "" : chat_history_path()};
   settings.answer.generate.speculator = speculator.get();
+  GrammarCompiler grammars(runtime.tokenizer());
+  S3D_ASSIGN(const std::optional<AnswerForm> form, o.form.form());
+  if (form) settings.new_constraint = [&] { return constrain(grammars, form); };
   ChatSession session(runtime, std::move(prompts), std::move(settings), console);
   S3D_ASSIGN(const int failed, session.run());
   if (interactive) return kExitOk;  // who asks sees what failed
@@ -72,6 +78,7 @@ void add_chat(CLI::App& app, Program& program) {
   add_template_options(*command, o->prompt_options);
   add_system_option(*command, o->prompt_options);
   o->sampling.add_to(*command, /*default_max_tokens=*/1024);
+  o->form.add_to(*command);
   o->spec.add_to(*command);
   o->spec.add_show_to(*command);
   command->add_flag("--no-history", o->no_history, "Keep no file of the lines typed");

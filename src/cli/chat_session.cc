@@ -121,6 +121,15 @@ void ChatSession::ask(const std::string& text) {
   const auto show = [this](std::string_view part, bool drafted) {
     console_.foreign_text(part, settings_.show_spec && drafted ? Style::kDrafted : Style::kPlain);
   };
+  if (settings_.new_constraint) {
+    auto constraint = settings_.new_constraint();
+    if (!constraint.ok()) {
+      ++failed_;
+      console_.error(constraint.error().message);
+      return;
+    }
+    settings_.answer.generate.constraint = std::move(*constraint);
+  }
   const auto answer = conversation_.ask(text, settings_.answer, show);
   ++settings_.answer.generate.stream;
   if (!answer.ok()) {

@@ -1,6 +1,8 @@
 // The dialogue of `s3d chat`: lines in, answers and the effects of commands out.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -17,6 +19,8 @@ struct ChatOptions {
   bool interactive = false;
   bool verbose = false;
   std::string history_path;
+  // A constraint for each answer; empty: answers may have any form.
+  std::function<Result<std::shared_ptr<Constraint>>()> new_constraint;
 };
 
 // Thread rule: one thread.

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "cli/drafting_options.h"
+#include "cli/form_options.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/program.h"
@@ -20,6 +21,7 @@ struct GenerateCommand {
   PromptOptions prompt_options;
   SamplingOptions sampling;
   DraftingOptions spec;
+  FormOptions form;
   bool json = false;
   bool verbose = false;
   bool compare = false;
@@ -34,6 +36,7 @@ Examples:
   s3d generate -m model.gguf -f question.txt -n 200 --temp 0.7 --top-p 0.9 --seed 1
   git diff | s3d generate -m model.gguf --system "Write a commit message."
   s3d generate -m model.gguf --raw -p "def fibonacci(n):" --stop "def "
+  s3d generate -m model.gguf -p "Name a city." --json-schema '{"properties": {"city": {"type": "string"}}}'
   s3d generate -m model.gguf -p "Hello" --json | jq .decode_tps)";
 
 Status check_generate(GenerateCommand& o) {
@@ -41,6 +44,7 @@ Status check_generate(GenerateCommand& o) {
   S3D_TRY(o.model.check());
   S3D_TRY(o.prompt_options.check());
   S3D_TRY(o.spec.check());
+  S3D_TRY(o.form.form());
   return o.sampling.check();
 }
 
@@ -71,6 +75,9 @@ Result<Answer> answer_once(Runtime& runtime, const GenerateCommand& o, std::span
   AnswerOptions options = o.sampling.answer;
   options.generate.cancelled = Interrupt::requested;
   options.generate.speculator = speculator;
+  GrammarCompiler grammars(runtime.tokenizer());
+  S3D_ASSIGN(const std::optional<AnswerForm> form, o.form.form());
+  S3D_ASSIGN(options.generate.constraint, constrain(grammars, form));
   const auto show = [&](std::string_view part, bool drafted) {
     if (!o.json) console.foreign_text(part, o.spec.show && drafted ? Style::kDrafted : Style::kPlain);
   };
@@ -146,6 +153,7 @@ void add_generate(CLI::App& app, Program& program) {
   add_system_option(*command, o->prompt_options);
   add_raw_option(*command, o->prompt_options);
   o->sampling.add_to(*command, /*default_max_tokens=*/256);
+  o->form.add_to(*command);
   o->spec.add_to(*command);
   o->spec.add_show_to(*command);
   command->add_flag("--compare", o->compare, "Answer again without speculation, and tell what it gained")
