@@ -84,6 +84,7 @@ struct EngineService::Impl {
   ModelCard card;
   std::optional<PromptMaker> prompts;  // nothing: `no_prompts` says why
   std::string no_prompts;
+  GrammarCompiler grammars{runtime->tokenizer()};  // safe on all threads
 
   // The service's thread only.
   Scheduler scheduler;
@@ -335,8 +336,8 @@ std::vector<TokenId> EngineService::tokenize_chat(const ChatPrompt& prompt) cons
   return impl_->runtime->tokenizer().encode_chat(prompt);
 }
 
-Result<std::shared_ptr<Constraint>> EngineService::constrain(const ConstraintSpec& /*spec*/) const {
-  return Error{"answers in a given form are not supported yet; leave it out, and say in the prompt what is wanted"};
+Result<std::shared_ptr<Constraint>> EngineService::constrain(const ConstraintSpec& spec) const {
+  return impl_->grammars.compile(spec);
 }
 
 ModelService::Submitted EngineService::submit(std::vector<Job> jobs) {

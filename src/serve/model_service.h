@@ -13,13 +13,10 @@
 #include <vector>
 
 #include "base/result.h"
+#include "grammar/grammar.h"
 #include "s3d/options.h"
 #include "s3d/types.h"
 #include "text/chat_prompt.h"
-
-namespace s3d {
-class Constraint;
-}
 
 namespace s3d::serve {
 
@@ -59,11 +56,7 @@ struct ChatInput {
 };
 
 // A form that an answer must have.
-struct ConstraintSpec {
-  enum class Kind : uint8_t { kJsonObject, kJsonSchema, kGrammar };
-  Kind kind = Kind::kJsonObject;
-  std::string text;  // the schema in JSON, or the grammar
-};
+using ConstraintSpec = AnswerForm;
 
 // A token that could have come, with the natural logarithm of its probability at temperature 1, before any setting.
 struct Alternative {

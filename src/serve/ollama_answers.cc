@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/index.h"
+#include "serve/chat_plan.h"
 #include "serve/figures.h"
 #include "serve/fill_in.h"
 #include "serve/messages.h"
@@ -21,8 +22,9 @@ struct OllamaRequest {
   std::string model;  // as shown
   Settings settings;
   std::vector<TokenId> prompt;
-  int wanted_context = 0;  // num_ctx; 0: not said
-  bool stream = true;      // Ollama's default
+  std::optional<ChatPlan> chat;  // its prompt is above
+  int wanted_context = 0;        // num_ctx; 0: not said
+  bool stream = true;            // Ollama's default
   bool logprobs = false;
 };
 
@@ -177,6 +179,10 @@ void run_ollama(const CallPtr& call, const std::shared_ptr<ModelService>& model,
   AnswerPlan plan;
   plan.model = model;
   plan.jobs = std::move(*jobs);
+  if (request.chat) {
+    plan.jobs[0].shown_tokens = request.chat->shown;
+    plan.readers = make_readers(*request.chat, 1);
+  }
   plan.stream = request.stream;
   plan.keep_tokens = request.shape == Shape::kGenerate || (!request.stream && request.logprobs);
   if (request.wanted_context > model->card().context) {
@@ -222,9 +228,11 @@ void answer_ollama_chat(const CallPtr& call, const Json& body, const RequestHead
   ChatInput chat;
   chat.variables = read_think(fields);
   if (fields.error()) return call->send_error(*fields.error());
-  auto prompt = chat_prompt(*model, clean, std::move(chat));
-  if (!prompt.ok()) return call->send_error(bad_request("messages", prompt.error().message));
-  request.prompt = std::move(*prompt);
+  const ChatPowers powers = read_chat_powers(fields);
+  if (fields.error()) return call->send_error(*fields.error());
+  request.chat = plan_chat(fields, *model, clean, std::move(chat), powers, request.settings.constraint);
+  if (!request.chat) return call->send_error(*fields.error());
+  request.prompt = request.chat->prompt;
   run_ollama(call, model, std::move(request));
 }
 

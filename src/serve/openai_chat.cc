@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/index.h"
+#include "serve/chat_plan.h"
 #include "serve/figures.h"
 #include "serve/messages.h"
 #include "serve/request.h"
@@ -17,6 +18,7 @@ struct ChatRequest {
   Delivery delivery;
   Settings settings;
   ChatInput chat;
+  ChatPowers powers;
   Json messages;
   std::string prediction;
   bool logprobs = false;
@@ -57,6 +59,7 @@ ChatRequest read_chat(Fields& fields, const ModelService& model, int max_answers
   request.settings.max_tokens = newer.value_or(older.value_or(-1));
   request.messages = read_messages(fields, "messages");
   request.chat.variables = read_template_variables(fields);
+  request.powers = read_chat_powers(fields);
   request.prediction = read_prediction(fields);
   read_logprobs(fields, request);
   read_constraint(fields, request.settings);
@@ -227,17 +230,19 @@ void answer_chat(const CallPtr& call, const Json& body, const RequestHead& head,
   Fields fields(body);
   ChatRequest request = read_chat(fields, *model, call->services.options.max_answers);
   if (fields.error()) return call->send_error(*fields.error());
-  auto prompt = chat_prompt(*model, request.messages, request.chat);
-  if (!prompt.ok()) return call->send_error(bad_request("messages", prompt.error().message));
-  const int prompt_tokens = isize(*prompt);
-  auto jobs = make_jobs(*call, *model, request.settings, {std::move(*prompt)}, request.delivery.answers);
+  auto chat = plan_chat(fields, *model, request.messages, request.chat, request.powers, request.settings.constraint);
+  if (!chat) return call->send_error(*fields.error());
+  const int prompt_tokens = isize(chat->prompt);
+  auto jobs = make_jobs(*call, *model, request.settings, {std::move(chat->prompt)}, request.delivery.answers);
   if (!jobs) return;
+  for (Job& job : *jobs) job.shown_tokens = chat->shown;
   if (!request.prediction.empty()) {
     for (Job& job : *jobs) job.prediction = model->tokenize(request.prediction, false, false);
   }
   AnswerPlan plan;
   plan.model = model;
   plan.jobs = std::move(*jobs);
+  plan.readers = make_readers(*chat, request.delivery.answers);
   plan.stream = request.delivery.stream;
   plan.keep_tokens = !plan.stream && (request.logprobs || request.settings.token_details);
   const AnswerIdentity identity{new_id("chatcmpl-"), shown_model(head.model, *model), model->card().fingerprint,
