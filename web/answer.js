@@ -6,6 +6,9 @@ import {number, say} from './strings.js';
 // Drafters by the colour classes of the style sheet.
 const kKnownSources = ['s3d', 'fused', 'suffix', 'lookup', 'layerskip', 'model', 'grammar', 'prediction'];
 
+// Who made a token: a drafter's name, or 'target'.
+const sourceOf = (token) => token.source || 'target';
+
 const percent = (share) => number(100 * share);
 
 export class AnswerView {
@@ -70,7 +73,7 @@ export class AnswerView {
   }
 
   updateLegend() {
-    const sources = [...new Set((this.message.tokens ?? []).map((token) => token.source || 'target'))];
+    const sources = [...new Set((this.message.tokens ?? []).map(sourceOf))];
     this.legend.hidden = !this.showTokens || sources.length < 2;
     if (this.legend.children.length === sources.length) return;
     this.legend.replaceChildren(...sources.map((source) =>
@@ -92,7 +95,7 @@ function kindOf(source) {
 }
 
 function tokenNode(token) {
-  const source = token.source || 'target';
+  const source = sourceOf(token);
   const told = [source === 'target' ? say('originTarget') : say('origin', {s: source})];
   if (source !== 'target') {
     told.push(say('depth', {n: token.depth}));
@@ -109,9 +112,9 @@ export function roundsOf(tokens) {
   for (const token of tokens) {
     if (ended) out.push({drafted: 0, accepted: 0});
     const round = out.at(-1);
-    if (token.source) ++round.accepted;
+    ended = sourceOf(token) === 'target';
+    if (!ended) ++round.accepted;
     round.drafted = Math.max(round.drafted, round.accepted, token.drafted ?? 0);
-    ended = !token.source;
   }
   return out;
 }

@@ -348,8 +348,10 @@ function takeChunk(message, chunk) {
   message.reasoning += choice?.delta?.reasoning_content ?? '';
   if (choice?.finish_reason) message.finish = choice.finish_reason;
   message.tokens.push(...(chunk.s3d?.tokens ?? []));
-  if (!chunk.timings) return;
-  message.stats = {timings: chunk.timings, spec: chunk.metrics?.speculative_decoding, plain: chunk.s3d?.plain_tokens_per_second};
+  const stats = {timings: chunk.timings, spec: chunk.metrics?.speculative_decoding, plain: chunk.s3d?.plain_tokens_per_second};
+  for (const [name, value] of Object.entries(stats)) {
+    if (value !== undefined) message.stats = {...message.stats, [name]: value};
+  }
 }
 
 window.s3d = new Page();

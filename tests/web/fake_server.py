@@ -86,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
             pieces = ["word "] * 2000
         for i, piece in enumerate(pieces):
             drafted = i % 3 != 2
-            token = {"text": piece, "source": ["s3d", "suffix"][i % 2] if drafted else "", "depth": i % 3 + 1 if drafted else 0,
+            token = {"text": piece, "source": ["s3d", "suffix"][i % 2] if drafted else "target", "depth": i % 3 + 1 if drafted else 0,
                      "probability": 0.75 if drafted else 0, "drafted": 4}
             self.event({"choices": [{"delta": {"content": piece}}], "s3d": {"tokens": [token]}})
             if word == "late" and i == 5:
@@ -98,6 +98,8 @@ class Handler(BaseHTTPRequestHandler):
                     "metrics": {"speculative_decoding": {"mean_acceptance_length": 2.5, "num_draft_tokens": 40,
                                                          "draft_acceptance_rate": 0.6}},
                     "s3d": {"plain_tokens_per_second": 60.25}})
+        self.event({"choices": [], "usage": {"completion_tokens": 9}, "timings": {"predicted_per_second": 120.5,
+                    "prompt_ms": 250, "cache_n": 12}})
         self.wfile.write(b"data: [DONE]\n\n")
 
 

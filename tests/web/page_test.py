@@ -102,7 +102,7 @@ class PageTest(unittest.TestCase):
         n_rounds = -(-len(tokens) // 3)
         self.assertEqual(len(self.find(".strip .bar")), n_rounds)
         figures = self.one(".figures").text
-        for part in ("120.5 tokens/s", "2.00 times plain decoding", "2.50 tokens a pass", "60 %", "12 of the prompt"):
+        for part in ("120.5 tokens/s", "2.00 times plain decoding", "2.50 tokens a pass", "60 %", "12 tokens of the prompt"):
             self.assertIn(part, figures)
 
     def test_stop_ends_the_request(self):
