@@ -52,6 +52,11 @@ std::vector<TokenId> head_first(const std::optional<Adapter>& adapter) {
   return adapter && !adapter->config.fused ? adapter->draft_ids : std::vector<TokenId>();
 }
 
+// The tokens whose rows of the LM head a draft pass runs alone; a fused draft runs the whole head.
+std::vector<TokenId> head_first(const std::optional<Adapter>& adapter) {
+  return adapter && !adapter->config.fused ? adapter->draft_ids : std::vector<TokenId>();
+}
+
 }  // namespace
 
 Status RuntimeOptions::check() const {
