@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(kThreads) choose_kernel(const ChooseTask task)
   if (lane_of_warp() == 0) shared[warp_of_block()] = best;
   __syncthreads();
   if (warp_of_block() != 0) return;
-  best = best_of_warp(shared[lane_of_warp() % warps_of_block()]);
+  best = best_of_warp(shared[lane_of_warp() % (kThreads / kWarpLanes)]);
   if (lane_of_warp() == 0) task.best[blockIdx.x] = best.token;
 }
 
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kThreads) choose_kernel(const ChooseTask task)
 
 void launch_choose(void* stream, const ChooseTask& task) {
   const cuda::Grid grid{static_cast<unsigned>(task.n), 1, 1};
-  S3D_LAUNCH(stream, choose_kernel, grid, kThreads, sizeof(Best) * (kThreads / 32), task);
+  S3D_LAUNCH(stream, choose_kernel, grid, kThreads, sizeof(Best) * (kThreads / kWarpLanes), task);
 }
 
 }  // namespace s3d::S3D_CUDA_NS

@@ -401,8 +401,10 @@ S3D_DEVICE void store_output(const MatrixProduct& product, int row, int column, 
   *y = product.accumulate ? add(*y, value) : value;
 }
 
+// Two blocks a multiprocessor: at most 128 registers, with which nothing is spilled on any architecture; 16 warps have
+// twice the loads in flight that an H100's memory wants (docs/gpu.md). Left to itself, ptxas spills in some variants.
 template <ggml_type kType, int kOctets>
-__global__ void __launch_bounds__(cuda::kMatmulThreads) matmul_kernel(const MatmulTask task) {
+__global__ void __launch_bounds__(cuda::kMatmulThreads, 2) matmul_kernel(const MatmulTask task) {
   constexpr int kColumns = kOctets * 8, kOutputs = kColumns * 16;
   const BlockUnits block = block_units(task);
   const MatrixProduct& product = task.products[block.product];

@@ -1,6 +1,7 @@
 // How a matrix product is divided among blocks and warps. No bit depends on it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 
 #include "backend/cuda/fragment_layout.h"
@@ -25,14 +26,20 @@ struct MatmulShape {
   int units_per_block, items_per_round;
 };
 
-// A block has up to eight warps with the segments of one unit, or of several where a unit has few. All warps of a round
-// get the same number of items as nearly as can be, and the rounds of a long row are alike.
+// A block has up to eight warps with the segments of one unit or of several. All warps of a round get the same number of
+// items as nearly as can be, and the rounds of a long row are alike. Large matrices give a warp several segments: what a
+// block does once costs as many instructions as two of them.
 inline MatmulShape matmul_shape(const MatmulTask& task) {
   constexpr int kWarps = kMatmulThreads / 32, kMostItems = 24;
+  constexpr int kManyBlocks = 264;  // two for each multiprocessor of an H100: fewer would leave some idle
   const auto over = [](int a, int b) { return (a + b - 1) / b; };
   const int segments = segments_of(task.cols), octets = matmul_octets(task.n);
+  int units = 0;
+  for (int p = 0; p < task.n_products; ++p) units += over(task.products[p].rows, 16);
   MatmulShape shape{};
-  shape.units_per_block = segments >= kWarps / 2 ? 1 : kWarps / 2 / segments;
+  const int for_warps = segments >= kWarps / 2 ? 1 : kWarps / 2 / segments;
+  const int most = segments >= kMostItems ? 1 : kMostItems / segments;
+  shape.units_per_block = std::min(most, std::max(for_warps, units / kManyBlocks));
   const int items = shape.units_per_block * segments, rounds = over(items, kMostItems);
   shape.items_per_round = over(items, rounds);
   shape.threads = static_cast<unsigned>(over(shape.items_per_round, over(shape.items_per_round, kWarps))) * 32;
