@@ -36,7 +36,8 @@ class PrefixCache {
   bool evict();
 
   int64_t tokens() const { return tokens_; }
-  size_t bytes() const { return pages_ * page_bytes_; }  // of its nodes; what two of them share in part counts twice
+  int pages() const { return static_cast<int>(pages_); }  // what evicting all of it can free at most
+  size_t bytes() const { return pages_ * page_bytes_; }   // of its nodes; what two of them share in part counts twice
 
  private:
   struct Node;

@@ -165,6 +165,8 @@ bool Scheduler::Impl::has_room_for(const Entry& entry, int cached) {
   for (const std::unique_ptr<Entry>& other : running) {
     pages += kv.pages_to_reserve(other->run.seq(), std::max(0, other->run.prompt_rows()));
   }
+  const int most = kv.free_pages() + (cache ? cache->pages() : 0);
+  if (pages > most) return false;  // nothing is thrown away in vain
   while (pages > kv.free_pages()) {
     if (!free_some_memory()) return false;
   }

@@ -218,6 +218,46 @@ TEST_F(SchedulerTest, RowsOfAPromptAreScoredInOrder) {
   EXPECT_EQ(positions, all);
 }
 
+// ---- The prefix cache ----------------------------------------------------------------------------------------------
+
+TEST_F(SchedulerTest, WhatWasRunIsNotRunAgain) {
+  Scheduler scheduler(backend_, kv_, {.cache_bytes = 1 << 24});
+  const auto again = [&](int n_prompt, const std::string& key, bool use) {
+    Request asked = request(n_prompt, 8);
+    asked.cache_key = key;
+    asked.use_cache = use;
+    const size_t before = backend_.seen.size();
+    const Ticket ticket = submit(scheduler, asked);
+    run(scheduler);
+    EXPECT_EQ(tokens(ticket), expected(prompt(n_prompt), 8));
+    EXPECT_EQ(results_.at(ticket)->timings.cached_tokens,
+              n_prompt + 7 - static_cast<int>(backend_.seen.size() - before));
+    return results_.at(ticket)->timings.cached_tokens;
+  };
+  EXPECT_EQ(again(30, "", true), 0);
+  EXPECT_EQ(again(30, "", true), 29) << "the last token's row decides the first of the answer";
+  EXPECT_EQ(again(20, "", true), 19);
+  EXPECT_EQ(again(40, "", true), 30) << "the answer was not the prompt's continuation";
+  EXPECT_EQ(again(30, "other", true), 0);
+  EXPECT_EQ(again(30, "", false), 0);
+  EXPECT_GT(scheduler.stats().cached_tokens, 0);
+  EXPECT_EQ(scheduler.stats().cached_prompt_tokens, 29 + 19 + 30);
+}
+
+TEST_F(SchedulerTest, ADialogueRunsOnlyWhatIsNew) {
+  Scheduler scheduler(backend_, kv_, {.cache_bytes = 1 << 24});
+  const Ticket first = submit(scheduler, request(30, 8));
+  run(scheduler);
+  Request next = request(30, 4);
+  next.prompt.insert(next.prompt.end(), tokens(first).begin(), tokens(first).end());
+  next.prompt.push_back(3);
+  const std::vector<TokenId> right = expected(next.prompt, 4);
+  const Ticket second = submit(scheduler, next);
+  run(scheduler);
+  EXPECT_EQ(results_.at(second)->timings.cached_tokens, 37);
+  EXPECT_EQ(tokens(second), right);
+}
+
 // ---- Memory --------------------------------------------------------------------------------------------------------
 
 class SmallPool : public SchedulerTest {

@@ -163,6 +163,25 @@ TEST(SuffixDrafter, ADraftGoesBackIntoTheTextAfterAHabit) {
             (std::vector<int32_t>{8, 1, 2}));
 }
 
+TEST(SuffixDrafter, CopiesFromATextThatIsExpected) {
+  const auto drafter = make_suffix_drafter();
+  drafter->expect(std::vector<TokenId>{1, 2, 3, 4, 5, 6, 7});
+  EXPECT_EQ(tokens_of(draft(*drafter, {9, 2, 3, 4, 5})), (std::vector<int32_t>{6, 7})) << "not across its end";
+  EXPECT_TRUE(draft(*drafter, {9}).empty());
+  EXPECT_EQ(tokens_of(draft(*drafter, {2, 3, 4, 5})), (std::vector<int32_t>{6, 7})) << "after a roll-back too";
+}
+
+TEST(SuffixDrafter, LongCopiesAreDraftedWhole) {
+  std::vector<TokenId> tokens;
+  for (int i = 0; i < 100; ++i) tokens.push_back(i);
+  for (int i = 0; i < 20; ++i) tokens.push_back(i);
+  const DraftTree tree = draft(*make_suffix_drafter(), tokens, {.nodes = 90, .depth = kMaxTextDraft});
+  ASSERT_EQ(tree.size(), usize(kMaxTextDraft));
+  for (int i = 0; i < kMaxTextDraft; ++i) EXPECT_EQ(tree[usize(i)].token, 20 + i);
+  EXPECT_GT(tree[0].probability, 0.95F);
+  EXPECT_GT(tree.back().probability, 0.99F);
+}
+
 TEST(NgramTable, FindsEveryEntryAndNothingElse) {
   Ngrams ngrams;
   for (int i = 0; i < 5000; ++i) {
