@@ -192,7 +192,7 @@ void Scheduler::Impl::leave(Entry& entry) {
   ++total.finished;
   const bool keeps = cache && request.use_cache && !run.kept() && !run.failed();
   if (keeps) cache->insert(request.cache_key, run.seq(), run.committed());
-  Result<Generation> result = std::move(run).result();
+  Result<Generation> result = run.take_result();
   if (!run.kept()) run.give_up_memory();
   if (result.ok()) total.spec.add(result->spec);
   if (entry.on_done) entry.on_done(std::move(result));

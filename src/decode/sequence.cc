@@ -126,7 +126,7 @@ void SequenceRun::fail(Error error) {
   error_ = std::move(error);
 }
 
-Result<Generation> SequenceRun::result() && {
+Result<Generation> SequenceRun::take_result() {
   if (error_) return *std::move(error_);
   tokens_.erase(tokens_.begin(), tokens_.begin() + static_cast<std::ptrdiff_t>(n_prompt_));
   return Generation{.tokens = std::move(tokens_), .reason = reason_, .timings = timings_, .spec = stats_};

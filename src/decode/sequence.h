@@ -58,7 +58,7 @@ class SequenceRun {
   SeqId seq() const { return kept() ? request_.kept_sequence : own_.id(); }
   std::span<const TokenId> committed() const;  // tokens whose keys and values are in the cache
   int answer_tokens() const { return isize(tokens_) - static_cast<int>(n_prompt_); }
-  Result<Generation> result() &&;  // of a finished one; its text, or its error
+  Result<Generation> take_result();  // of a finished one, once: its text, or its error
 
   // Gets memory: a sequence that holds a beginning of its tokens, without the last one. Nothing for a kept one.
   void begin(KvSequence sequence);
