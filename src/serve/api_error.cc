@@ -48,14 +48,14 @@ ApiError model_not_found(std::string_view name) {
           .code = "model_not_found"};
 }
 
-ApiError prompt_too_long(int prompt_tokens, int context) {
+ApiError prompt_too_long(std::string param, int prompt_tokens, int context) {
   return {
       .status = 400,
       .message = fmt::format("This model's maximum context length is {} tokens, but the prompt has {} tokens and at "
                              "least one is needed for the answer; shorten the prompt, or start the server with a "
                              "larger context",
                              context, prompt_tokens),
-      .param = "messages",
+      .param = std::move(param),
       .code = "context_length_exceeded",
       .more = {{"n_prompt_tokens", prompt_tokens}, {"n_ctx", context}}};
 }

@@ -23,7 +23,7 @@ struct ApiError {
 ApiError bad_request(std::string param, std::string message);
 ApiError not_supported(std::string message);  // 501
 ApiError model_not_found(std::string_view name);
-ApiError prompt_too_long(int prompt_tokens, int context);
+ApiError prompt_too_long(std::string param, int prompt_tokens, int context);
 ApiError from_job_error(const JobError& error);
 
 // The body of the answer, and the same as an event in the midst of a stream.

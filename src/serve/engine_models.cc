@@ -136,8 +136,10 @@ PullModel make_pull(ModelPool& pool, std::string folder) {
     request.progress = [&](const DownloadProgress& now) {
       return progress({.status = "pulling " + file, .digest = file, .total = now.total, .completed = now.received});
     };
-    S3D_TRY(pull(request));
-    pool.rescan();
+    S3D_ASSIGN(const std::vector<DownloadedFile> files, pull(request));
+    std::vector<ModelSource> sources = models_in(folder);
+    std::erase_if(sources, [&](const ModelSource& source) { return !fs::equivalent(source.path, files.front().path); });
+    pool.add(sources);
     return Ok();
   };
 }

@@ -29,7 +29,7 @@ std::unique_ptr<ModelPool> make_model_pool(EngineModelsOptions options);
 std::vector<ModelSource> models_in(const std::string& folder);
 
 // Downloads into `folder`; names are "hf.co/USER/REPO[:TAG or FILE]", "hf:USER/REPO[:FILE]" and "USER/REPO". Then
-// `pool` looks for it. A name that `pool` has already is done at once. `pool` must outlive it.
+// `pool` has it. A name that `pool` has already is done at once. `pool` must outlive it.
 PullModel make_pull(ModelPool& pool, std::string folder);
 
 }  // namespace s3d::serve

@@ -31,9 +31,7 @@ struct RunningJob {
   Job job;
   TextStream stream;
   double queue_seconds;
-  Stopwatch watch;  // since it was given to the scheduler
   Ticket ticket = 0;
-  double first_token_seconds = 0;
   int answer_tokens = 0;
   std::string text;                 // to be told at the end of the step
   std::vector<AnswerToken> tokens;  // likewise
@@ -182,7 +180,7 @@ Result<std::shared_ptr<Speculator>> EngineService::Impl::speculator_for(const Jo
 }
 
 Next EngineService::Impl::on_token(RunningJob& job, const NewToken& token) {
-  if (job.answer_tokens++ == 0) job.first_token_seconds = job.watch.seconds();
+  ++job.answer_tokens;
   job.text += job.stream.push(token.id);
   job.tokens.push_back(answer_token(token));
   return job.stream.stopped() ? Next::kStop : Next::kContinue;
@@ -213,9 +211,7 @@ void EngineService::Impl::on_done(JobId id, Result<Generation> result) {
   tell(*job);
   end.stop = job->stream.stop();
   end.answer_tokens = job->answer_tokens;
-  // The scheduler's own queue: from submit() there to the first pass of the prompt.
-  const double in_scheduler = job->first_token_seconds - end.timings.prefill_seconds;
-  end.queue_seconds = job->queue_seconds + std::max(0.0, in_scheduler);
+  end.queue_seconds = job->queue_seconds + end.timings.waiting_seconds;
   if (job->job.on_end) job->job.on_end(end);
 }
 

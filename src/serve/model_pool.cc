@@ -24,13 +24,14 @@ struct ModelPool::Slot {
   ModelCard card;      // of the file, or of the loaded model
   LoadedModel loaded;  // null service: it is not
   int64_t keep = 0;    // seconds after the last request; negative: for ever
+  bool stays = false;  // whatever requests say of keep_alive
   int64_t used = 0;    // when it was asked for last, or seen at work
 
   int64_t expires() const { return keep < 0 ? 0 : used + keep; }
 };
 
 ModelPool::ModelPool(std::vector<ModelSource> sources, PoolOptions options) : options_(std::move(options)) {
-  add_sources(sources);
+  add(sources);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -43,7 +44,7 @@ int64_t ModelPool::now() const {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-void ModelPool::add_sources(const std::vector<ModelSource>& sources) {
+void ModelPool::add(const std::vector<ModelSource>& sources) {
   for (const ModelSource& source : sources) {
     {
       const std::lock_guard lock(mutex_);
@@ -60,7 +61,7 @@ void ModelPool::add_sources(const std::vector<ModelSource>& sources) {
 }
 
 void ModelPool::rescan() {
-  if (options_.scan) add_sources(options_.scan());
+  if (options_.scan) add(options_.scan());
 }
 
 ModelPool::Slot* ModelPool::slot_of(std::string_view name) const {
@@ -104,8 +105,7 @@ bool ModelPool::ready() const {
 
 void ModelPool::touch(Slot& slot, KeepAlive keep_alive) const {
   slot.used = now();
-  // One that stays for ever does so until somebody says otherwise.
-  if (keep_alive.seconds) slot.keep = *keep_alive.seconds;
+  if (keep_alive.seconds && !slot.stays) slot.keep = *keep_alive.seconds;
 }
 
 void ModelPool::open(std::string_view name, KeepAlive keep_alive, OnReady on_ready) {
@@ -138,6 +138,7 @@ Status ModelPool::load_first() {
   S3D_TRY(load_slot(*first));
   const std::lock_guard lock(mutex_);
   first->keep = -1;
+  first->stays = true;
   first_is_awaited_ = false;
   return Ok();
 }
@@ -221,6 +222,7 @@ void ModelPool::unload(std::string_view name) {
   Slot* slot = slot_of(name);
   if (slot == nullptr || slot->loaded.service == nullptr) return;
   slot->keep = 0;  // unload_idle() does it when the jobs are done
+  slot->stays = false;
   wake_.notify_all();
 }
 

@@ -54,9 +54,10 @@ class ModelPool final : public ModelDirectory {
   void unload(std::string_view name) override;
   bool ready() const override;
 
-  // Loads the first model now, on the calling thread, to stay for ever; ready() is false until then.
+  // Loads the first model now, on the calling thread, to stay until unload(); ready() is false until then.
   Status load_first();
-  void rescan();  // looks for new models
+  void rescan();                                      // looks for new models
+  void add(const std::vector<ModelSource>& sources);  // those that are not there yet
   // No more models are given out; jobs may go on for so long. Returns when all threads of models have ended.
   void close(std::chrono::milliseconds drain);
 
@@ -76,7 +77,6 @@ class ModelPool final : public ModelDirectory {
   void retire(Slot& slot);
   void end_retired();
   void touch(Slot& slot, KeepAlive keep_alive) const;
-  void add_sources(const std::vector<ModelSource>& sources);
   Slot* slot_of(std::string_view name) const;  // by mutex_
   int64_t now() const;
 

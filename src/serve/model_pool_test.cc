@@ -179,6 +179,7 @@ TEST(ModelPool, LoadsTheFirstToStay) {
   ModelPool pool(kSources, fake.options());
   EXPECT_TRUE(pool.load_first().ok());
   EXPECT_TRUE(pool.ready());
+  FakePool::open(pool, "a", {.seconds = 0});
   EXPECT_EQ(pool.find("")->expires, 0);
   ModelPool bad({{"c", {}, "bad"}}, fake.options());
   EXPECT_EQ(bad.load_first().error().message, "c: cannot be loaded");

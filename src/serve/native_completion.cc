@@ -164,7 +164,7 @@ Json NativeFormat::last(const AnswerState& answer, const std::string& content) c
 }
 
 void run_native(const CallPtr& call, const std::shared_ptr<ModelService>& model, NativeRequest request) {
-  auto jobs = make_jobs(*call, *model, request.settings, {request.prompt}, 1);
+  auto jobs = make_jobs(*call, *model, request.settings, "prompt", {request.prompt}, 1);
   if (!jobs) return;
   AnswerPlan plan;
   plan.model = model;

@@ -174,7 +174,8 @@ Json OllamaFormat::whole(const std::vector<AnswerState>& answers) {
 }
 
 void run_ollama(const CallPtr& call, const std::shared_ptr<ModelService>& model, OllamaRequest request) {
-  auto jobs = make_jobs(*call, *model, request.settings, {request.prompt}, 1);
+  auto jobs = make_jobs(*call, *model, request.settings, request.shape == Shape::kChat ? "messages" : "prompt",
+                        {request.prompt}, 1);
   if (!jobs) return;
   AnswerPlan plan;
   plan.model = model;

@@ -233,7 +233,8 @@ void answer_chat(const CallPtr& call, const Json& body, const RequestHead& head,
   auto chat = plan_chat(fields, *model, request.messages, request.chat, request.powers, request.settings.constraint);
   if (!chat) return call->send_error(*fields.error());
   const int prompt_tokens = isize(chat->prompt);
-  auto jobs = make_jobs(*call, *model, request.settings, {std::move(chat->prompt)}, request.delivery.answers);
+  auto jobs =
+      make_jobs(*call, *model, request.settings, "messages", {std::move(chat->prompt)}, request.delivery.answers);
   if (!jobs) return;
   for (Job& job : *jobs) job.shown_tokens = chat->shown;
   if (!request.prediction.empty()) {

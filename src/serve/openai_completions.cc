@@ -242,7 +242,7 @@ void answer_text_completion(const CallPtr& call, const Json& body, const Request
   Fields fields(body);
   CompletionRequest request = read_completion(fields, *model, call->services.options.max_answers);
   if (fields.error()) return call->send_error(*fields.error());
-  auto jobs = make_jobs(*call, *model, request.settings, request.prompts, request.delivery.answers);
+  auto jobs = make_jobs(*call, *model, request.settings, "prompt", request.prompts, request.delivery.answers);
   if (!jobs) return;
   AnswerPlan plan;
   plan.model = model;

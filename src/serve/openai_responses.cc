@@ -352,7 +352,7 @@ void answer_response(const CallPtr& call, const Json& body, const RequestHead& h
   if (fields.error()) return call->send_error(*fields.error());
   auto prompt = chat_prompt(*model, request.messages, request.chat);
   if (!prompt.ok()) return call->send_error(bad_request("input", prompt.error().message));
-  auto jobs = make_jobs(*call, *model, request.settings, {std::move(*prompt)}, 1);
+  auto jobs = make_jobs(*call, *model, request.settings, "input", {std::move(*prompt)}, 1);
   if (!jobs) return;
   AnswerPlan plan;
   plan.model = model;

@@ -43,7 +43,7 @@ std::optional<int> read_max_tokens(Fields& fields, std::string_view name) {
 }
 
 std::optional<std::vector<Job>> make_jobs(const Call& call, const ModelService& model, const Settings& settings,
-                                          std::vector<std::vector<TokenId>> prompts, int n) {
+                                          const std::string& param, std::vector<std::vector<TokenId>> prompts, int n) {
   if (const Status good = settings.sampler.check(model.card().vocab_size); !good.ok()) {
     call.send_error(bad_request("", good.error().message));
     return {};
@@ -51,11 +51,11 @@ std::optional<std::vector<Job>> make_jobs(const Call& call, const ModelService& 
   std::vector<Job> jobs;
   for (std::vector<TokenId>& prompt : prompts) {
     if (prompt.empty()) {
-      call.send_error(bad_request("prompt", "the prompt is empty: an answer needs at least one token before it"));
+      call.send_error(bad_request(param, "the prompt is empty: an answer needs at least one token before it"));
       return {};
     }
     if (isize(prompt) >= model.card().context) {
-      call.send_error(prompt_too_long(isize(prompt), model.card().context));
+      call.send_error(prompt_too_long(param, isize(prompt), model.card().context));
       return {};
     }
     for (int i = 0; i < n; ++i) {

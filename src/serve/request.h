@@ -45,7 +45,8 @@ struct AnswerIdentity {
 
 // Jobs for `n` answers to each prompt, with what the call says of its sender. Errors, sent: a prompt that does not fit
 // into the context, settings out of range, a form that cannot be had. Nothing: an error was sent.
+// `param`: the field that the prompts came from.
 std::optional<std::vector<Job>> make_jobs(const Call& call, const ModelService& model, const Settings& settings,
-                                          std::vector<std::vector<TokenId>> prompts, int n);
+                                          const std::string& param, std::vector<std::vector<TokenId>> prompts, int n);
 
 }  // namespace s3d::serve

@@ -158,7 +158,7 @@ class ServeTest(unittest.TestCase):
     def test_errors_name_what_is_wrong(self):
         for body, status, param in [({"prompt": "a", "temperature": -1}, 400, "temperature"),
                                     ({"prompt": "a", "model": "none"}, 404, "model"),
-                                    ({"prompt": "the " * 2000}, 400, "messages"),
+                                    ({"prompt": "the " * 2000}, 400, "prompt"),
                                     ({}, 400, "prompt")]:
             got, answer = self.server.post("/v1/completions", body)
             self.assertEqual((got, answer["error"]["param"]), (status, param), answer)
