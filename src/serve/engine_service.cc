@@ -75,6 +75,7 @@ struct EngineService::Impl {
   void on_done(JobId id, Result<Generation> result);
   void tell(RunningJob& job);
   void refuse(const Job& job, JobError error);
+  void tell_end(const Job& job, const JobEnd& end);
   void publish();
 
   std::unique_ptr<Runtime> runtime;
@@ -94,6 +95,7 @@ struct EngineService::Impl {
   std::condition_variable wake;
   std::deque<Arrival> arrivals;  // by mutex
   std::vector<JobId> to_cancel;  // by mutex
+  int open_jobs = 0;             // by mutex: submitted, and on_end was not called yet
   bool closing = false;          // by mutex: no more jobs are taken
   bool cancelling = false;       // by mutex: those that are there are cancelled
   JobId last_id = 0;             // by mutex
@@ -212,13 +214,19 @@ void EngineService::Impl::on_done(JobId id, Result<Generation> result) {
   end.stop = job->stream.stop();
   end.answer_tokens = job->answer_tokens;
   end.queue_seconds = job->queue_seconds + end.timings.waiting_seconds;
-  if (job->job.on_end) job->job.on_end(end);
+  tell_end(job->job, end);
 }
 
 void EngineService::Impl::refuse(const Job& job, JobError error) {
   JobEnd end;
   end.error = std::move(error);
+  tell_end(job, end);
+}
+
+void EngineService::Impl::tell_end(const Job& job, const JobEnd& end) {
   if (job.on_end) job.on_end(end);
+  const std::lock_guard lock(mutex);
+  --open_jobs;
 }
 
 void EngineService::Impl::publish() {
@@ -291,7 +299,7 @@ void EngineService::close(std::chrono::milliseconds drain) {
   impl_->wake.notify_all();
   const auto busy = [this] {
     const std::lock_guard lock(impl_->mutex);
-    return !impl_->states.empty() || !impl_->arrivals.empty();
+    return impl_->open_jobs > 0;
   };
   constexpr auto kPoll = std::chrono::milliseconds(20);
   while (busy() && watch.seconds() * 1e3 < static_cast<double>(drain.count())) std::this_thread::sleep_for(kPoll);
@@ -340,7 +348,7 @@ ModelService::Submitted EngineService::submit(std::vector<Job> jobs) {
   Submitted submitted;
   const std::lock_guard lock(impl_->mutex);
   if (impl_->closing) return {{}, JobError{JobError::Kind::kShuttingDown, "the server is shutting down"}};
-  const int waiting = isize(impl_->arrivals) + impl_->stats.waiting;
+  const int waiting = std::max(impl_->open_jobs - impl_->stats.running, 0);
   if (waiting > 0 && waiting + isize(jobs) > impl_->options.max_waiting) {
     return {{},
             JobError{JobError::Kind::kOverloaded, fmt::format("{} requests wait already; try again later", waiting)}};
@@ -348,6 +356,7 @@ ModelService::Submitted EngineService::submit(std::vector<Job> jobs) {
   for (Job& job : jobs) {
     submitted.ids.push_back(++impl_->last_id);
     impl_->arrivals.push_back({impl_->last_id, std::move(job), {}});
+    ++impl_->open_jobs;
   }
   impl_->wake.notify_all();
   return submitted;
@@ -362,7 +371,7 @@ void EngineService::cancel(JobId id) {
 LoadStats EngineService::load() const {
   const std::lock_guard lock(impl_->mutex);
   LoadStats load = impl_->stats;
-  load.waiting += isize(impl_->arrivals);
+  load.waiting = std::max(impl_->open_jobs - load.running, 0);
   return load;
 }
 

@@ -131,7 +131,7 @@ class OllamaClient(unittest.TestCase):
 
 class Suites(unittest.TestCase):
     def test_llm_comply(self):
-        for form in ("openai-chat", "openai-responses"):
+        for form in ("openai-chat", "open-responses"):
             with self.subTest(form):
                 run = subprocess.run([sys.prefix + "/bin/llm-comply", "--format", form, "-u", SERVER.url + "/v1", "-m",
                                       MODEL, "--json"], capture_output=True, text=True)
