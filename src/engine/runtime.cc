@@ -46,12 +46,6 @@ Result<std::shared_ptr<const Model>> load_weights(const std::shared_ptr<const Gg
   return std::make_shared<const Model>(std::move(*model));
 }
 
-
-// The tokens whose rows of the LM head a draft pass runs alone; a fused draft runs the whole head.
-std::vector<TokenId> head_first(const std::optional<Adapter>& adapter) {
-  return adapter && !adapter->config.fused ? adapter->draft_ids : std::vector<TokenId>();
-}
-
 // The tokens whose rows of the LM head a draft pass runs alone; a fused draft runs the whole head.
 std::vector<TokenId> head_first(const std::optional<Adapter>& adapter) {
   return adapter && !adapter->config.fused ? adapter->draft_ids : std::vector<TokenId>();
