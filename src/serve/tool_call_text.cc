@@ -1,5 +1,6 @@
 #include "serve/tool_call_text.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -222,6 +223,11 @@ void XmlCall::add_parameter(std::string value) {
   if (value.starts_with('\n')) value.erase(0, 1);
   if (value.ends_with('\n')) value.pop_back();
   const auto& is_text = tools_.tools.at(name_).is_text;
+  const auto& is_word = tools_.tools.at(name_).is_word;
+  if (const auto word = is_word.find(key_); word != is_word.end() && word->second) {
+    while (!value.empty() && is_blank(value.back())) value.pop_back();
+    value.erase(0, std::min(value.find_first_not_of(" \n\r\t"), value.size()));
+  }
   const auto type = is_text.find(key_);
   Json json = type != is_text.end() && type->second ? Json(value) : parse(value);
   if (json.is_discarded()) json = value;
@@ -278,6 +284,7 @@ ToolSignatures ToolSignatures::of(std::string_view tools_json) {
     if (!parameters.is_object() || !parameters.contains("properties")) continue;
     for (const auto& [key, schema] : parameters["properties"].items()) {
       if (schema.is_object() && schema.contains("type")) known.is_text[key] = schema["type"] == "string";
+      if (schema.is_object()) known.is_word[key] = schema.contains("enum") || schema.contains("const");
     }
   }
   return signatures;

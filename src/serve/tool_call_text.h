@@ -15,6 +15,7 @@ namespace s3d::serve {
 struct ToolSignatures {
   struct Tool {
     std::map<std::string, bool> is_text;  // of each parameter that has a type
+    std::map<std::string, bool> is_word;  // of those texts: one of a list, so blanks around it mean nothing
   };
   std::map<std::string, Tool> tools;
 
