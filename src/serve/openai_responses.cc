@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/index.h"
+#include "serve/chat_plan.h"
 #include "serve/figures.h"
 #include "serve/messages.h"
 #include "serve/request.h"
@@ -16,6 +17,7 @@ struct ResponseRequest {
   Settings settings;
   ChatInput chat;
   Json messages;
+  ChatPowers powers;
   bool stream = false;
   bool logprobs = false;  // "include" asks for message.output_text.logprobs
   Json echo;              // members of the request that the answer repeats
@@ -72,6 +74,36 @@ Json read_input(Fields& fields) {
   return clean;
 }
 
+// Tools and their choice in the form of chat completions, which has one more object in each.
+Json in_chat_form(const Json& body) {
+  const auto nested = [](const Json& flat) -> Json {
+    if (!flat.is_object() || !flat.contains("name") || flat.contains("function")) return flat;
+    Json function = flat;
+    function.erase("type");
+    return {{"type", flat.value("type", Json("function"))}, {"function", std::move(function)}};
+  };
+  Json chat = Json::object();
+  for (const char* name : {"tools", "tool_choice", "parallel_tool_calls"}) {
+    if (body.contains(name)) chat[name] = body[name];
+  }
+  if (chat.contains("tool_choice")) chat["tool_choice"] = nested(chat["tool_choice"]);
+  if (chat.contains("tools") && chat["tools"].is_array()) {
+    for (Json& tool : chat["tools"]) tool = nested(tool);
+  }
+  return chat;
+}
+
+// As the answer repeats them: with all members that clients expect.
+Json echoed_tools(Json tools) {
+  if (!tools.is_array()) return Json::array();
+  for (Json& tool : tools) {
+    for (const char* name : {"description", "parameters", "strict"}) {
+      if (tool.is_object() && !tool.contains(name)) tool[name] = nullptr;
+    }
+  }
+  return tools;
+}
+
 Json read_echo(const Json& body, const Settings& settings) {
   const auto given = [&](const char* name, Json otherwise) {
     const auto at = body.find(name);
@@ -86,7 +118,7 @@ Json read_echo(const Json& body, const Settings& settings) {
           {"temperature", settings.sampler.temperature},
           {"text", given("text", {{"format", {{"type", "text"}}}})},
           {"tool_choice", given("tool_choice", "auto")},
-          {"tools", given("tools", Json::array())},
+          {"tools", echoed_tools(given("tools", Json::array()))},
           {"top_p", settings.sampler.top_p},
           {"truncation", "disabled"},
           {"user", given("user", nullptr)},
@@ -137,6 +169,10 @@ ResponseRequest read_response(Fields& fields, const Json& body, const ModelServi
   request.settings.max_tokens = read_max_tokens(fields, "max_output_tokens").value_or(-1);
   request.messages = read_input(fields);
   read_output_form(fields, request);
+  const Json chat_form = in_chat_form(body);
+  Fields tools(chat_form);
+  request.powers = read_chat_powers(tools);
+  if (tools.error()) fields.fail(*tools.error());
   refuse_memory(fields);
   read_s3d_member(fields, request.settings);
   request.echo = read_echo(body, request.settings);
@@ -191,9 +227,16 @@ void ResponseFormat::event(std::string_view type, Json body, std::string& out) {
 }
 
 Json ResponseFormat::response(std::string_view status) const {
-  Json json = {{"id", identity_.id},       {"object", "response"},    {"created_at", identity_.created},
-               {"status", status},         {"error", nullptr},        {"incomplete_details", nullptr},
-               {"model", identity_.model}, {"output", Json::array()}, {"usage", nullptr}};
+  Json json = {{"id", identity_.id},
+               {"object", "response"},
+               {"created_at", identity_.created},
+               {"status", status},
+               {"completed_at", status == "in_progress" ? Json(nullptr) : Json(now_seconds())},
+               {"error", nullptr},
+               {"incomplete_details", nullptr},
+               {"model", identity_.model},
+               {"output", Json::array()},
+               {"usage", nullptr}};
   json.update(request_.echo);
   return json;
 }
@@ -350,15 +393,17 @@ void answer_response(const CallPtr& call, const Json& body, const RequestHead& h
   Fields fields(body);
   ResponseRequest request = read_response(fields, body, *model);
   if (fields.error()) return call->send_error(*fields.error());
-  auto prompt = chat_prompt(*model, request.messages, request.chat);
-  if (!prompt.ok()) return call->send_error(bad_request("input", prompt.error().message));
-  auto jobs = make_jobs(*call, *model, request.settings, "input", {std::move(*prompt)}, 1);
+  auto chat = plan_chat(fields, *model, request.messages, request.chat, request.powers, request.settings.constraint);
+  if (!chat) return call->send_error(*fields.error());
+  auto jobs = make_jobs(*call, *model, request.settings, "input", {std::move(chat->prompt)}, 1);
   if (!jobs) return;
+  for (Job& job : *jobs) job.shown_tokens = chat->shown;
   AnswerPlan plan;
   plan.model = model;
   plan.jobs = std::move(*jobs);
   plan.stream = request.stream;
   plan.keep_tokens = request.logprobs;
+  plan.readers = make_readers(*chat, 1);
   const AnswerIdentity identity{new_id("resp_"), shown_model(head.model, *model), model->card().fingerprint,
                                 now_seconds()};
   plan.format = std::make_unique<ResponseFormat>(model, identity, std::move(request));

@@ -467,6 +467,7 @@ TEST(Responses, AnswersAsAWhole) {
   EXPECT_THAT(json["id"].get<std::string>(), StartsWith("resp_"));
   EXPECT_EQ(json["object"], "response");
   EXPECT_EQ(json["status"], "completed");
+  EXPECT_GE(json["completed_at"].get<int64_t>(), json["created_at"].get<int64_t>());
   ASSERT_EQ(json["output"].size(), 1U);
   EXPECT_EQ(json["output"][0]["type"], "message");
   EXPECT_EQ(json["output"][0]["content"], Json::parse(R"([{"type": "output_text", "text": "Hello!", "annotations": [],
@@ -477,6 +478,21 @@ TEST(Responses, AnswersAsAWhole) {
   EXPECT_EQ(json["parallel_tool_calls"], true);
   EXPECT_EQ(json["tool_choice"], "auto");
   EXPECT_EQ(json["tools"], Json::array());
+}
+
+TEST(Responses, CallTools) {
+  FakeServer server;
+  server.model().script = {R"({"name": "add", )", R"("arguments": {"a")", ": 1}}"};
+  const Json tool = {{"type", "function"}, {"name", "add"}, {"parameters", {{"type", "object"}}}};
+  const Json body = {{"input", "Hi"}, {"tools", Json::array({tool})}};
+  const Json json = server.post("/v1/responses", body).json();
+  ASSERT_EQ(json["output"].size(), 1U);
+  EXPECT_EQ(json["output"][0]["type"], "function_call");
+  EXPECT_EQ(json["output"][0]["name"], "add");
+  EXPECT_EQ(Json::parse(json["output"][0]["arguments"].get<std::string>()), Json({{"a", 1}}));
+  EXPECT_TRUE(json["tools"][0]["strict"].is_null());
+  EXPECT_THAT(server.refusal("/v1/responses", {{"input", "Hi"}, {"tools", {{{"type", "web_search"}}}}}),
+              StartsWith("400 tools[0]"));
 }
 
 TEST(Responses, TellsThatItWasCut) {

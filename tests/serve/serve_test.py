@@ -45,7 +45,9 @@ class Server:
         data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         connection.request(method, path, data, headers or {})
         response = connection.getresponse()
-        return response.status, response.getheaders(), response.read()
+        answer = response.status, response.getheaders(), response.read()
+        connection.close()
+        return answer
 
     def get(self, path):
         status, _, body = self.request("GET", path)
@@ -65,6 +67,7 @@ class Server:
     def stop(self, with_signal=signal.SIGTERM):
         self.process.send_signal(with_signal)
         code = self.process.wait(START_SECONDS)
+        self.process.stderr.close()
         self.cache.cleanup()
         return code
 
