@@ -7,15 +7,21 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <random>
+#include <tuple>
 
+#include "base/atomic_file.h"
 #include "engine/model_path.h"
 #include "engine/prompt.h"
 #include "engine/prompt_file.h"
 #include "engine/runtime.h"
 #include "engine/speculation.h"
+#include "model/adapter.h"
+#include "model/fingerprint.h"
 
 namespace s3d {
 namespace {
@@ -96,8 +102,14 @@ std::vector<std::vector<TokenId>> read_prompts(const Runtime& runtime, size_t co
 // An engine and what plain decoding says on it, kept for all configurations.
 class Contest {
  public:
-  Contest(const std::string& model, int threads, KvType kv_type, const Size& size)
-      : loaded_(Runtime::load({.model = model, .threads = threads, .context = 512, .sequences = 3, .kv_type = kv_type})
+  // `adapter`: its file; empty: the one that is found.
+  Contest(const std::string& model, int threads, KvType kv_type, const Size& size, const std::string& adapter = "")
+      : loaded_(Runtime::load({.model = model,
+                               .threads = threads,
+                               .context = 512,
+                               .sequences = 3,
+                               .kv_type = kv_type,
+                               .adapter = adapter})
                     .value()),
         runtime_(*loaded_),
         size_(size),
@@ -182,6 +194,60 @@ TEST_P(Lossless, SpeculationChangesNoToken) {
 
 INSTANTIATE_TEST_SUITE_P(All, Lossless, testing::Values("smollm2-135m", "qwen2.5-coder-0.5b"),
                          [](const auto& info) { return info.index == 0 ? "SmolLM2" : "QwenCoder"; });
+
+// A fused adapter without training: every mask is the mean of some embeddings, LoRA a few small random numbers.
+std::string write_fused_adapter(const Runtime& runtime) {
+  const ModelConfig& config = runtime.config();
+  const auto d = static_cast<size_t>(config.d_model);
+  constexpr int kMasks = 2, kEvery = 64, kRank = 8;
+  std::vector<float> row(d), mean(d);
+  for (TokenId token = 0; token < config.vocab_size; token += kEvery) {
+    runtime.model().embed(token, row.data());
+    for (size_t i = 0; i < d; ++i) mean[i] += row[i] * kEvery / static_cast<float>(config.vocab_size);
+  }
+  std::vector<AdapterTensor> tensors = {
+      {std::string(adapter_names::kMasks), {config.d_model, kMasks}, std::vector<float>(mean)}};
+  tensors[0].values.insert(tensors[0].values.end(), mean.begin(), mean.end());
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal(0, 0.02F);
+  for (int t = 0; t < kLoraTargets; ++t) {
+    const auto target = static_cast<LoraTarget>(t);
+    const auto [out, in] = lora_target_shape(config, target);
+    for (const auto& [part, rows, cols] : {std::tuple('a', kRank, in), std::tuple('b', out, kRank)}) {
+      AdapterTensor tensor = {adapter_names::lora(1, target, part), {cols, rows}, {}};
+      for (int i = 0; i < rows * cols; ++i) tensor.values.push_back(normal(random));
+      tensors.push_back(std::move(tensor));
+    }
+  }
+  const AdapterConfig adapter = {.base_fingerprint = base_fingerprint(runtime.file()),
+                                 .layers = LayerSet::all(config.n_layers),
+                                 .masks = kMasks,
+                                 .fused = true};
+  std::string path = testing::TempDir() + "s3d-fused-" + config.name + ".gguf";
+  EXPECT_TRUE(write_file_atomically(path, adapter_image(adapter, tensors, {}, GGML_TYPE_F16).value()).ok());
+  return path;
+}
+
+TEST(LosslessFused, MasksThatRideChangeNoToken) {
+  if (!find_model("smollm2-135m").ok()) GTEST_SKIP() << "smollm2-135m is absent: scripts/fetch-model smollm2-135m";
+  const Size size = chosen_size();
+  const std::string adapter =
+      write_fused_adapter(*Runtime::load({.model = "smollm2-135m", .threads = 1, .context = 64}).value());
+  int64_t accepted = 0;
+  for (const int threads : {1, 2}) {
+    Contest contest("smollm2-135m", threads, KvType::kF16, size, adapter);
+    size_t number = 0;
+    for (const Configuration& c : all_configurations(contest.runtime())) {
+      constexpr size_t kMore = 8;  // this drafter alone has few configurations
+      if (c.drafter != "fused" || number++ % std::max<size_t>(1, size.stride / kMore) != 0) continue;
+      contest.expect_same(c);
+      if (HasFatalFailure()) return;
+    }
+    accepted += contest.accepted;
+  }
+  EXPECT_GT(accepted, 0) << "no draft was ever accepted: nothing was tested";
+  std::remove(adapter.c_str());
+}
 
 TEST(LosslessDraftModel, ASecondModelChangesNoToken) {
   // The model drafts for itself through a second copy: every draft is right, or the two copies are not independent.
