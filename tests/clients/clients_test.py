@@ -154,6 +154,7 @@ class Suites(unittest.TestCase):
 
 if __name__ == "__main__":
     try:
-        unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2, exit=False)
+        program = unittest.main(argv=sys.argv[:1] + sys.argv[3:], verbosity=2, exit=False)
     finally:
         SERVER.stop()
+    sys.exit(0 if program.result.wasSuccessful() else 1)
