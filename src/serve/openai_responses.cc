@@ -13,6 +13,7 @@
 namespace s3d::serve {
 namespace {
 
+// NOLINTNEXTLINE(bugprone-exception-escape): JSON allocates while it is destroyed, here as everywhere.
 struct ResponseRequest {
   Settings settings;
   ChatInput chat;
@@ -105,9 +106,9 @@ Json echoed_tools(Json tools) {
 }
 
 Json read_echo(const Json& body, const Settings& settings) {
-  const auto given = [&](const char* name, Json otherwise) {
+  const auto given = [&](const char* name, const Json& otherwise) {
     const auto at = body.find(name);
-    return at == body.end() || at->is_null() ? std::move(otherwise) : *at;
+    return at == body.end() || at->is_null() ? otherwise : *at;
   };
   return {{"instructions", given("instructions", nullptr)},
           {"max_output_tokens", given("max_output_tokens", nullptr)},
@@ -202,7 +203,7 @@ class ResponseFormat final : public AnswerFormat {
     std::string id;
   };
 
-  void event(std::string_view type, Json body, std::string& out);
+  void event(std::string_view type, const Json& body, std::string& out);
   Json response(std::string_view status) const;
   Json finished(const AnswerState& answer) const;
   Json item_json(const Item& item, const AnswerState& answer, std::string_view status) const;
@@ -220,7 +221,7 @@ class ResponseFormat final : public AnswerFormat {
   int sequence_number_ = 0;
 };
 
-void ResponseFormat::event(std::string_view type, Json body, std::string& out) {
+void ResponseFormat::event(std::string_view type, const Json& body, std::string& out) {
   Json json = {{"type", type}, {"sequence_number", sequence_number_++}};
   json.update(body);
   out += fmt::format("event: {}\n{}", type, sse_event(json));
