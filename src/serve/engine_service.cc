@@ -214,6 +214,7 @@ void EngineService::Impl::on_done(JobId id, Result<Generation> result) {
   end.stop = job->stream.stop();
   end.answer_tokens = job->answer_tokens;
   end.queue_seconds = job->queue_seconds + end.timings.waiting_seconds;
+  if (const double pass = runtime->costs()->of(1); pass > 0) end.plain_tps = 1 / pass;
   tell_end(job->job, end);
 }
 

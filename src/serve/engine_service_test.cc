@@ -97,6 +97,7 @@ TEST(EngineService, GivesTheTextOfTheEngine) {
       EXPECT_FALSE(end.error.has_value());
       EXPECT_EQ(end.reason, FinishReason::kLength);
       EXPECT_EQ(end.answer_tokens, 24);
+      EXPECT_GT(end.plain_tps, 0);
       EXPECT_EQ(end.timings.prompt_tokens, isize(model->tokenize("the in an", true, true)));
       EXPECT_EQ(listener.text, expected.text);
       ASSERT_EQ(listener.tokens.size(), 24U);

@@ -103,6 +103,7 @@ struct JobEnd {
   Timings timings;                            //
   SpecStats spec;                             //
   double queue_seconds = 0;                   // from submit() to its first pass
+  double plain_tps = 0;                       // tokens a second of plain decoding alone; 0: not known
 };
 
 // One answer to be generated. A value; the callbacks are called on the model's own thread, on_end exactly once and last

@@ -175,6 +175,7 @@ void ChatFormat::end(const AnswerState& answer, std::string& out) {
   const Figures figures = sum_of({answer}, 1);
   event["timings"] = timings_json(figures);
   event["metrics"] = {{"speculative_decoding", speculation_json(figures.spec)}};
+  if (origins_ && answer.end.plain_tps > 0) event["s3d"] = {{"plain_tokens_per_second", answer.end.plain_tps}};
   out += sse_event(event);
 }
 

@@ -294,7 +294,7 @@ void ResponseFormat::open_item(const AnswerState& answer, std::string& out) {
   Json body = place(item);
   body["content_index"] = 0;
   body["part"] = {{"type", "output_text"}, {"text", ""}, {"annotations", Json::array()}, {"logprobs", Json::array()}};
-  event("response.content_part.added", std::move(body), out);
+  event("response.content_part.added", body, out);
 }
 
 void ResponseFormat::close_item(const AnswerState& answer, std::string& out) {
@@ -306,17 +306,17 @@ void ResponseFormat::close_item(const AnswerState& answer, std::string& out) {
     Json text = body;
     text["text"] = part["text"];
     text["logprobs"] = part["logprobs"];
-    event("response.output_text.done", std::move(text), out);
+    event("response.output_text.done", text, out);
     body["part"] = part;
-    event("response.content_part.done", std::move(body), out);
+    event("response.content_part.done", body, out);
   } else if (item.kind == Kind::kThought) {
     body["content_index"] = 0;
     body["text"] = answer.thought;
-    event("response.reasoning_text.done", std::move(body), out);
+    event("response.reasoning_text.done", body, out);
   } else {
     body["arguments"] = answer.calls[usize(item.call)].arguments;
     body["name"] = answer.calls[usize(item.call)].name;
-    event("response.function_call_arguments.done", std::move(body), out);
+    event("response.function_call_arguments.done", body, out);
   }
   event("response.output_item.done",
         {{"output_index", isize(items_) - 1}, {"item", item_json(item, answer, "completed")}}, out);
@@ -328,7 +328,7 @@ void ResponseFormat::piece(const AnswerState& answer, const AnswerDelta& delta, 
     Json body = place(current(Kind::kThought, 0, answer, out));
     body["content_index"] = 0;
     body["delta"] = delta.thought;
-    event("response.reasoning_text.delta", std::move(body), out);
+    event("response.reasoning_text.delta", body, out);
   }
   const bool origins = request_.settings.token_details && !tokens.empty();
   if (!delta.content.empty() || origins) {
@@ -337,13 +337,13 @@ void ResponseFormat::piece(const AnswerState& answer, const AnswerDelta& delta, 
     body["delta"] = delta.content;
     body["logprobs"] = request_.logprobs ? logprobs_json(*model_, tokens) : Json::array();
     if (origins) body["s3d"] = {{"tokens", origins_json(*model_, tokens)}};
-    event("response.output_text.delta", std::move(body), out);
+    event("response.output_text.delta", body, out);
   }
   for (const CallDelta& call : delta.calls) {
     Json body = place(current(Kind::kCall, call.index, answer, out));
     if (call.arguments.empty()) continue;
     body["delta"] = call.arguments;
-    event("response.function_call_arguments.delta", std::move(body), out);
+    event("response.function_call_arguments.delta", body, out);
   }
 }
 
