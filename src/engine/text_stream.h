@@ -10,8 +10,8 @@
 namespace s3d {
 
 // Joins the bytes of tokens to whole characters, and holds back what may become a stop string. Special tokens are not
-// shown, but for those of `shown`; a stop string may hold their text. `tokenizer` must outlive it. Thread rule: one call
-// at a time.
+// shown, but for those of `shown`; a stop string may hold their text. `tokenizer` must outlive it. Thread rule: one
+// call at a time.
 class TextStream {
  public:
   TextStream(const Tokenizer& tokenizer, std::vector<std::string> stops, std::vector<TokenId> shown = {})

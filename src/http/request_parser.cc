@@ -52,7 +52,7 @@ void RequestParser::request_line(const std::string& line) {
   request_.method = line.substr(0, first);
   request_.target = line.substr(first + 1, second - first - 1);
   if (!is_token(request_.method)) return fail(400, "the method of the request holds a character that may not be there");
-  version(std::string_view(line).substr(second + 1));
+  version(std::string_view{line}.substr(second + 1));
   if (state_ == State::kFailed) return;
   if (!is_known_method(request_.method)) return fail(501, "this server does not know the method of the request");
   auto target = parse_target(request_.target);

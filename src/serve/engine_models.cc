@@ -83,7 +83,7 @@ Result<PullRequest> parse_pull(std::string name, const std::string& folder) {
 
 }  // namespace
 
-std::unique_ptr<ModelPool> make_model_pool(EngineModelsOptions options) {
+std::unique_ptr<ModelPool> make_model_pool(const EngineModelsOptions& options) {
   std::vector<ModelSource> sources = options.sources;
   if (!options.folder.empty()) {
     for (ModelSource& source : models_in(options.folder)) sources.push_back(std::move(source));

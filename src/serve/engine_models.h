@@ -21,7 +21,7 @@ struct EngineModelsOptions {
 };
 
 // Loads nothing yet (ModelPool::load_first()).
-std::unique_ptr<ModelPool> make_model_pool(EngineModelsOptions options);
+std::unique_ptr<ModelPool> make_model_pool(const EngineModelsOptions& options);
 
 // The GGUF files in a folder and below it, by the path inside it without ".gguf"; of a split model its first part. A
 // file that lies as a hub's files do, USER/REPO/FILE, also answers to "USER/REPO", "hf.co/USER/REPO" and

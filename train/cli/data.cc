@@ -33,8 +33,7 @@ void add_options(CLI::App& command, DataOptions& options) {
       ->check(CLI::ExistingFile);
   command.add_option("--invent", options.invent, "prompts that the model makes itself, from its chat template");
   command.add_flag("--raw", options.raw, "prompts are text to be continued; no chat template");
-  command.add_option("--chat-template", options.chat_template,
-                     "a known chat template instead of the model's own");
+  command.add_option("--chat-template", options.chat_template, "a known chat template instead of the model's own");
   command.add_option("--sequences", options.sequences, "answers made at once")->capture_default_str();
   command.add_option("--max-prompt", options.max_prompt, "longer prompts are left out")->capture_default_str();
   command.add_option("--max-answer", options.max_answer, "longer answers are cut")->capture_default_str();

@@ -26,9 +26,9 @@ struct MatmulShape {
   int units_per_block, items_per_round;
 };
 
-// A block has up to eight warps with the segments of one unit or of several. All warps of a round get the same number of
-// items as nearly as can be, and the rounds of a long row are alike. Large matrices give a warp several segments: what a
-// block does once costs as many instructions as two of them.
+// A block has up to eight warps with the segments of one unit or of several. All warps of a round get the same number
+// of items as nearly as can be, and the rounds of a long row are alike. Large matrices give a warp several segments:
+// what a block does once costs as many instructions as two of them.
 inline MatmulShape matmul_shape(const MatmulTask& task) {
   constexpr int kWarps = kMatmulThreads / 32, kMostItems = 24;
   constexpr int kManyBlocks = 264;  // two for each multiprocessor of an H100: fewer would leave some idle
