@@ -159,7 +159,7 @@ class CliRealModels : public testing::TestWithParam<const char*> {};
 TEST_P(CliRealModels, AnswerWithinTheirMemory) {
   const std::string name = GetParam();
   if (cached_model(name).empty()) GTEST_SKIP() << name << " is not in the cache: scripts/fetch-model " << name;
-  const std::vector<std::string> command = {"generate", "-m", name, "-p",  "Say hello to me.",
+  const std::vector<std::string> command = {"generate", "-m", name, "-p",  "Say hello.",
                                             "-n",       "24", "-c", "512", "--json"};
   const Outcome o = run_s3d(command);
   ASSERT_EQ(o.code, 0) << o.err;
