@@ -73,6 +73,11 @@ part_asan_units() {
   run_asan "${tests[@]}" -- --tests-regex "^($(IFS='|'; echo "${tests[*]}"))$"
 }
 
+part_soak() {
+  scripts/fetch-model smollm2-135m >/dev/null || { echo "soak: the default model could not be fetched"; return 1; }
+  build_release && python3 tests/serve/soak.py build-test/src/cli/s3d --seconds "${S3D_SOAK_SECONDS:-60}"
+}
+
 part_web() {
   command -v chromium chromedriver >/dev/null || {
     echo "web: no Chromium here; apt-get install chromium chromium-driver"; return 1; }
