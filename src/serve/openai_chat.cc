@@ -14,6 +14,7 @@
 namespace s3d::serve {
 namespace {
 
+// NOLINTNEXTLINE(bugprone-exception-escape): JSON allocates while it is destroyed, here as everywhere.
 struct ChatRequest {
   Delivery delivery;
   Settings settings;
