@@ -330,8 +330,8 @@ class Suites(unittest.TestCase):
                     [sys.prefix + "/bin/schemathesis", "--config-file", "schemathesis.toml", "--no-color", "run",
                      "openai.json", "--url", server.url + "/v1", "--checks", "not_a_server_error", "--phases",
                      "examples,coverage,fuzzing", "--max-examples", "30", "--seed", "1", "--no-shrink",
-                     "--request-timeout", "30", "--suppress-health-check", "all", "--generation-database", "none",
-                     "--warnings", "off"], cwd=folder, capture_output=True, text=True, timeout=600)
+                     "--request-timeout", "60", "--suppress-health-check", "all", "--generation-database", "none",
+                     "--warnings", "off"], cwd=folder, capture_output=True, text=True, timeout=1200)
             self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
             self.assertGreater(int(re.search(r"(\d+) generated", run.stdout)[1]), 1000)
             self.assertIsNone(server.process.poll())
