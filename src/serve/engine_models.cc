@@ -104,7 +104,7 @@ std::unique_ptr<ModelPool> make_model_pool(const EngineModelsOptions& options) {
     return card;
   };
   pool.load = [options](const ModelSource& source) { return load_model(options, source); };
-  return std::make_unique<ModelPool>(std::move(sources), std::move(pool));
+  return std::make_unique<ModelPool>(sources, std::move(pool));
 }
 
 std::vector<ModelSource> models_in(const std::string& folder) {

@@ -30,7 +30,7 @@ struct ModelPool::Slot {
   int64_t expires() const { return keep < 0 ? 0 : used + keep; }
 };
 
-ModelPool::ModelPool(std::vector<ModelSource> sources, PoolOptions options) : options_(std::move(options)) {
+ModelPool::ModelPool(const std::vector<ModelSource>& sources, PoolOptions options) : options_(std::move(options)) {
   add(sources);
   thread_ = std::thread([this] { run(); });
 }
@@ -153,7 +153,7 @@ void ModelPool::run() {
       if (closing_) break;
       wanted.swap(wanted_);
     }
-    for (Wanted& one : wanted) serve_one(std::move(one));
+    for (const Wanted& one : wanted) serve_one(one);
     unload_idle();
     end_retired();
   }
@@ -165,7 +165,7 @@ void ModelPool::run() {
   for (Wanted& one : refused) one.on_ready(Error{"the server is shutting down"});
 }
 
-void ModelPool::serve_one(Wanted wanted) {
+void ModelPool::serve_one(const Wanted& wanted) {
   Slot* slot = nullptr;
   {
     const std::lock_guard lock(mutex_);

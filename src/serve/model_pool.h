@@ -42,7 +42,7 @@ struct PoolOptions {
 class ModelPool final : public ModelDirectory {
  public:
   // The first source is the one that an empty name means. A source whose card cannot be read is left out.
-  ModelPool(std::vector<ModelSource> sources, PoolOptions options);
+  ModelPool(const std::vector<ModelSource>& sources, PoolOptions options);
   ModelPool(const ModelPool&) = delete;
   ModelPool& operator=(const ModelPool&) = delete;
   ~ModelPool() override;  // close(0)
@@ -70,7 +70,7 @@ class ModelPool final : public ModelDirectory {
   };
 
   void run();
-  void serve_one(Wanted wanted);
+  void serve_one(const Wanted& wanted);
   Result<std::shared_ptr<ModelService>> load_slot(Slot& slot);
   Status make_room(const Slot& wanted);
   void unload_idle();
