@@ -9,7 +9,7 @@ std::vector<std::string> EventStream::push(std::string_view bytes) {
   rest_ += bytes;
   size_t begin = 0;
   for (size_t end = rest_.find('\n'); end != std::string::npos; end = rest_.find('\n', begin)) {
-    std::string_view line = std::string_view(rest_).substr(begin, end - begin);
+    std::string_view line = std::string_view{rest_}.substr(begin, end - begin);
     if (line.ends_with('\r')) line.remove_suffix(1);
     take_line(line, events);
     begin = end + 1;

@@ -20,7 +20,7 @@ class ByteQueue {
     bytes_.erase(0, at_);
     at_ = 0;
   }
-  std::string_view front() const { return std::string_view(bytes_).substr(at_); }
+  std::string_view front() const { return std::string_view{bytes_}.substr(at_); }
   size_t size() const { return bytes_.size() - at_; }
   bool empty() const { return size() == 0; }
 
