@@ -166,8 +166,8 @@ void Serving::open_gate() {
 Status Serving::open() {
   options_.model.note_choice(console_);
   S3D_ASSIGN(page_, open_page());
-  S3D_ASSIGN(serve::EngineModelsOptions models, models_options(options_, console_));
-  models_ = serve::make_model_pool(std::move(models));
+  S3D_ASSIGN(const serve::EngineModelsOptions models, models_options(options_, console_));
+  models_ = serve::make_model_pool(models);
   raise_file_limit();
   if (!options_.no_log) log_.emplace(STDERR_FILENO);
   app_.emplace(*models_, serve::AppOptions{.version = S3D_VERSION,

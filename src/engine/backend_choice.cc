@@ -17,7 +17,7 @@ namespace s3d {
 namespace {
 
 using Made = Result<std::unique_ptr<Backend>>;
-using Maker = Made (*)(std::shared_ptr<const Model>, const BackendOptions&, ThreadPool&);
+using Maker = Made (*)(const std::shared_ptr<const Model>&, const BackendOptions&, ThreadPool&);
 
 template <typename B>
 Made as_backend(Result<std::unique_ptr<B>> made) {
@@ -25,23 +25,23 @@ Made as_backend(Result<std::unique_ptr<B>> made) {
   return std::unique_ptr<Backend>(std::move(*made));
 }
 
-Made make_cpu(std::shared_ptr<const Model> model, const BackendOptions& options, ThreadPool& /*pool*/) {
+Made make_cpu(const std::shared_ptr<const Model>& model, const BackendOptions& options, ThreadPool& /*pool*/) {
   S3D_ASSIGN(const Kernels* kernels, choose_kernels());
-  return as_backend(CpuBackend::create(std::move(model), options.threads, kernels, options.max_rows));
+  return as_backend(CpuBackend::create(model, options.threads, kernels, options.max_rows));
 }
 
-Made make_reference(std::shared_ptr<const Model> model, const BackendOptions& options, ThreadPool& /*pool*/) {
+Made make_reference(const std::shared_ptr<const Model>& model, const BackendOptions& options, ThreadPool& /*pool*/) {
   return as_backend(ReferenceBackend::create(model->file, model->config, options.threads, options.max_rows));
 }
 
 #if defined(S3D_WITH_CUDA)
-Made make_cuda(std::shared_ptr<const Model> model, const BackendOptions& options, ThreadPool& pool) {
+Made make_cuda(const std::shared_ptr<const Model>& model, const BackendOptions& options, ThreadPool& pool) {
   S3D_ASSIGN(std::shared_ptr<cuda::Device> device, cuda::open_device());
-  return as_backend(CudaBackend::create(std::move(model), std::move(device), &pool, options.max_rows));
+  return as_backend(CudaBackend::create(model, std::move(device), &pool, options.max_rows));
 }
 
-Made make_cuda_emulated(std::shared_ptr<const Model> model, const BackendOptions& options, ThreadPool& pool) {
-  return as_backend(CudaBackend::create(std::move(model), cuda::make_emulated_device(), &pool, options.max_rows));
+Made make_cuda_emulated(const std::shared_ptr<const Model>& model, const BackendOptions& options, ThreadPool& pool) {
+  return as_backend(CudaBackend::create(model, cuda::make_emulated_device(), &pool, options.max_rows));
 }
 #else
 constexpr Maker make_cuda = nullptr, make_cuda_emulated = nullptr;
@@ -115,7 +115,7 @@ std::vector<BackendKind> backend_kinds() {
   return kinds;
 }
 
-Result<std::unique_ptr<Backend>> make_backend(std::shared_ptr<const Model> model, const BackendOptions& options,
+Result<std::unique_ptr<Backend>> make_backend(const std::shared_ptr<const Model>& model, const BackendOptions& options,
                                               ThreadPool& pool) {
   return entry_of(options.kind).make(std::move(model), options, pool);
 }

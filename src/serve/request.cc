@@ -49,7 +49,7 @@ std::optional<std::vector<Job>> make_jobs(const Call& call, const ModelService& 
     return {};
   }
   std::vector<Job> jobs;
-  for (std::vector<TokenId>& prompt : prompts) {
+  for (const std::vector<TokenId>& prompt : prompts) {
     if (prompt.empty()) {
       call.send_error(bad_request(param, "the prompt is empty: an answer needs at least one token before it"));
       return {};
@@ -59,7 +59,7 @@ std::optional<std::vector<Job>> make_jobs(const Call& call, const ModelService& 
       return {};
     }
     for (int i = 0; i < n; ++i) {
-      Job job = make_job(settings, i + 1 < n ? prompt : std::move(prompt), usize(i));
+      Job job = make_job(settings, prompt, usize(i));
       if (call.services.options.isolate_keys) job.cache_key = call.key();
       if (settings.constraint) {
         auto constraint = model.constrain(*settings.constraint);

@@ -25,7 +25,7 @@ void ThoughtSplitter::push(char c, Parts& parts) {
     case At::kStart: {
       held_ += c;
       const size_t begin = held_.find_first_not_of(" \n\r\t");
-      const std::string_view mark = begin == std::string::npos ? "" : std::string_view(held_).substr(begin);
+      const std::string_view mark = begin == std::string::npos ? "" : std::string_view{held_}.substr(begin);
       if (mark == marks_.begin) {
         held_.clear();
         at_ = At::kThoughtStart;
@@ -57,7 +57,7 @@ void ThoughtSplitter::thought(char c, Parts& parts) {
   for (;;) {
     const size_t begin = held_.find_first_not_of(" \n\r\t");
     if (begin == std::string::npos) return;
-    const std::string_view mark = std::string_view(held_).substr(begin);
+    const std::string_view mark = std::string_view{held_}.substr(begin);
     if (mark == marks_.end) {
       held_.clear();
       at_ = At::kContentStart;
