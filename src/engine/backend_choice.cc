@@ -117,7 +117,7 @@ std::vector<BackendKind> backend_kinds() {
 
 Result<std::unique_ptr<Backend>> make_backend(const std::shared_ptr<const Model>& model, const BackendOptions& options,
                                               ThreadPool& pool) {
-  return entry_of(options.kind).make(std::move(model), options, pool);
+  return entry_of(options.kind).make(model, options, pool);
 }
 
 }  // namespace s3d

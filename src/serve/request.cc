@@ -43,7 +43,8 @@ std::optional<int> read_max_tokens(Fields& fields, std::string_view name) {
 }
 
 std::optional<std::vector<Job>> make_jobs(const Call& call, const ModelService& model, const Settings& settings,
-                                          const std::string& param, std::vector<std::vector<TokenId>> prompts, int n) {
+                                          const std::string& param, const std::vector<std::vector<TokenId>>& prompts,
+                                          int n) {
   if (const Status good = settings.sampler.check(model.card().vocab_size); !good.ok()) {
     call.send_error(bad_request("", good.error().message));
     return {};

@@ -47,6 +47,7 @@ struct AnswerIdentity {
 // into the context, settings out of range, a form that cannot be had. Nothing: an error was sent.
 // `param`: the field that the prompts came from.
 std::optional<std::vector<Job>> make_jobs(const Call& call, const ModelService& model, const Settings& settings,
-                                          const std::string& param, std::vector<std::vector<TokenId>> prompts, int n);
+                                          const std::string& param, const std::vector<std::vector<TokenId>>& prompts,
+                                          int n);
 
 }  // namespace s3d::serve
