@@ -20,7 +20,8 @@ void check_tool(Fields& fields, const Json& tool, const std::string& where) {
     return fields.fail(where, "expected {\"type\": \"function\", \"function\": {…}}");
   }
   const Json& function = tool["function"];
-  const bool named = function.contains("name") && function["name"].is_string() && function["name"] != "";
+  const bool named = function.contains("name") && function["name"].is_string() &&
+                     !function["name"].get_ref<const std::string&>().empty();
   if (!named) return fields.fail(where + ".function.name", "expected a name");
   if (function.contains("parameters") && !function["parameters"].is_object()) {
     fields.fail(where + ".function.parameters", "expected a JSON schema, an object");

@@ -31,7 +31,7 @@ struct OllamaRequest {
 // "format": "json", a schema, or nothing.
 std::optional<ConstraintSpec> read_format(Fields& fields) {
   const Json* format = fields.find("format");
-  if (format == nullptr || *format == "") return {};
+  if (format == nullptr || (format->is_string() && format->get_ref<const std::string&>().empty())) return {};
   if (*format == "json") return ConstraintSpec{ConstraintSpec::Kind::kJsonObject, ""};
   if (format->is_object()) return ConstraintSpec{ConstraintSpec::Kind::kJsonSchema, to_text(*format)};
   fields.fail("format", fmt::format("expected \"json\" or a JSON schema, got {}", to_text(*format)));
