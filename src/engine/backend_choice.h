@@ -39,7 +39,7 @@ struct BackendOptions {
 
 // `model`: with packed weights, but for kReference. `pool` is idle, and used while weights are uploaded. Errors: those
 // of the backend's create(); no card.
-Result<std::unique_ptr<Backend>> make_backend(std::shared_ptr<const Model> model, const BackendOptions& options,
+Result<std::unique_ptr<Backend>> make_backend(const std::shared_ptr<const Model>& model, const BackendOptions& options,
                                               ThreadPool& pool);
 
 }  // namespace s3d
