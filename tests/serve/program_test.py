@@ -25,6 +25,11 @@ def question(tokens, **more):
     return {"prompt": PROMPT, "max_tokens": tokens, "temperature": 0, **more}
 
 
+def endless():
+    """An answer that lasts: text that repeats is drafted so well that it would soon be over."""
+    return question(4000, ignore_eos=True, s3d={"drafter": "off"})
+
+
 def metric(server, name):
     """The sum of a metric's samples."""
     page = server.request("GET", "/metrics")[2].decode()
@@ -171,7 +176,7 @@ class EndsAndLimits(unittest.TestCase):
 
     def test_limits_the_queue(self):
         with RunningServer(program, "-np", "1", "--max-queue", "1") as server:
-            long = question(1000, ignore_eos=True)
+            long = endless()
             first = server.stream("/v1/completions", long)
             next(iter(first))
             with server.connect() as second:  # waits in the queue
@@ -186,7 +191,7 @@ class EndsAndLimits(unittest.TestCase):
 
     def test_limits_the_requests_of_one_client(self):
         with RunningServer(program, "--per-client", "1") as server:
-            first = server.stream("/v1/completions", question(1000, ignore_eos=True))
+            first = server.stream("/v1/completions", endless())
             next(iter(first))
             status, headers, _ = server.request("POST", "/v1/completions", question(1))
             self.assertEqual(status, 429)
