@@ -82,7 +82,9 @@ TEST_P(ToolForm, ReadersFindNothingButCalls) {
     const AnswerDelta rest = reader->finish();
     EXPECT_EQ(delta.content + rest.content, "") << text;
     ASSERT_FALSE(delta.calls.empty()) << text;
-    if (!options.parallel) EXPECT_EQ(delta.calls.size(), 1U) << text;
+    if (!options.parallel) {
+      EXPECT_EQ(delta.calls.size(), 1U) << text;
+    }
     for (const CallDelta& call : delta.calls) {
       const Json arguments = Json::parse(call.arguments, nullptr, false);
       ASSERT_TRUE(arguments.is_object()) << text;
