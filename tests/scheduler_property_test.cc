@@ -11,6 +11,7 @@
 #include <random>
 #include <string>
 
+#include "backend/forwarding_backend.h"
 #include "backend/packed_adapter.h"
 #include "base/index.h"
 #include "decode/constraint.h"
@@ -35,13 +36,14 @@ enum class Fault {
 };
 
 // Passes of a real backend, made wrong.
-class WrongBackend : public Backend {
+class WrongBackend : public ForwardingBackend {
  public:
-  WrongBackend(Backend& real, Fault fault, int max_rows) : real_(real), fault_(fault), max_rows_(max_rows) {}
+  WrongBackend(Backend& real, Fault fault, int max_rows)
+      : ForwardingBackend(real), fault_(fault), max_rows_(max_rows) {}
 
   Result<PassOutput> run(const Block& block, KvCache& kv) override {
     const bool of_drafter = block.adapter != nullptr || block.want.empty();
-    if (of_drafter || fault_ == Fault::kNone) return real_.run(block, kv);
+    if (of_drafter || fault_ == Fault::kNone) return ForwardingBackend::run(block, kv);
     std::vector<Row> rows(block.rows.begin(), block.rows.end());
     for (Row& row : rows) {
       // The first row after a hit: it stands further behind than any before it.
@@ -55,21 +57,13 @@ class WrongBackend : public Backend {
     }
     Block wrong = block;
     wrong.rows = rows;
-    auto out = real_.run(wrong, kv);
+    auto out = ForwardingBackend::run(wrong, kv);
     if (!out.ok()) return out;
     if (fault_ == Fault::kLostPendingRow && block.want.back() == Want::kNothing) lose_row(rows.back(), rows, kv);
     if (fault_ == Fault::kSwappedOutputs) return swapped(rows, block, *out);
     return out;
   }
-  void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
-                  std::span<float> z) override {
-    real_.add_markov(adapter, previous, logits, z);
-  }
-  const ModelConfig& config() const override { return real_.config(); }
   int max_rows() const override { return max_rows_; }
-  std::string_view name() const override { return real_.name(); }
-  size_t weight_bytes() const override { return real_.weight_bytes(); }
-  size_t scratch_bytes() const override { return real_.scratch_bytes(); }
 
  private:
   static void lose_row(const Row& row, const std::vector<Row>& rows, KvCache& kv) {
@@ -104,7 +98,6 @@ class WrongBackend : public Backend {
     return PassOutput{.logits = logits_, .hidden = out.hidden};
   }
 
-  Backend& real_;
   Fault fault_;
   int max_rows_;
   int swaps_ = 0;

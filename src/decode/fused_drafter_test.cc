@@ -10,6 +10,7 @@
 
 #include "backend/adapter_test_maker.h"
 #include "backend/cpu/cpu_backend.h"
+#include "backend/forwarding_backend.h"
 #include "backend/packed_adapter.h"
 #include "backend/reference/reference_backend.h"
 #include "base/index.h"
@@ -78,25 +79,16 @@ TEST(FusedDrafter, DraftsWhatTheMasksGuess) {
 }
 
 // Counts the riders of all passes, and the passes with any.
-class CountingBackend : public Backend {
+class CountingBackend : public ForwardingBackend {
  public:
-  explicit CountingBackend(std::unique_ptr<Backend> real) : real_(std::move(real)) {}
+  explicit CountingBackend(std::unique_ptr<Backend> real) : ForwardingBackend(*real), real_(std::move(real)) {}
   Result<PassOutput> run(const Block& block, KvCache& kv) override {
     const auto masks =
         std::count_if(block.rows.begin(), block.rows.end(), [](const Row& row) { return row.token < 0; });
     riders += masks;
     with_riders += masks > 0 ? 1 : 0;
-    return real_->run(block, kv);
+    return ForwardingBackend::run(block, kv);
   }
-  void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
-                  std::span<float> z) override {
-    real_->add_markov(adapter, previous, logits, z);
-  }
-  const ModelConfig& config() const override { return real_->config(); }
-  int max_rows() const override { return real_->max_rows(); }
-  std::string_view name() const override { return real_->name(); }
-  size_t weight_bytes() const override { return real_->weight_bytes(); }
-  size_t scratch_bytes() const override { return real_->scratch_bytes(); }
 
   int64_t riders = 0, with_riders = 0;
 

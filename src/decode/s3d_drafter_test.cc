@@ -8,6 +8,7 @@
 #include <string>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/forwarding_backend.h"
 #include "backend/packed_adapter.h"
 #include "base/index.h"
 #include "decode/drafters.h"
@@ -21,24 +22,15 @@ constexpr uint64_t kFingerprint = 7;
 constexpr LayerSet kPlan = {1, 1};
 
 // Tells how many rows the last pass had.
-class CountingBackend : public Backend {
+class CountingBackend : public ForwardingBackend {
  public:
-  explicit CountingBackend(std::unique_ptr<Backend> real) : real_(std::move(real)) {}
+  explicit CountingBackend(std::unique_ptr<Backend> real) : ForwardingBackend(*real), real_(std::move(real)) {}
   int rows_run() const { return rows_run_; }
 
   Result<PassOutput> run(const Block& block, KvCache& kv) override {
     rows_run_ = isize(block.rows);
-    return real_->run(block, kv);
+    return ForwardingBackend::run(block, kv);
   }
-  void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
-                  std::span<float> z) override {
-    real_->add_markov(adapter, previous, logits, z);
-  }
-  const ModelConfig& config() const override { return real_->config(); }
-  int max_rows() const override { return real_->max_rows(); }
-  std::string_view name() const override { return real_->name(); }
-  size_t weight_bytes() const override { return real_->weight_bytes(); }
-  size_t scratch_bytes() const override { return real_->scratch_bytes(); }
 
  private:
   std::unique_ptr<Backend> real_;

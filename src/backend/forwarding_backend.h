@@ -1,0 +1,32 @@
+// For tests: a backend that hands everything on to a real one. What a test counts or makes wrong, it overrides.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "backend/backend.h"
+
+namespace s3d {
+
+class ForwardingBackend : public Backend {
+ public:
+  explicit ForwardingBackend(Backend& real) : real_(real) {}  // must outlive it
+
+  Result<PassOutput> run(const Block& block, KvCache& kv) override { return real_.run(block, kv); }
+  void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
+                  std::span<float> z) override {
+    real_.add_markov(adapter, previous, logits, z);
+  }
+  Result<KvCache> make_kv_cache(KvType type, int64_t tokens) override { return real_.make_kv_cache(type, tokens); }
+  const ModelConfig& config() const override { return real_.config(); }
+  int max_rows() const override { return real_.max_rows(); }
+  std::string_view name() const override { return real_.name(); }
+  size_t weight_bytes() const override { return real_.weight_bytes(); }
+  size_t scratch_bytes() const override { return real_.scratch_bytes(); }
+
+ private:
+  Backend& real_;
+};
+
+}  // namespace s3d
