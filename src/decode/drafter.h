@@ -47,6 +47,11 @@ struct DraftPass {
   bool want_hidden = false;
 };
 
+// Runs `rows`, those of one draft pass or of several of the same kind (layers, adapter, want_hidden), as one block.
+// `states`: [rows], as in Block. Errors: those of Backend::run. The KV cache is afterwards as it was.
+Result<PassOutput> run_draft_pass(Backend& backend, KvCache& kv, const DraftPass& kind, std::span<const Row> rows,
+                                  std::span<const float* const> states);
+
 // One object for each sequence that is generated: it may remember what it saw of `input.tokens`, which grow from call
 // to call (and may be shorter again after a roll-back; a drafter compares, it does not assume). Thread rule: one call
 // at a time.

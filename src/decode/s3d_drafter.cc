@@ -27,16 +27,8 @@ class S3dDrafter : public Drafter {
   Status draft(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) override {
     DraftPass pass;
     ask(input, limits, pass);
-    const std::vector<Want> want(pass.rows.size(), Want::kLogits);
     const std::vector<const float*> states(pass.rows.size(), pass.state);
-    S3D_ASSIGN(const PassOutput out, backend_.run({.rows = pass.rows,
-                                                   .layers = pass.layers,
-                                                   .adapter = pass.adapter,
-                                                   .state = states,
-                                                   .kv = KvUse::kScratch,
-                                                   .want = want,
-                                                   .want_hidden = pass.want_hidden},
-                                                  kv_));
+    S3D_ASSIGN(const PassOutput out, run_draft_pass(backend_, kv_, pass, pass.rows, states));
     take(input, limits, out, tree);
     return Ok();
   }

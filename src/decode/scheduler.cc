@@ -376,16 +376,8 @@ void Scheduler::Impl::run_draft_group(std::span<Entry* const> group) {
       states.push_back(entry->run.draft_pass().state);
     }
   }
-  const std::vector<Want> want(rows.size(), Want::kLogits);
   const Stopwatch watch;
-  const auto out = backend.run({.rows = rows,
-                                .layers = first.layers,
-                                .adapter = first.adapter,
-                                .state = states,
-                                .kv = KvUse::kScratch,
-                                .want = want,
-                                .want_hidden = first.want_hidden},
-                               kv);
+  const auto out = run_draft_pass(backend, kv, first, rows, states);
   const double seconds = watch.seconds();
   int begin = 0;
   for (Entry* entry : group) {
