@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "serve/api_error.h"
+
 namespace s3d::cli {
 namespace {
 
@@ -12,24 +14,10 @@ bool is_health(std::string_view path) {
   return path == "/health" || path == "/v1/health";
 }
 
-const char* error_type(int status) {
-  switch (status) {
-    case 401:
-      return "authentication_error";
-    case 429:
-      return "rate_limit_error";
-    case 501:
-      return "not_supported_error";
-    case 503:
-      return "unavailable_error";
-    default:
-      return status >= 500 ? "server_error" : "invalid_request_error";
-  }
-}
-
 std::string error_text(int status, std::string_view message, std::string_view path) {
   if (path.starts_with("/api/")) return Json{{"error", message}}.dump();  // Ollama's
-  return Json{{"error", {{"code", status}, {"message", message}, {"type", error_type(status)}, {"param", nullptr}}}}
+  return Json{
+      {"error", {{"code", status}, {"message", message}, {"type", serve::error_type(status)}, {"param", nullptr}}}}
       .dump();
 }
 

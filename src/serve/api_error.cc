@@ -8,6 +8,12 @@
 namespace s3d::serve {
 namespace {
 
+Json text_or_null(const std::string& text) {
+  return text.empty() ? Json(nullptr) : Json(text);
+}
+
+}  // namespace
+
 std::string_view error_type(int status) {
   switch (status) {
     case 401:
@@ -26,12 +32,6 @@ std::string_view error_type(int status) {
       return status >= 500 ? "server_error" : "invalid_request_error";
   }
 }
-
-Json text_or_null(const std::string& text) {
-  return text.empty() ? Json(nullptr) : Json(text);
-}
-
-}  // namespace
 
 ApiError bad_request(std::string param, std::string message) {
   return {.status = 400, .message = std::move(message), .param = std::move(param), .code = "invalid_value"};

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "serve/json.h"
 #include "serve/model_service.h"
@@ -19,6 +20,9 @@ struct ApiError {
   std::string code;     // "context_length_exceeded", "model_not_found", …; empty: none
   Json more = {};       // further members of the error object; null: none
 };
+
+// "invalid_request_error", "unavailable_error", …: the `type` of an error with this status.
+std::string_view error_type(int status);
 
 ApiError bad_request(std::string param, std::string message);
 ApiError not_supported(std::string message);  // 501

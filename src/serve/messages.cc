@@ -177,4 +177,10 @@ std::optional<ConstraintSpec> read_native_constraint(Fields& fields) {
   return {};
 }
 
+std::optional<ConstraintSpec> read_openai_constraint(Fields& fields) {
+  const std::optional<ConstraintSpec> native = read_native_constraint(fields);
+  const std::optional<ConstraintSpec> format = read_response_format(fields, "response_format");
+  return format ? format : native;
+}
+
 }  // namespace s3d::serve

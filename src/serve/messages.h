@@ -32,5 +32,7 @@ Result<std::string> chat_prompt_text(const ModelService& model, const Json& mess
 std::optional<ConstraintSpec> read_response_format(Fields& fields, std::string_view name);
 // The same from a value that is "json", or a schema (Ollama), or from llama-server's "json_schema" and "grammar".
 std::optional<ConstraintSpec> read_native_constraint(Fields& fields);
+// Both, as OpenAI's routes take them: "response_format" counts before the others.
+std::optional<ConstraintSpec> read_openai_constraint(Fields& fields);
 
 }  // namespace s3d::serve

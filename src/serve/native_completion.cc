@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/index.h"
+#include "serve/event_format.h"
 #include "serve/figures.h"
 #include "serve/fill_in.h"
 #include "serve/messages.h"
@@ -63,19 +64,15 @@ void read_native_common(Fields& fields, const ModelService& model, NativeRequest
   read_s3d_member(fields, request.settings);
 }
 
-class NativeFormat final : public AnswerFormat {
+class NativeFormat final : public EventFormat {
  public:
   NativeFormat(std::shared_ptr<ModelService> model, NativeRequest request)
-      : model_(std::move(model)), request_(std::move(request)) {}
+      : EventFormat(Dialect::kNative), model_(std::move(model)), request_(std::move(request)) {}
 
-  std::string_view stream_type() const override { return "text/event-stream; charset=utf-8"; }
   void piece(const AnswerState& answer, const AnswerDelta& delta, std::span<const AnswerToken> tokens,
              std::string& out) override;
   void end(const AnswerState& answer, std::string& out) override { out += sse_event(last(answer, "")); }
   void close(const std::vector<AnswerState>& /*answers*/, std::string& /*out*/) override {}  // no [DONE] here
-  void failure(const ApiError& error, std::string& out) override {
-    out += sse_event(error_body(error, Dialect::kNative));
-  }
   Json whole(const std::vector<AnswerState>& answers) override { return last(answers[0], answers[0].content); }
 
  private:

@@ -6,6 +6,7 @@
 
 #include "base/index.h"
 #include "serve/chat_plan.h"
+#include "serve/event_format.h"
 #include "serve/figures.h"
 #include "serve/messages.h"
 #include "serve/request.h"
@@ -47,11 +48,6 @@ void read_logprobs(Fields& fields, ChatRequest& request) {
   if (top.value_or(0) > 0 && !request.logprobs) fields.fail("top_logprobs", "needs logprobs: true");
 }
 
-void read_constraint(Fields& fields, Settings& settings) {
-  settings.constraint = read_native_constraint(fields);
-  if (const auto format = read_response_format(fields, "response_format")) settings.constraint = format;
-}
-
 ChatRequest read_chat(Fields& fields, const ModelService& model, int max_answers) {
   ChatRequest request;
   request.delivery = read_delivery(fields, max_answers);
@@ -63,33 +59,30 @@ ChatRequest read_chat(Fields& fields, const ModelService& model, int max_answers
   request.powers = read_chat_powers(fields);
   request.prediction = read_prediction(fields);
   read_logprobs(fields, request);
-  read_constraint(fields, request.settings);
+  request.settings.constraint = read_openai_constraint(fields);
   read_s3d_member(fields, request.settings);
   refuse_unknown_powers(fields);
   return request;
 }
 
 // Chat completions, whole and as a stream.
-class ChatFormat final : public AnswerFormat {
+class ChatFormat final : public EventFormat {
  public:
   ChatFormat(std::shared_ptr<ModelService> model, AnswerIdentity identity, const ChatRequest& request,
              int prompt_tokens)
-      : model_(std::move(model)),
+      : EventFormat(Dialect::kOpenAi),
+        model_(std::move(model)),
         identity_(std::move(identity)),
         delivery_(request.delivery),
         logprobs_(request.logprobs),
         origins_(request.settings.token_details),
         prompt_tokens_(prompt_tokens) {}
 
-  std::string_view stream_type() const override { return "text/event-stream; charset=utf-8"; }
   void begin(const std::vector<AnswerState>& answers, std::string& out) override;
   void piece(const AnswerState& answer, const AnswerDelta& delta, std::span<const AnswerToken> tokens,
              std::string& out) override;
   void end(const AnswerState& answer, std::string& out) override;
   void close(const std::vector<AnswerState>& answers, std::string& out) override;
-  void failure(const ApiError& error, std::string& out) override {
-    out += sse_event(error_body(error, Dialect::kOpenAi));
-  }
   Json whole(const std::vector<AnswerState>& answers) override;
 
  private:
@@ -105,11 +98,7 @@ class ChatFormat final : public AnswerFormat {
 };
 
 Json ChatFormat::head(std::string_view object) const {
-  return {{"id", identity_.id},
-          {"object", object},
-          {"created", identity_.created},
-          {"model", identity_.model},
-          {"system_fingerprint", identity_.fingerprint}};
+  return identity_json(identity_, object);
 }
 
 Json ChatFormat::chunk(const AnswerState& answer, Json delta, const Json& finish_reason) const {

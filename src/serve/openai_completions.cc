@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/index.h"
+#include "serve/event_format.h"
 #include "serve/figures.h"
 #include "serve/fill_in.h"
 #include "serve/messages.h"
@@ -95,26 +96,24 @@ CompletionRequest read_completion(Fields& fields, const ModelService& model, int
   }
   read_echo(fields, model, request);
   fields.refuse_unless("best_of", request.delivery.answers, "this server does not choose among answers");
-  request.settings.constraint = read_native_constraint(fields);
-  if (const auto format = read_response_format(fields, "response_format")) request.settings.constraint = format;
+  request.settings.constraint = read_openai_constraint(fields);
   read_s3d_member(fields, request.settings);
   return request;
 }
 
-class CompletionFormat final : public AnswerFormat {
+class CompletionFormat final : public EventFormat {
  public:
   CompletionFormat(std::shared_ptr<ModelService> model, AnswerIdentity identity, CompletionRequest request)
-      : model_(std::move(model)), identity_(std::move(identity)), request_(std::move(request)) {}
+      : EventFormat(Dialect::kOpenAi),
+        model_(std::move(model)),
+        identity_(std::move(identity)),
+        request_(std::move(request)) {}
 
-  std::string_view stream_type() const override { return "text/event-stream; charset=utf-8"; }
   void begin(const std::vector<AnswerState>& answers, std::string& out) override;
   void piece(const AnswerState& answer, const AnswerDelta& delta, std::span<const AnswerToken> tokens,
              std::string& out) override;
   void end(const AnswerState& answer, std::string& out) override;
   void close(const std::vector<AnswerState>& answers, std::string& out) override;
-  void failure(const ApiError& error, std::string& out) override {
-    out += sse_event(error_body(error, Dialect::kOpenAi));
-  }
   Json whole(const std::vector<AnswerState>& answers) override;
 
  private:
@@ -132,12 +131,8 @@ class CompletionFormat final : public AnswerFormat {
 
 Json CompletionFormat::object(const AnswerState* answer, const std::string& text, const Json& logprobs,
                               const Json& reason) const {
-  Json json = {{"id", identity_.id},
-               {"object", "text_completion"},
-               {"created", identity_.created},
-               {"model", identity_.model},
-               {"system_fingerprint", identity_.fingerprint},
-               {"choices", Json::array()}};
+  Json json = identity_json(identity_, "text_completion");
+  json["choices"] = Json::array();
   if (answer != nullptr) {
     json["choices"].push_back(
         {{"text", text}, {"index", answer->index}, {"logprobs", logprobs}, {"finish_reason", reason}});

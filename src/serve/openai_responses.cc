@@ -5,6 +5,7 @@
 
 #include "base/index.h"
 #include "serve/chat_plan.h"
+#include "serve/event_format.h"
 #include "serve/figures.h"
 #include "serve/messages.h"
 #include "serve/request.h"
@@ -181,12 +182,14 @@ ResponseRequest read_response(Fields& fields, const Json& body, const ModelServi
 }
 
 // Items of "output" in the order in which they begin: a thought, a message, calls of tools.
-class ResponseFormat final : public AnswerFormat {
+class ResponseFormat final : public EventFormat {
  public:
   ResponseFormat(std::shared_ptr<ModelService> model, AnswerIdentity identity, ResponseRequest request)
-      : model_(std::move(model)), identity_(std::move(identity)), request_(std::move(request)) {}
+      : EventFormat(Dialect::kOpenAi),
+        model_(std::move(model)),
+        identity_(std::move(identity)),
+        request_(std::move(request)) {}
 
-  std::string_view stream_type() const override { return "text/event-stream; charset=utf-8"; }
   void begin(const std::vector<AnswerState>& answers, std::string& out) override;
   void piece(const AnswerState& answer, const AnswerDelta& delta, std::span<const AnswerToken> tokens,
              std::string& out) override;

@@ -78,4 +78,12 @@ std::optional<std::vector<Job>> make_jobs(const Call& call, const ModelService& 
   return jobs;
 }
 
+Json identity_json(const AnswerIdentity& identity, std::string_view object) {
+  return {{"id", identity.id},
+          {"object", object},
+          {"created", identity.created},
+          {"model", identity.model},
+          {"system_fingerprint", identity.fingerprint}};
+}
+
 }  // namespace s3d::serve

@@ -42,6 +42,8 @@ struct AnswerIdentity {
   std::string fingerprint;
   int64_t created = 0;
 };
+// What completions of OpenAI's begin with: "id", "object", "created", "model", "system_fingerprint".
+Json identity_json(const AnswerIdentity& identity, std::string_view object);
 
 // Jobs for `n` answers to each prompt, with what the call says of its sender. Errors, sent: a prompt that does not fit
 // into the context, settings out of range, a form that cannot be had. Nothing: an error was sent.
