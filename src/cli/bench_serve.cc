@@ -58,6 +58,9 @@ Status check_bench_serve(BenchServeCommand& o) {
     target.model = o.model;
     o.targets.push_back(target);
   }
+  constexpr int kMaxWords = 1 << 20;
+  if (o.plan.long_prompt < 0 || o.plan.long_prompt > kMaxWords)
+    return Error{fmt::format("--long-prompt must be from 0 to {} words, got {}", kMaxWords, o.plan.long_prompt)};
   constexpr int kMaxStreams = 1024;
   for (const int streams : o.streams) {
     if (streams >= 1 && streams <= kMaxStreams) continue;
@@ -77,6 +80,32 @@ using Results = std::vector<std::vector<LoadResult>>;
 
 double milliseconds(double seconds) {
   return 1000 * seconds;
+}
+
+Json to_json(const LongPrompt& prompt) {
+  return {{"tokens", prompt.tokens},
+          {"first_text_ms", milliseconds(prompt.first)},
+          {"other_gaps", prompt.gaps.size()},
+          {"other_gap_ms", milliseconds(percentile(prompt.gaps, 0.5))},
+          {"other_gap_longest_ms", milliseconds(percentile(prompt.gaps, 1))}};
+}
+
+// What the long prompts did, a line each; "" where none arrived.
+std::string long_prompt_lines(const BenchServeCommand& o, const Results& results) {
+  std::string out;
+  for (const auto& level : results) {
+    for (size_t i = 0; i < level.size(); ++i) {
+      const LongPrompt& prompt = level[i].long_prompt;
+      if (prompt.tokens == 0) continue;
+      out += fmt::format(
+          "\n{}, {} streams: a prompt of {} tokens had its first text after {:.0f} ms. Meanwhile {} pieces of the "
+          "other "
+          "streams came; the time between two was {:.0f} ms (median) and {:.0f} ms at most.\n",
+          o.targets[i].name, level[i].streams, prompt.tokens, milliseconds(prompt.first), prompt.gaps.size(),
+          milliseconds(percentile(prompt.gaps, 0.5)), milliseconds(percentile(prompt.gaps, 1)));
+    }
+  }
+  return out;
 }
 
 Json to_json(const BenchServeCommand& o, const Results& results) {
@@ -101,6 +130,7 @@ Json to_json(const BenchServeCommand& o, const Results& results) {
                                 {"first_text_p99_ms", milliseconds(percentile(r.first, 0.99))},
                                 {"gap_ms", milliseconds(percentile(r.gaps, 0.5))},
                                 {"gap_p99_ms", milliseconds(percentile(r.gaps, 0.99))}});
+      if (r.long_prompt.tokens > 0) out["results"].back()["long_prompt"] = to_json(r.long_prompt);
     }
   }
   return out;
@@ -162,6 +192,7 @@ Result<std::vector<LoadResult>> run_level(const BenchServeCommand& o, int stream
   plan.requests = o.requests > 0 ? o.requests : kRequestsPerStream * streams;
   LoadPlan warm = plan;
   warm.streams = warm.requests = 1;
+  warm.long_prompt = 0;
   std::vector<LoadResult> level;
   for (const LoadTarget& target : o.targets) {
     console.note(fmt::format("{}: {} streams", target.name, streams));
@@ -190,7 +221,7 @@ Result<int> run_bench_serve(BenchServeCommand o, Console& console) {
   if (o.format == "json") console.text(json_text(to_json(o, results)));
   if (o.format == "csv") console.text(to_csv(o, results));
   if (o.format == "svg") console.text(to_svg(o, results));
-  if (o.format == "md") console.text(to_markdown(o, results));
+  if (o.format == "md") console.text(to_markdown(o, results) + long_prompt_lines(o, results));
   const auto failed = [](const LoadResult& result) { return result.failed > 0; };
   const bool good = std::none_of(results.begin(), results.end(),
                                  [&](const auto& level) { return std::any_of(level.begin(), level.end(), failed); });
@@ -218,6 +249,8 @@ void add_bench_serve(CLI::App& bench, Program& program) {
       ->type_name("T")
       ->capture_default_str();
   command->add_flag("--ignore-eos", o->plan.ignore_end, "Answers go on to --max-tokens");
+  command->add_option("--long-prompt", o->plan.long_prompt, "Words of a prompt that arrives in the middle of a level")
+      ->type_name("WORDS");
   command->add_option("--model", o->model, "Model to ask for; default: the first that the server names")
       ->type_name("NAME");
   command->add_option("--api-key", o->api_key, "Key to send")->type_name("KEY");

@@ -19,13 +19,20 @@ namespace {
 
 using JsonValue = nlohmann::json;
 
-// One answer, from the question to the last piece.
+// The time between two pieces of one answer, in seconds of the level.
+struct Gap {
+  double from, to;
+};
+
+// One answer, from the question to the last piece. Times are seconds of the level.
 struct Exchange {
   std::string failure;  // "": it was answered to the end
+  int prompt_tokens = 0;
   int tokens = 0;
+  double asked = 0;
   double first = 0;
   double last = 0;
-  std::vector<double> gaps;
+  std::vector<Gap> gaps;
 };
 
 // What an error body says, or all of it.
@@ -52,10 +59,10 @@ std::string question_body(const LoadTarget& target, const LoadPlan& plan, const 
 // Reads the events of a streamed answer as they come.
 class AnswerReader {
  public:
-  explicit AnswerReader(Exchange& exchange) : exchange_(exchange) {}
+  AnswerReader(Exchange& exchange, const Stopwatch& level) : exchange_(exchange), level_(level) {}
 
   void push(std::string_view bytes) {
-    const double now = watch_.seconds();
+    const double now = level_.seconds();
     for (const std::string& event : events_.push(bytes)) take(event, now);
   }
 
@@ -67,13 +74,14 @@ class AnswerReader {
     if (event.contains("error")) exchange_.failure = error_text(text);
     if (event.contains("usage") && event["usage"].is_object()) {
       exchange_.tokens = event["usage"].value("completion_tokens", exchange_.tokens);
+      exchange_.prompt_tokens = event["usage"].value("prompt_tokens", 0);
       counted_ = true;
     }
     if (!has_text(event)) return;
     if (exchange_.first == 0) {
       exchange_.first = now;
     } else {
-      exchange_.gaps.push_back(now - exchange_.last);
+      exchange_.gaps.push_back({exchange_.last, now});
     }
     exchange_.last = now;
     if (!counted_) ++exchange_.tokens;  // a piece counts as a token until the server says how many there were
@@ -92,15 +100,15 @@ class AnswerReader {
   }
 
   Exchange& exchange_;
+  const Stopwatch& level_;
   EventStream events_;
-  Stopwatch watch_;
   bool counted_ = false;
 };
 
-Exchange ask(const LoadTarget& target, const LoadPlan& plan, const std::string& question,
+Exchange ask(const LoadTarget& target, const LoadPlan& plan, const std::string& question, const Stopwatch& level,
              const std::function<bool()>& keep_going) {
-  Exchange exchange;
-  AnswerReader reader(exchange);
+  Exchange exchange{.asked = level.seconds()};
+  AnswerReader reader(exchange, level);
   std::string refusal;
   HttpRequest request{.url = target.url + "/v1/chat/completions", .token = target.api_key};
   request.json = question_body(target, plan, question);
@@ -121,19 +129,86 @@ Exchange ask(const LoadTarget& target, const LoadPlan& plan, const std::string& 
   return exchange;
 }
 
-void add(const Exchange& exchange, LoadResult& result) {
-  if (!exchange.failure.empty()) {
-    if (result.failed++ == 0) result.failure = exchange.failure;
-    return;
-  }
-  ++result.requests;
-  result.tokens += exchange.tokens;
-  result.first.push_back(exchange.first);
-  result.gaps.insert(result.gaps.end(), exchange.gaps.begin(), exchange.gaps.end());
-  if (exchange.last > exchange.first) {
-    result.rates.push_back((exchange.tokens - 1) / (exchange.last - exchange.first));
-  }
+// Of one word after the other, so that no two parts of it are alike to a cache of prefixes.
+std::string long_question(int words) {
+  std::string question = "Read these numbers and say the first one.";
+  for (int i = 0; i < words; ++i) question += fmt::format(" {}", i % 10);
+  return question;
 }
+
+// The level: what its threads share.
+class Level {
+ public:
+  Level(const LoadTarget& target, const LoadPlan& plan, const std::function<bool()>& keep_going)
+      : target_(target), plan_(plan), keep_going_(keep_going) {}
+
+  LoadResult run() {
+    std::vector<std::thread> threads;
+    for (int i = 0; i < plan_.streams; ++i) threads.emplace_back([this] { ask_in_turn(); });
+    for (std::thread& thread : threads) thread.join();
+    result_.streams = plan_.streams;
+    result_.seconds = watch_.seconds();
+    if (long_exchange_.failure.empty() && long_exchange_.first > 0) result_.long_prompt = long_prompt();
+    return std::move(result_);
+  }
+
+ private:
+  bool goes_on() const { return !keep_going_ || keep_going_(); }
+
+  void ask_in_turn() {
+    std::thread intruder;
+    for (int number = next_++; number < plan_.requests && goes_on(); number = next_++) {
+      // The long prompt arrives when half of the questions are being answered.
+      if (plan_.long_prompt > 0 && number == plan_.requests / 2) intruder = std::thread([this] { ask_long(); });
+      const std::string& question = plan_.questions[usize(number) % plan_.questions.size()];
+      add(ask(target_, plan_, question, watch_, keep_going_));
+    }
+    if (intruder.joinable()) intruder.join();
+  }
+
+  void ask_long() {
+    LoadPlan plan = plan_;
+    plan.max_tokens = 1;
+    long_exchange_ = ask(target_, plan, long_question(plan_.long_prompt), watch_, keep_going_);
+    const std::lock_guard lock(mutex_);
+    if (!long_exchange_.failure.empty()) fail(long_exchange_.failure);
+  }
+
+  void fail(const std::string& why) {
+    if (result_.failed++ == 0) result_.failure = why;
+  }
+
+  void add(const Exchange& exchange) {
+    const std::lock_guard lock(mutex_);
+    if (!exchange.failure.empty()) return fail(exchange.failure);
+    ++result_.requests;
+    result_.tokens += exchange.tokens;
+    result_.first.push_back(exchange.first - exchange.asked);
+    for (const Gap& gap : exchange.gaps) result_.gaps.push_back(gap.to - gap.from);
+    gaps_.insert(gaps_.end(), exchange.gaps.begin(), exchange.gaps.end());
+    if (exchange.last > exchange.first) {
+      result_.rates.push_back((exchange.tokens - 1) / (exchange.last - exchange.first));
+    }
+  }
+
+  LongPrompt long_prompt() const {
+    LongPrompt out{.tokens = long_exchange_.prompt_tokens, .first = long_exchange_.first - long_exchange_.asked};
+    for (const Gap& gap : gaps_) {
+      if (gap.to > long_exchange_.asked && gap.from < long_exchange_.first) out.gaps.push_back(gap.to - gap.from);
+    }
+    return out;
+  }
+
+  const LoadTarget& target_;
+  const LoadPlan& plan_;
+  const std::function<bool()>& keep_going_;
+  const Stopwatch watch_;
+  std::atomic<int> next_{0};
+  Exchange long_exchange_;  // of ask_long(); read when its thread has ended
+  std::mutex mutex_;        // guards what follows
+  LoadResult result_;
+  std::vector<Gap> gaps_;
+};
 
 }  // namespace
 
@@ -164,22 +239,7 @@ Result<std::vector<std::string>> served_models(const LoadTarget& target) {
 }
 
 Result<LoadResult> run_load(const LoadTarget& target, const LoadPlan& plan, const std::function<bool()>& keep_going) {
-  LoadResult result{.streams = plan.streams};
-  std::mutex mutex;
-  std::atomic<int> next{0};
-  const Stopwatch watch;
-  std::vector<std::thread> streams;
-  for (int i = 0; i < plan.streams; ++i) {
-    streams.emplace_back([&] {
-      for (int number = next++; number < plan.requests && (!keep_going || keep_going()); number = next++) {
-        const Exchange exchange = ask(target, plan, plan.questions[usize(number) % plan.questions.size()], keep_going);
-        const std::lock_guard lock(mutex);
-        add(exchange, result);
-      }
-    });
-  }
-  for (std::thread& stream : streams) stream.join();
-  result.seconds = watch.seconds();
+  LoadResult result = Level(target, plan, keep_going).run();
   if (result.requests > 0) return result;
   return Error{fmt::format("{}: no request was answered: {}", target.url,
                            result.failure.empty() ? "interrupted" : result.failure)};

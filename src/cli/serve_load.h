@@ -24,6 +24,14 @@ struct LoadPlan {
   int max_tokens = 128;
   double temperature = 0;
   bool ignore_end = false;  // answers go on to max_tokens
+  int long_prompt = 0;      // words of a prompt that arrives once while the streams run; 0: none arrives
+};
+
+// What a long prompt did to the streams that ran while the server read it.
+struct LongPrompt {
+  int tokens = 0;            // of the prompt, as the server counts them
+  double first = 0;          // seconds to its first text
+  std::vector<double> gaps;  // seconds between pieces of the other streams' text that fell, in part, into this time
 };
 
 // What one level of load came to.
@@ -37,6 +45,7 @@ struct LoadResult {
   std::vector<double> first;  // [requests] seconds to the first text
   std::vector<double> gaps;   // seconds between pieces of text
   std::vector<double> rates;  // [requests] tokens a second of each stream, the wait for the first text left out
+  LongPrompt long_prompt;     // if the plan has one and it was answered
   double tps() const { return seconds > 0 ? static_cast<double>(tokens) / seconds : 0; }
 };
 

@@ -65,6 +65,17 @@ TEST_F(LoadTest, AnErrorInMidAnswerIsAFailure) {
             std::string::npos);
 }
 
+TEST_F(LoadTest, ALongPromptArrivesOnce) {
+  start(200, 3, "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":4000,\"completion_tokens\":7}}\n\n");
+  const auto result = run_load(target(), {.questions = {"a"}, .requests = 6, .streams = 2, .long_prompt = 4000}, {});
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  EXPECT_EQ(asked_, 7);
+  EXPECT_EQ(result->requests, 6);
+  EXPECT_EQ(result->tokens, 42);
+  EXPECT_EQ(result->long_prompt.tokens, 4000);
+  EXPECT_GT(result->long_prompt.first, 0);
+}
+
 TEST_F(LoadTest, NamesTheModels) {
   start(200, 0, "");
   EXPECT_EQ(*served_models(target()), (std::vector<std::string>{"one", "two"}));
