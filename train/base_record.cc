@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "decode/softmax.h"
+#include "base/softmax.h"
 #include "model/fingerprint.h"
 
 namespace s3d::train {

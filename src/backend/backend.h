@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backend/kv_cache.h"
+#include "backend/token_choice.h"
 #include "base/result.h"
 #include "model/layer_set.h"
 #include "s3d/types.h"
@@ -50,6 +51,8 @@ struct Block {
   std::span<const Want> want;  // [n rows]: which rows need logits; empty = the last row only
   // Also return the last hidden state of the wanted rows: before the output norm; of rows with an adapter, after it.
   bool want_hidden = false;
+  // The caller asks for the choice of tokens and not for logits: a backend that keeps_logits() returns none then.
+  bool keep_logits = false;
 };
 
 // Views into the backend's memory, valid until its next run().
@@ -57,6 +60,8 @@ struct PassOutput {
   // [n_wanted, vocab]; of a draft pass [n_wanted, draft_size()], without the Markov head's term.
   std::span<const float> logits;
   std::span<const float> hidden;  // [n_wanted, d_model] if asked, else empty
+  // Rows whose logits the backend has kept instead, until its next run(), and the number of the first of them.
+  int kept = 0, first_kept = 0;
 };
 
 // Thread rule: one run() at a time per backend.
@@ -73,6 +78,17 @@ class Backend {
   // Markov rank], takes P rms(E): what the confidence head reads.
   virtual void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
                           std::span<float> z) = 0;
+
+  // ---- The choice of tokens ----
+  // Whether logits lie where they are dear to fetch: then run() keeps them if the block says so, and choices of kept
+  // rows are made there. Others make choices of the logits that run() returned.
+  virtual bool keeps_logits() const { return false; }
+  // The best tokens of each row. Error: the device failed.
+  virtual Status choose(const LogitRows& rows, const ChoiceAsk& ask, Choices& out);
+  // The same of a draft pass, with the adapter's Markov term, if it has one: of the first row after `previous`, of each
+  // other one after the best token of the row before it. What comes after a row without one is not specified.
+  virtual Status choose_draft(const PackedAdapter& adapter, const LogitRows& rows, TokenId previous,
+                              const ChoiceAsk& ask, Choices& out);
 
   // A cache for run(), in the backend's memory. Errors: those of KvCache::create.
   virtual Result<KvCache> make_kv_cache(KvType type, int64_t tokens) { return KvCache::create(config(), type, tokens); }

@@ -18,6 +18,14 @@ class ForwardingBackend : public Backend {
                   std::span<float> z) override {
     real_.add_markov(adapter, previous, logits, z);
   }
+  bool keeps_logits() const override { return real_.keeps_logits(); }
+  Status choose(const LogitRows& rows, const ChoiceAsk& ask, Choices& out) override {
+    return real_.choose(rows, ask, out);
+  }
+  Status choose_draft(const PackedAdapter& adapter, const LogitRows& rows, TokenId previous, const ChoiceAsk& ask,
+                      Choices& out) override {
+    return real_.choose_draft(adapter, rows, previous, ask, out);
+  }
   Result<KvCache> make_kv_cache(KvType type, int64_t tokens) override { return real_.make_kv_cache(type, tokens); }
   const ModelConfig& config() const override { return real_.config(); }
   int max_rows() const override { return real_.max_rows(); }

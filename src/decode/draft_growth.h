@@ -14,9 +14,10 @@ class PackedAdapter;
 
 // Logits of the rows of a draft. Row j guesses the token of depth j.
 struct DraftRows {
-  std::span<const float> logits;  // [rows, draft_size] without the Markov head's term
+  std::span<const float> logits;  // [rows, draft_size] without the Markov head's term; empty: the backend kept them
   std::span<const float> hidden;  // [rows, d_model] after the output norm; read if there is a confidence head
   int rows = 0;
+  int first_kept = 0;  // as in PassOutput
 };
 
 // Thread rule: one call at a time. `backend` must outlive it.
@@ -25,8 +26,8 @@ class DraftGrowth {
   DraftGrowth(Backend& backend, std::shared_ptr<const PackedAdapter> adapter);
 
   // Replaces `tree` by the most probable paths within `limits` that follow the token `last`; parents come first. No
-  // path is longer than there are rows.
-  void grow(const DraftRows& rows, TokenId last, const DraftLimits& limits, DraftTree& tree);
+  // path is longer than there are rows. Error: the device failed.
+  Status grow(const DraftRows& rows, TokenId last, const DraftLimits& limits, DraftTree& tree);
 
  private:
   // A token that may be added to the tree.
@@ -41,14 +42,18 @@ class DraftGrowth {
   };
 
   static bool less_likely(const Candidate& a, const Candidate& b);
-  void add_children(const DraftRows& rows, TokenId previous, int parent, int depth, float path, int width);
-  Chances chances_of(const DraftRows& rows, int depth, float best) const;
+  Status add_children(const DraftRows& rows, TokenId previous, int parent, int depth, float path);
+  Result<int> choose(const DraftRows& rows, TokenId previous, int depth);
+  Chances chances_of(const DraftRows& rows, int depth, int choice, float best) const;
 
   Backend& backend_;
   std::shared_ptr<const PackedAdapter> adapter_;
-  std::vector<float> z_;       // [Markov rank] of one node
-  std::vector<float> scored_;  // [draft_size] of one node
   std::vector<Candidate> heap_;
+  int depths_ = 0, width_ = 1;  // of the tree in progress
+  // The choices at the depths from `chain_begin_` on, of which each follows the best token of the one before it.
+  Choices chain_;
+  int chain_begin_ = 0;
+  std::vector<TokenId> chain_previous_;  // [depths of it] the token that each follows
 };
 
 }  // namespace s3d

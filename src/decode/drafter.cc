@@ -11,7 +11,8 @@ Result<PassOutput> run_draft_pass(Backend& backend, KvCache& kv, const DraftPass
                       .state = states,
                       .kv = KvUse::kScratch,
                       .want = want,
-                      .want_hidden = kind.want_hidden},
+                      .want_hidden = kind.want_hidden,
+                      .keep_logits = kind.keep_logits},
                      kv);
 }
 

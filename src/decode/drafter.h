@@ -45,6 +45,7 @@ struct DraftPass {
   const PackedAdapter* adapter = nullptr;
   const float* state = nullptr;  // as in Block, for each of the rows
   bool want_hidden = false;
+  bool keep_logits = false;  // as in Block; the same for all passes with one adapter
 };
 
 // Runs `rows`, those of one draft pass or of several of the same kind (layers, adapter, want_hidden), as one block.

@@ -37,8 +37,7 @@ class FusedDrafter : public Drafter {
   }
 
   Status draft(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) override {
-    growth_.grow({.logits = logits_, .hidden = hidden_, .rows = masks_}, input.tokens.back(), limits, tree);
-    return Ok();
+    return growth_.grow({.logits = logits_, .hidden = hidden_, .rows = masks_}, input.tokens.back(), limits, tree);
   }
 
  private:

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/index.h"
-#include "decode/softmax.h"
+#include "base/softmax.h"
 
 namespace s3d {
 

@@ -45,11 +45,14 @@ class S3dDrafter : public Drafter {
     pass.adapter = adapter_.get();
     pass.state = needs_state() && !input.state.empty() ? input.state.data() : nullptr;
     pass.want_hidden = adapter_->config().confidence;
+    pass.keep_logits = true;
   }
 
   void take(const DraftInput& input, const DraftLimits& limits, const PassOutput& mine, DraftTree& tree) override {
-    growth_.grow({.logits = mine.logits, .hidden = mine.hidden, .rows = rows_of(limits)}, input.tokens.back(), limits,
-                 tree);
+    const DraftRows rows = {
+        .logits = mine.logits, .hidden = mine.hidden, .rows = rows_of(limits), .first_kept = mine.first_kept};
+    // The device failed: the next pass tells why.
+    if (!growth_.grow(rows, input.tokens.back(), limits, tree).ok()) tree.clear();
   }
 
  private:

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "base/index.h"
-#include "decode/softmax.h"
+#include "base/softmax.h"
 
 namespace s3d {
 namespace {
@@ -248,31 +248,54 @@ bool Sampler::filters() const {
 
 void Sampler::filter(std::span<const float> logits, float largest, Workspace& ws) const {
   const auto k = usize(settings_.top_k);
-  double total = 0;
   if (k > 0 && k < logits.size()) {
     take_top_k(logits, k, ws.candidates);
-    for (Candidate& c : ws.candidates) c.weight = exp_nonpositive(c.logit - largest);
-    total = sum_of(ws.candidates);
-  } else {
-    weigh(logits, largest, /*temperature=*/1, ws.weights);
-    total = sum_of(ws.weights);
-    // Most of a vocabulary can go at once: all tokens below this weigh together less than half of what top-p leaves
-    // out.
-    const double negligible =
-        0.5 * (1.0 - static_cast<double>(settings_.top_p)) * total / static_cast<double>(logits.size());
-    const auto smallest = static_cast<float>(settings_.top_p < 1 ? negligible : static_cast<double>(settings_.min_p));
-    ws.candidates.clear();
-    for (size_t i = 0; i < logits.size();
-         ++i) {  // top-k alone may get here: then a weight of zero stays, for temperature
-      const bool keep = ws.weights[i] >= smallest && logits[i] > kMinusInfinity;
-      if (keep) ws.candidates.push_back({logits[i], ws.weights[i], static_cast<int32_t>(i)});
-    }
+    return filter_top(largest, ws);
   }
+  weigh(logits, largest, /*temperature=*/1, ws.weights);
+  const double total = sum_of(ws.weights);
+  // Most of a vocabulary can go at once: all tokens below this weigh together less than half of what top-p leaves out.
+  const double negligible =
+      0.5 * (1.0 - static_cast<double>(settings_.top_p)) * total / static_cast<double>(logits.size());
+  const auto smallest = static_cast<float>(settings_.top_p < 1 ? negligible : static_cast<double>(settings_.min_p));
+  ws.candidates.clear();
+  for (size_t i = 0; i < logits.size();
+       ++i) {  // top-k alone may get here: then a weight of zero stays, for temperature
+    const bool keep = ws.weights[i] >= smallest && logits[i] > kMinusInfinity;
+    if (keep) ws.candidates.push_back({logits[i], ws.weights[i], static_cast<int32_t>(i)});
+  }
+  filter_rest(total, largest, ws);
+}
+
+void Sampler::filter_top(float largest, Workspace& ws) const {
+  for (Candidate& c : ws.candidates) c.weight = exp_nonpositive(c.logit - largest);
+  filter_rest(sum_of(ws.candidates), largest, ws);
+}
+
+void Sampler::filter_rest(double total, float largest, Workspace& ws) const {
   if (settings_.top_p < 1) keep_best_until(total * static_cast<double>(settings_.top_p), ws.candidates, ws.scratch);
   if (settings_.min_p > 0) {  // the best candidate's weight is 1
     std::erase_if(ws.candidates, [this](const Candidate& c) { return c.weight < settings_.min_p; });
   }
   for (Candidate& c : ws.candidates) c.weight = exp_nonpositive((c.logit - largest) / settings_.temperature);
+}
+
+int Sampler::needed_best() const {
+  if (changes_logits()) return 0;
+  return settings_.temperature == 0 ? 1 : settings_.top_k;
+}
+
+TokenId Sampler::sample_best(std::span<const RankedToken> best, uint64_t stream, int position, Workspace& ws) const {
+  const auto none = std::find_if(best.begin(), best.end(), [](const RankedToken& t) { return t.token < 0; });
+  const std::span<const RankedToken> tokens(best.begin(), none);
+  if (tokens.empty()) return 0;
+  if (settings_.temperature == 0 || !std::isfinite(tokens[0].logit)) return tokens[0].token;
+  ws.candidates.clear();
+  for (const RankedToken& token : tokens.first(std::min(tokens.size(), usize(settings_.top_k)))) {
+    ws.candidates.push_back({token.logit, 0, token.token});
+  }
+  filter_top(tokens[0].logit, ws);
+  return draw(std::span<const Candidate>(ws.candidates), keyed_uniform(settings_.seed, stream, position));
 }
 
 TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> history, uint64_t stream, int position,

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/token_choice.h"
 #include "base/result.h"
 #include "s3d/options.h"
 
@@ -41,6 +42,11 @@ class Sampler {
                  Workspace& workspace, std::span<const uint32_t> allowed = {}) const;
   TokenId sample(std::span<const float> logits, std::span<const TokenId> history, uint64_t stream, int position) const;
 
+  // How many of a row's best tokens decide what sample() gives, where no constraint restricts them; 0: all tokens may.
+  int needed_best() const;
+  // sample() of a row of which only those are given, best first: at least needed_best() of them, or all that there are.
+  TokenId sample_best(std::span<const RankedToken> best, uint64_t stream, int position, Workspace& workspace) const;
+
   // Probabilities over the vocabulary from which sample() draws (greedy: all on one token): for tests.
   std::vector<float> probabilities(std::span<const float> logits, std::span<const TokenId> history) const;
 
@@ -54,6 +60,10 @@ class Sampler {
   void apply_penalties(std::span<const TokenId> history, Workspace& ws) const;
   // Fills ws.candidates with what top-k, top-p and min-p leave, weighed at the temperature.
   void filter(std::span<const float> logits, float largest, Workspace& ws) const;
+  // The same of candidates that top-k left, best first.
+  void filter_top(float largest, Workspace& ws) const;
+  // What of top-p and min-p is left to do, given the weight of all that they choose from; then weighs the candidates.
+  void filter_rest(double total, float largest, Workspace& ws) const;
 
   SamplerOptions settings_;
 };

@@ -52,6 +52,37 @@ TEST(SamplerTest, NanAndInfinityAreHarmless) {
   }
 }
 
+TEST(SamplerTest, TheBestTokensAloneDecideTheSame) {
+  const std::vector<SamplerOptions> all = {{},
+                                           {.temperature = 1, .top_k = 1},
+                                           {.temperature = 0.8F, .top_k = 40},
+                                           {.temperature = 1, .top_k = 12, .top_p = 0.8F},
+                                           {.temperature = 1.3F, .top_k = 20, .top_p = 0.95F, .min_p = 0.05F}};
+  for (const SamplerOptions& options : all) {
+    const Sampler sampler(options);
+    const int needed = sampler.needed_best();
+    ASSERT_EQ(needed, options.temperature == 0 ? 1 : options.top_k);
+    for (unsigned seed = 0; seed < 50; ++seed) {
+      std::vector<float> logits = random_logits(300, seed);
+      if (seed % 5 == 0) {
+        for (float& x : logits) x = std::round(x);  // equals
+      }
+      if (seed % 7 == 0) std::fill(logits.begin() + 7, logits.end(), -kInf);  // fewer tokens than asked for
+      for (const int best : {needed, needed + 3}) {
+        Choices choices;
+        choices.resize(1, {.best = best});
+        choose_row(logits, {.best = best}, 0, choices);
+        Sampler::Workspace workspace;
+        EXPECT_EQ(sampler.sample_best(choices.row(0), 2, static_cast<int>(seed), workspace),
+                  sampler.sample(logits, {}, 2, static_cast<int>(seed)));
+      }
+    }
+  }
+  EXPECT_EQ(Sampler({.temperature = 1}).needed_best(), 0);
+  EXPECT_EQ(Sampler({.logit_bias = {{1, 2.0F}}}).needed_best(), 0);
+  EXPECT_EQ(Sampler({.repetition_penalty = 1.1F}).needed_best(), 0);
+}
+
 TEST(SamplerTest, ProbabilitiesEqualThePlainDefinition) {
   const std::vector<SamplerOptions> all = {
       {.temperature = 1},

@@ -42,7 +42,10 @@ PassOutput slice(const PassOutput& out, int begin, int count, int all) {
     const size_t width = all > 0 ? values.size() / usize(all) : 0;
     return values.subspan(usize(begin) * width, usize(count) * width);
   };
-  return {.logits = part(out.logits), .hidden = part(out.hidden)};
+  return {.logits = part(out.logits),
+          .hidden = part(out.hidden),
+          .kept = out.kept > 0 ? count : 0,
+          .first_kept = out.first_kept + begin};
 }
 
 }  // namespace
@@ -81,6 +84,7 @@ struct Scheduler::Impl {
   void run_draft_group(std::span<Entry* const> group);
   void allocate(double spent_seconds);
   void compose();
+  int needed_best() const;
   Status run_pass();
   void absorb(const PassOutput& out, double seconds);
 
@@ -104,6 +108,7 @@ struct Scheduler::Impl {
   PassRows pass;
   bool hidden = false;
   const PackedAdapter* riders = nullptr;  // of the pass
+  Choices choices;                        // of its rows, where logits are not returned
 
   SchedulerStats total;
 };
@@ -437,14 +442,33 @@ void Scheduler::Impl::compose() {
   total.last_rows = isize(pass.rows);
 }
 
+// How many best tokens of each row are enough for all in the pass; 0: someone needs logits.
+int Scheduler::Impl::needed_best() const {
+  int most = 1;
+  for (const std::vector<Entry*>* entries : {&decoding, &prompts}) {
+    for (const Entry* entry : *entries) {
+      const int best = entry->run.needed_best();
+      if (best == 0) return 0;
+      most = std::max(most, best);
+    }
+  }
+  return most;
+}
+
 Status Scheduler::Impl::run_pass() {
   const Stopwatch watch;
-  const auto out = backend.run({.rows = pass.rows,
-                                .layers = LayerSet::all(backend.config().n_layers),
-                                .riders = riders,
-                                .want = pass.want,
-                                .want_hidden = hidden && pass.wanted > 0},
-                               kv);
+  const int best = backend.keeps_logits() && pass.wanted > 0 ? needed_best() : 0;
+  auto out = backend.run({.rows = pass.rows,
+                          .layers = LayerSet::all(backend.config().n_layers),
+                          .riders = riders,
+                          .want = pass.want,
+                          .want_hidden = hidden && pass.wanted > 0,
+                          .keep_logits = best > 0},
+                         kv);
+  if (out.ok() && out->kept > 0) {
+    const Status chosen = backend.choose({.rows = out->kept}, {.best = best}, choices);
+    if (!chosen.ok()) out = chosen.error();
+  }
   if (!out.ok()) {
     for (Entry* entry : decoding) entry->run.fail(out.error());
     for (Entry* entry : prompts) entry->run.fail(out.error());
@@ -465,7 +489,13 @@ void Scheduler::Impl::absorb(const PassOutput& out, double seconds) {
   const auto share_of = [&](int wanted) {
     const PassOutput mine = slice(out, at, wanted, pass.wanted);
     at += wanted;
-    return PassShare{.logits = mine.logits, .hidden = mine.hidden, .seconds = seconds, .rows = isize(pass.rows)};
+    return PassShare{.logits = mine.logits,
+                     .hidden = mine.hidden,
+                     .choices = out.kept > 0 ? &choices : nullptr,
+                     .wanted = wanted,
+                     .first = at - wanted,
+                     .seconds = seconds,
+                     .rows = isize(pass.rows)};
   };
   for (Entry* entry : decoding) entry->run.absorb(share_of(entry->run.round_rows()), step_watch);
   size_t row = usize(total.last_rows - total.last_prompt_rows);

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <optional>
 
+#include "backend/forwarding_backend.h"
 #include "base/index.h"
 #include "decode/constraint.h"
 #include "decode/cost_model.h"
@@ -493,6 +494,66 @@ class RidingSpeculator : public Speculator {
   bool observed_ = false;
   int position_ = 0;
 };
+
+// A backend far away: it keeps logits that it may keep.
+class KeepingBackend : public ForwardingBackend {
+ public:
+  using ForwardingBackend::ForwardingBackend;
+  Result<PassOutput> run(const Block& block, KvCache& kv) override {
+    auto out = ForwardingBackend::run(block, kv);
+    if (!out.ok() || !block.keep_logits) return out;
+    ++kept;
+    logits_.assign(out->logits.begin(), out->logits.end());
+    return PassOutput{.hidden = out->hidden, .kept = isize(logits_) / kScriptedVocab};
+  }
+  bool keeps_logits() const override { return true; }
+  Status choose(const LogitRows& rows, const ChoiceAsk& ask, Choices& out) override {
+    EXPECT_TRUE(rows.logits.empty());
+    if (fails) return Error{"no choice today"};
+    const auto kept_rows = std::span<const float>(logits_).subspan(usize(rows.first) * kScriptedVocab);
+    return Backend::choose({.logits = kept_rows.first(usize(rows.rows) * kScriptedVocab), .rows = rows.rows}, ask, out);
+  }
+
+  int kept = 0;  // passes
+  bool fails = false;
+
+ private:
+  std::vector<float> logits_;
+};
+
+TEST_F(SchedulerTest, TokensAreTheSameWhereLogitsAreKept) {
+  backend_.logits_after = [](TokenId token) {
+    std::vector<float> logits;
+    for (int i = 0; i < kScriptedVocab; ++i) logits.push_back(static_cast<float>((token * 7 + i * 13) % 19) / 4);
+    return logits;
+  };
+  KeepingBackend keeping(backend_);
+  const std::vector<SamplerOptions> samplers = {
+      {}, {.temperature = 1, .top_k = 8, .seed = 3}, {.temperature = 0.7F, .top_k = 5, .top_p = 0.9F, .seed = 4}};
+  std::vector<Ticket> plain, kept;
+  Scheduler near(backend_, kv_), far(keeping, kv_);
+  for (const SamplerOptions& sampler : samplers) {
+    Request asked = request(6, 20);
+    asked.options.sampler = sampler;
+    plain.push_back(submit(near, asked));
+    run(near);
+    kept.push_back(submit(far, asked));
+  }
+  run(far);
+  EXPECT_GE(keeping.kept, 20);
+  for (size_t i = 0; i < samplers.size(); ++i) EXPECT_EQ(tokens(kept[i]), tokens(plain[i])) << i;
+  keeping.kept = 0;
+  Request whole = request(6, 5);
+  whole.options.sampler = {.temperature = 1};
+  submit(far, whole);
+  submit(far, request(5, 5));
+  run(far);
+  EXPECT_EQ(keeping.kept, 0) << "one of them needs all logits";
+  keeping.fails = true;
+  const Ticket failed = submit(far, request(5, 5));
+  EXPECT_FALSE(far.step().ok());
+  EXPECT_EQ(error(failed), "no choice today");
+}
 
 TEST_F(SchedulerTest, RidersAreSeenBehindTheRowThatChoseTheLastToken) {
   Scheduler scheduler(backend_, kv_);

@@ -17,6 +17,12 @@ constexpr int kMaxTopLogprobs = 20;
 // Rows with logits of a prompt in one pass: bounds the backend's logits buffer (64 * 262144 tokens * 4 bytes = 64 MiB).
 constexpr int kScoredRows = 64;
 
+// Of row number `row` of a share; empty where there are choices instead.
+std::span<const float> row_logits(const PassShare& share, size_t row) {
+  const size_t vocab = share.wanted > 0 ? share.logits.size() / usize(share.wanted) : 0;
+  return share.logits.subspan(row * vocab, vocab);
+}
+
 }  // namespace
 
 void PassRows::clear() {
@@ -176,8 +182,7 @@ void SequenceRun::absorb_prompt(int count, const PassShare& share) {
     return;
   }
   timings_.prefill_seconds = prefill_watch_.seconds();
-  const auto wanted = static_cast<int>(share.logits.size() / usize(config_.vocab_size));
-  for (int row = 0; row < wanted; ++row) show_row(kv_.length(seq()) - wanted + row, share, usize(row));
+  for (int row = 0; row < share.wanted; ++row) show_row(kv_.length(seq()) - share.wanted + row, share, usize(row));
   if (prompt_rows() > 0) return;
   if (request_.options.max_tokens == 0) return finish(FinishReason::kLength);
   if (Status decided = decide_first(share); !decided.ok()) fail(decided.error());
@@ -185,11 +190,10 @@ void SequenceRun::absorb_prompt(int count, const PassShare& share) {
 
 // The answer's first token, by the last of the prompt's rows.
 Status SequenceRun::decide_first(const PassShare& share) {
-  const size_t vocab = usize(config_.vocab_size), last = share.logits.size() / vocab - 1;
+  const size_t last = usize(share.wanted) - 1;
   keep_state(share.hidden, last);
-  const std::span<const float> logits = share.logits.subspan(last * vocab, vocab);
-  S3D_ASSIGN(const std::optional<TokenId> token, choose(logits));
-  if (token) return accept(*token, {}, logits);
+  S3D_ASSIGN(const std::optional<TokenId> token, choose(share, last));
+  if (token) return accept(*token, {}, row_logits(share, last));
   finish(FinishReason::kStop);
   return Ok();
 }
@@ -199,6 +203,15 @@ Status SequenceRun::decide_first(const PassShare& share) {
 bool SequenceRun::needs_hidden() const {
   const bool riders = !proposal_.riders.empty() && proposal_.riders_want_hidden;
   return request_.want_hidden || riders || (speculator() != nullptr && speculator()->needs_state());
+}
+
+// Whoever is shown logits or their probabilities, restricts tokens, or drafts from logits needs them all.
+int SequenceRun::needed_best() const {
+  const DecodeOptions& options = request_.options;
+  const bool all = options.constraint != nullptr || request_.on_row || request_.top_logprobs >= 0 ||
+                   request_.score_from >= 0 || !proposal_.riders.empty();
+  const int best = all ? 0 : sampler_.needed_best();
+  return best <= ChoiceAsk::kMost && best < config_.vocab_size ? best : 0;
 }
 
 // Tokens beyond the end of answer, context, cache or pass would be verified for nothing.
@@ -300,12 +313,10 @@ void SequenceRun::show_riders(const Walk& walk, const PassShare& share) const {
 }
 
 Status SequenceRun::decide_along_tree(const PassShare& share, Walk& walk) {
-  const size_t vocab = usize(config_.vocab_size);
   int node = -1;
   while (true) {
     const size_t row = usize(node + 1);
-    const std::span<const float> logits = share.logits.subspan(row * vocab, vocab);
-    S3D_ASSIGN(const std::optional<TokenId> token, choose(logits));
+    S3D_ASSIGN(const std::optional<TokenId> token, choose(share, row));
     if (!token) {  // the constraint's end: the row is not looked at
       finish(FinishReason::kStop);
       return Ok();
@@ -323,7 +334,7 @@ Status SequenceRun::decide_along_tree(const PassShare& share, Walk& walk) {
                 .probability = proposal_.tree[usize(node)].probability,
                 .drafted = true};
     }
-    S3D_TRY(accept(*token, origin, logits));
+    S3D_TRY(accept(*token, origin, row_logits(share, row)));
     if (finished_ || node < 0) return Ok();
   }
 }
@@ -405,6 +416,14 @@ void SequenceRun::count_round(const Walk& walk) {
 
 // The token that follows all decided ones, given the logits of the last of them; nothing where the constraint lets
 // nothing follow.
+Result<std::optional<TokenId>> SequenceRun::choose(const PassShare& share, size_t row) {
+  if (share.choices == nullptr) return choose(row_logits(share, row));
+  const int at = share.first + static_cast<int>(row);
+  S3D_TRY(check_finite(share.choices->finite[usize(at)] != 0));
+  const std::span<const RankedToken> best = share.choices->row(at);
+  return std::optional(sampler_.sample_best(best, request_.options.stream, isize(tokens_), workspace_));
+}
+
 Result<std::optional<TokenId>> SequenceRun::choose(std::span<const float> logits) {
   const DecodeOptions& options = request_.options;
   std::span<const uint32_t> allowed;
@@ -414,7 +433,13 @@ Result<std::optional<TokenId>> SequenceRun::choose(std::span<const float> logits
     allowed = mask_;
   }
   const TokenId token = sampler_.sample(logits, tokens_, options.stream, isize(tokens_), workspace_, allowed);
-  if (workspace_.finite) return std::optional(token);
+  S3D_TRY(check_finite(workspace_.finite));
+  return std::optional(token);
+}
+
+Status SequenceRun::check_finite(bool finite) const {
+  if (finite) return Ok();
+  const DecodeOptions& options = request_.options;
   const std::string& name = options.model_name.empty() ? config_.name : options.model_name;
   return Error{
       fmt::format("{}: the model's answer after {} tokens is no numbers (logits that are NaN or infinite): the file is "
@@ -465,8 +490,8 @@ Next SequenceRun::show_token(TokenId token, const Origin& origin, std::span<cons
 // Row number `row` of those with outputs.
 void SequenceRun::show_row(int position, const PassShare& share, size_t row) const {
   if (!request_.on_row) return;
-  const size_t vocab = usize(config_.vocab_size), d = usize(config_.d_model);
-  RowOutput output = {.position = position, .logits = share.logits.subspan(row * vocab, vocab)};
+  const size_t d = usize(config_.d_model);
+  RowOutput output = {.position = position, .logits = row_logits(share, row)};
   if (request_.want_hidden) output.hidden = share.hidden.subspan(row * d, d);
   request_.on_row(output);
 }

@@ -33,10 +33,13 @@ struct PassRows {
 
 // What a pass came to for one sequence: the outputs of its rows that wanted some, in their order.
 struct PassShare {
-  std::span<const float> logits;  // [wanted, vocab]
-  std::span<const float> hidden;  // [wanted, d_model], or empty
-  double seconds = 0;             // of the pass
-  int rows = 0;                   // of all sequences in it
+  std::span<const float> logits;     // [wanted, vocab], or empty where choices are there instead
+  std::span<const float> hidden;     // [wanted, d_model], or empty
+  const Choices* choices = nullptr;  // of the whole pass, or null
+  int wanted = 0;
+  int first = 0;       // of the rows in `choices`
+  double seconds = 0;  // of the pass
+  int rows = 0;        // of all sequences in it
 };
 
 // A small state machine: it waits for memory, then runs its prompt, then decodes, until it has finished; when its
@@ -80,6 +83,8 @@ class SequenceRun {
   // Asks what may follow: at most `rows` rows in the pass. Afterwards there is a proposal, or rows in draft_pass().
   Status propose(const RoundLoad& load, int64_t rows);
   const DraftPass& draft_pass() const { return proposal_.pass; }
+  // How many of a row's best tokens it must see of the next pass; 0: logits.
+  int needed_best() const;
   void take_draft(const PassOutput& mine, double seconds, int rows);  // of the draft pass that it shared
   void settle_proposal();  // as the constraint allows; afterwards wish() and keep() may be called
   RowWish wish(std::vector<double>& paths) const;
@@ -120,7 +125,9 @@ class SequenceRun {
   Speculator* speculator() const;
   Status decide_along_tree(const PassShare& share, Walk& walk);
   Status decide_first(const PassShare& share);
+  Result<std::optional<TokenId>> choose(const PassShare& share, size_t row);
   Result<std::optional<TokenId>> choose(std::span<const float> logits);
+  Status check_finite(bool finite) const;
   Status accept(TokenId token, const Origin& origin, std::span<const float> logits);
   void show_row(int position, const PassShare& share, size_t row) const;
   Next show_token(TokenId token, const Origin& origin, std::span<const float> logits) const;

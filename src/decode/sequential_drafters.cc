@@ -5,7 +5,6 @@
 #include "base/check.h"
 #include "base/index.h"
 #include "decode/drafters.h"
-#include "decode/softmax.h"
 
 namespace s3d {
 namespace {
@@ -23,13 +22,15 @@ class GreedyChain {
     const int most = std::min(limits.nodes, limits.depth);
     for (int j = 0; j < most; ++j) {
       const Row row{.token = token, .position = kv_.length(seq_), .parent = -1, .seq = seq_};
-      S3D_ASSIGN(const PassOutput out, backend_.run({.rows = {&row, 1}, .layers = layers_}, kv_));
+      const bool whole = vocab_ == usize(backend_.config().vocab_size);
+      S3D_ASSIGN(const PassOutput out, backend_.run({.rows = {&row, 1}, .layers = layers_, .keep_logits = whole}, kv_));
       kv_.commit(seq_, 1);
-      const std::span<const float> logits = out.logits.first(vocab_);
-      const float largest = softmax::largest_of(logits);
-      if (!std::isfinite(largest)) return Ok();
-      token = static_cast<int32_t>(std::find(logits.begin(), logits.end(), largest) - logits.begin());
-      tree.push_back({token, j - 1, 1 / softmax::sum_of_exp(logits, largest)});
+      const std::span<const float> logits = out.kept > 0 ? std::span<const float>{} : out.logits.first(vocab_);
+      S3D_TRY(backend_.choose({.logits = logits, .rows = 1}, {.best = 1, .sums = true}, choices_));
+      const RankedToken best = choices_.tokens[0];
+      if (best.token < 0 || !std::isfinite(best.logit)) return Ok();
+      token = best.token;
+      tree.push_back({token, j - 1, 1 / choices_.sums[0]});
     }
     return Ok();
   }
@@ -40,6 +41,7 @@ class GreedyChain {
   SeqId seq_;
   LayerSet layers_;
   size_t vocab_;
+  Choices choices_;
 };
 
 class LayerSkipDrafter : public Drafter {

@@ -74,17 +74,25 @@ inline float largest_of(std::span<const float> values) {
   return largest_number_of(values).value;
 }
 
-// Sum of e^(value - largest): the probability of a value is e^(value - largest) / that.
+// Sum of e^(value - largest): the probability of a value is e^(value - largest) / that. Values are cut at every 1024th;
+// value i of a piece belongs to sum i mod 16 of it, those are added in turn, and the pieces' sums in order: an order that
+// other machines can follow side by side (docs/numerics.md).
+inline constexpr size_t kSumPiece = 1024;
 inline float sum_of_exp(std::span<const float> values, float largest) {
-  std::array<float, kLanes> sums{};
-  size_t i = 0;
-  for (; i + kLanes <= values.size(); i += kLanes) {
-    for (size_t j = 0; j < kLanes; ++j) sums[j] += exp_nonpositive(values[i + j] - largest);
+  float total = 0;
+  for (size_t begin = 0; begin < values.size(); begin += kSumPiece) {
+    const size_t end = std::min(values.size(), begin + kSumPiece);
+    std::array<float, kLanes> sums{};
+    size_t i = begin;
+    for (; i + kLanes <= end; i += kLanes) {
+      for (size_t j = 0; j < kLanes; ++j) sums[j] += exp_nonpositive(values[i + j] - largest);
+    }
+    for (size_t j = 0; i + j < end; ++j) sums[j] += exp_nonpositive(values[i + j] - largest);
+    float sum = 0;
+    for (const float part : sums) sum += part;
+    total += sum;
   }
-  float sum = 0;
-  for (; i < values.size(); ++i) sum += exp_nonpositive(values[i] - largest);
-  for (const float part : sums) sum += part;
-  return sum;
+  return total;
 }
 
 }  // namespace s3d::softmax
