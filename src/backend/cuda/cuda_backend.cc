@@ -8,6 +8,8 @@
 #include "backend/cuda/cuda_pass.h"
 #include "backend/cuda/device_kv_storage.h"
 #include "backend/cuda/device_matrix.h"
+#include "backend/cuda/markov_head.h"
+#include "backend/cuda/token_chooser.h"
 #include "base/check.h"
 #include "base/index.h"
 
@@ -19,11 +21,13 @@ struct CudaBackend::Impl {
         device(std::move(d)),
         weights(std::move(w)),
         pass(*device, *model, weights),
+        markov(*device, *model, weights.ones),
+        chooser(*device),
         max_rows(most) {}
 
   // The adapter on the device, uploaded when it is first used; null for null.
-  Result<const cuda::DeviceAdapter*> on_device(const PackedAdapter* adapter) {
-    if (adapter == nullptr) return static_cast<const cuda::DeviceAdapter*>(nullptr);
+  Result<cuda::DeviceAdapter*> on_device(const PackedAdapter* adapter) {
+    if (adapter == nullptr) return static_cast<cuda::DeviceAdapter*>(nullptr);
     const auto found = adapters.find(adapter);
     if (found != adapters.end() && is_source(found->second, *adapter)) return &found->second;
     S3D_ASSIGN(cuda::DeviceAdapter uploaded, upload(*device, *adapter));
@@ -35,6 +39,9 @@ struct CudaBackend::Impl {
   cuda::DeviceModel weights;
   std::map<const PackedAdapter*, cuda::DeviceAdapter> adapters;
   cuda::CudaPass pass;
+  cuda::MarkovHead markov;
+  cuda::TokenChooser chooser;
+  int kept = 0;  // rows of logits of the last pass that are on the device
   BlockPlacement placement;
   int max_rows;
 };
@@ -60,6 +67,7 @@ CudaBackend::CudaBackend(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 CudaBackend::~CudaBackend() = default;
 
 Result<PassOutput> CudaBackend::run(const Block& block, KvCache& kv) {
+  impl_->kept = 0;
   S3D_ASSIGN(const cuda::DeviceAdapter* adapter,
              impl_->on_device(block.riders != nullptr ? block.riders : block.adapter));
   S3D_TRY(place_block(block, impl_->model->config, impl_->max_rows, kv, impl_->placement));
@@ -69,6 +77,8 @@ Result<PassOutput> CudaBackend::run(const Block& block, KvCache& kv) {
   PassOutput out;
   out.logits = impl_->pass.logits;
   out.hidden = impl_->pass.hidden;
+  impl_->kept = isize(impl_->placement.wanted);
+  if (block.keep_logits) out.kept = impl_->kept;
   return out;
 }
 
@@ -80,10 +90,31 @@ void CudaBackend::add_markov(const PackedAdapter& adapter, std::span<const Token
             (z.empty() || z.size() == previous.size() * adapter.markov_p().rows()));
   const auto on_device = impl_->on_device(&adapter);
   std::vector<float> low, sums;
-  const Status done = on_device.ok() ? impl_->pass.markov(**on_device, previous, low, sums) : Status(on_device.error());
+  const Status done =
+      on_device.ok() ? impl_->markov.terms(**on_device, previous, low, sums) : Status(on_device.error());
   S3D_CHECK(done.ok(), done.ok() ? "" : done.error().message);
   for (size_t i = 0; i < logits.size(); ++i) logits[i] += sums[i];
   if (!z.empty()) std::copy(low.begin(), low.end(), z.begin());
+}
+
+Status CudaBackend::choose(const LogitRows& rows, const ChoiceAsk& ask, Choices& out) {
+  if (!rows.logits.empty() || rows.rows == 0) return Backend::choose(rows, ask, out);
+  S3D_CHECK(rows.first >= 0 && rows.first + rows.rows <= impl_->kept, "rows of logits that the last pass left");
+  S3D_TRY(impl_->chooser.prepare(rows.rows, impl_->pass.width(), ask));
+  impl_->chooser.start(impl_->pass.kept_logits(rows.first), 0, rows.rows);
+  return impl_->chooser.fetch(out);
+}
+
+Status CudaBackend::choose_draft(const PackedAdapter& adapter, const LogitRows& rows, TokenId previous,
+                                 const ChoiceAsk& ask, Choices& out) {
+  if (adapter.markov_p().empty()) return choose(rows, ask, out);
+  if (!rows.logits.empty() || rows.rows == 0) return Backend::choose_draft(adapter, rows, previous, ask, out);
+  S3D_CHECK(
+      rows.first >= 0 && rows.first + rows.rows <= impl_->kept && usize(impl_->pass.width()) == adapter.draft_size(),
+      "rows of logits that the last draft pass left");
+  S3D_ASSIGN(cuda::DeviceAdapter * on_device, impl_->on_device(&adapter));
+  return impl_->markov.choose(*on_device, adapter, impl_->pass.kept_logits(rows.first), rows.rows, previous, ask,
+                              impl_->chooser, out);
 }
 
 Result<KvCache> CudaBackend::make_kv_cache(KvType type, int64_t tokens) {
@@ -105,7 +136,7 @@ size_t CudaBackend::weight_bytes() const {
   return impl_->weights.bytes();
 }
 size_t CudaBackend::scratch_bytes() const {
-  return impl_->pass.scratch_bytes();
+  return impl_->pass.scratch_bytes() + impl_->markov.bytes() + impl_->chooser.bytes();
 }
 
 }  // namespace s3d

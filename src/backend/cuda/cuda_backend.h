@@ -27,6 +27,11 @@ class CudaBackend : public Backend {
   void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
                   std::span<float> z) override;
 
+  bool keeps_logits() const override { return true; }
+  Status choose(const LogitRows& rows, const ChoiceAsk& ask, Choices& out) override;
+  Status choose_draft(const PackedAdapter& adapter, const LogitRows& rows, TokenId previous, const ChoiceAsk& ask,
+                      Choices& out) override;
+
   Result<KvCache> make_kv_cache(KvType type, int64_t tokens) override;
 
   const ModelConfig& config() const override;

@@ -254,6 +254,51 @@ TEST(CudaBackend, DraftPasses) {
   }
 }
 
+void expect_same(const Choices& a, const Choices& b, const std::string& what) {
+  EXPECT_EQ(a.tokens, b.tokens) << what;
+  EXPECT_EQ(a.finite, b.finite) << what;
+  EXPECT_TRUE(same_bits(a.sums, b.sums) && same_bits(a.z, b.z)) << what;
+}
+
+// Choices of logits that stay on the device, of a full pass and of a draft: those of the CPU from its logits.
+TEST(CudaBackend, ChoosesWhatTheCpuChooses) {
+  for (const bool draft_vocab : {true, false}) {
+    const Drafted drafted("llama-q8_0", {1, 1}, Parts{.draft_vocab = draft_vocab}, GGML_TYPE_F16);
+    Both both(drafted.model, KvType::kF16);
+    const SeqId seq = both.add_sequence();
+    both.feed(seq, some_tokens(12, drafted.config.vocab_size, 11), {12});
+    const std::vector<Want> want(4, Want::kLogits);
+    const std::vector<Row> full = both.chain(seq, Tokens{5, 6, 7, 8}), masks = both.chain(seq, Tokens{5, -1, -2, -3});
+    for (const int best : {1, 3, 64}) {
+      const ChoiceAsk ask = {.best = best, .sums = best != 3};
+      for (const bool draft : {false, true}) {
+        Choices choices[2];
+        for (const int side : {0, 1}) {
+          Side& s = side == 0 ? both.cpu() : both.cuda();
+          const auto out = s.backend().run({.rows = draft ? masks : full,
+                                            .layers = draft ? drafted.plan : both.all_layers(),
+                                            .adapter = draft ? drafted.packed.get() : nullptr,
+                                            .kv = KvUse::kScratch,
+                                            .want = want,
+                                            .keep_logits = true},
+                                           s.kv());
+          ASSERT_TRUE(out.ok()) << out.error().message;
+          EXPECT_EQ(out->kept, side == 0 ? 0 : 4);
+          EXPECT_EQ(out->logits.empty(), side == 1);
+          const size_t width = out->logits.size() / 4;
+          const LogitRows rows = {
+              .logits = out->logits.empty() ? out->logits : out->logits.subspan(width), .first = 1, .rows = 3};
+          const Status chosen = draft ? s.backend().choose_draft(*drafted.packed, rows, 9, ask, choices[side])
+                                      : s.backend().choose(rows, ask, choices[side]);
+          ASSERT_TRUE(chosen.ok()) << chosen.error().message;
+        }
+        EXPECT_EQ(choices[0].z.empty(), !draft);
+        expect_same(choices[0], choices[1], std::to_string(best) + (draft ? " draft" : " full"));
+      }
+    }
+  }
+}
+
 // Masks that ride in a full pass: LoRA on their rows alone.
 TEST(CudaBackend, Riders) {
   const auto file = adapter_test::open_base("llama-q4_k");

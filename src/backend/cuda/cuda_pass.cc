@@ -10,15 +10,6 @@
 namespace s3d::cuda {
 namespace {
 
-// Formats that the matrices read, as bits of InputBuffers.
-unsigned formats_of(std::span<const DeviceMatrix* const> readers) {
-  unsigned formats = 0;
-  for (const DeviceMatrix* reader : readers) {
-    if (!reader->empty()) formats |= InputBuffers::bit(reader->format());
-  }
-  return formats;
-}
-
 int widest_output(const ModelConfig& config) {
   return std::max({config.d_ff, config.q_dim(), config.d_model});
 }
@@ -39,14 +30,6 @@ Status CudaPass::out_of_memory() const {
                            device_.name(), n_, device_.free_bytes())};
 }
 
-bool CudaPass::ensure_input(InputBuffers& buffers, std::span<const DeviceMatrix* const> readers, int n, int cols) {
-  for (const ActFormat format : {ActFormat::kF32, ActFormat::kQ8_32, ActFormat::kQ8_256}) {
-    if ((formats_of(readers) & InputBuffers::bit(format)) == 0) continue;
-    if (!buffers.ensure(device_, format, n, cols)) return false;
-  }
-  return true;
-}
-
 bool CudaPass::ensure_buffers(const DeviceAdapter* adapter) {
   const size_t n = usize(n_), d = usize(config_.d_model);
   const size_t partial = 2 + usize(config_.head_dim);
@@ -58,12 +41,13 @@ bool CudaPass::ensure_buffers(const DeviceAdapter* adapter) {
                 partials_.ensure(device_, n * usize(config_.n_heads) * usize(plan_.max_segments) * partial);
   for (const int layer : placement_->layers) {
     const DeviceLayer& w = weights_.layers[usize(layer)];
-    enough = enough && ensure_input(normed_, {{&w.wq, &w.wk, &w.wv, &w.w_gate, &w.w_up}}, n_, config_.d_model) &&
-             ensure_input(attended_in_, {{&w.wo}}, n_, config_.q_dim()) &&
-             ensure_input(gated_, {{&w.w_down}}, n_, config_.d_ff);
+    enough = enough &&
+             ensure_input(device_, normed_, {{&w.wq, &w.wk, &w.wv, &w.w_gate, &w.w_up}}, n_, config_.d_model) &&
+             ensure_input(device_, attended_in_, {{&w.wo}}, n_, config_.q_dim()) &&
+             ensure_input(device_, gated_, {{&w.w_down}}, n_, config_.d_ff);
   }
   const int wanted = isize(placement_->wanted);
-  enough = enough && ensure_input(head_in_, {{&weights_.lm_head}}, std::max(1, wanted), config_.d_model) &&
+  enough = enough && ensure_input(device_, head_in_, {{&weights_.lm_head}}, std::max(1, wanted), config_.d_model) &&
            logits_.ensure(device_, usize(wanted) * usize(config_.vocab_size)) &&
            hidden_.ensure(device_, usize(wanted) * d) && hidden_normed_.ensure(device_, usize(wanted) * d);
   if (adapter == nullptr) return enough;
@@ -73,17 +57,17 @@ bool CudaPass::ensure_buffers(const DeviceAdapter* adapter) {
       ranks = std::max(ranks, lora->a.rows);
       for (size_t i = 0; i < lora->b.size(); ++i) {
         if (lora->b[i].empty()) continue;
-        enough = enough && ensure_input(pair_in_[i], {{&lora->b[i]}}, n_, lora->b[i].cols) &&
+        enough = enough && ensure_input(device_, pair_in_[i], {{&lora->b[i]}}, n_, lora->b[i].cols) &&
                  low_rank_sums_[i].ensure(device_, n * usize(widest_output(config_)));
       }
     }
-    enough = enough && ensure_input(normed_, {{&layer.qkv.a, &layer.gate_up.a}}, n_, config_.d_model) &&
-             ensure_input(attended_in_, {{&layer.output.a}}, n_, config_.q_dim()) &&
-             ensure_input(gated_, {{&layer.down.a}}, n_, config_.d_ff);
+    enough = enough && ensure_input(device_, normed_, {{&layer.qkv.a, &layer.gate_up.a}}, n_, config_.d_model) &&
+             ensure_input(device_, attended_in_, {{&layer.output.a}}, n_, config_.q_dim()) &&
+             ensure_input(device_, gated_, {{&layer.down.a}}, n_, config_.d_ff);
   }
   return enough && low_.ensure(device_, n * usize(ranks)) &&
-         ensure_input(normed_, {{&adapter->state_down, &adapter->bridge_down}}, n_, config_.d_model) &&
-         ensure_input(low_in_, {{&adapter->state_up, &adapter->bridge_up}}, n_, ranks);
+         ensure_input(device_, normed_, {{&adapter->state_down, &adapter->bridge_down}}, n_, config_.d_model) &&
+         ensure_input(device_, low_in_, {{&adapter->state_up, &adapter->bridge_up}}, n_, ranks);
 }
 
 // Inputs of the first layer: embeddings or masks.
@@ -192,10 +176,10 @@ void CudaPass::begin_rows(const DeviceAdapter* adapter) {
   const DeviceMatrix &down = adapter->state_down, &up = adapter->state_up;
   make_input(pack_.at(parts_.states), weights_.ones, d, normed_, {{&down}});
   Product shrink[] = {{down, {.y = low_.data(), .ld = down.rows}}};
-  multiply(normed_, shrink, n_);
+  multiply(device_, normed_, shrink, n_);
   make_input(low_.data(), {}, down.rows, low_in_, {{&up}});
   Product grow[] = {{up, {.y = mixed_.data(), .ld = d}}};
-  multiply(low_in_, grow, n_);
+  multiply(device_, low_in_, grow, n_);
   rows_step({.x = mixed_.data(), .n = n_, .cols = d, .residual = x_.data(), .only = pack_.at(parts_.takes_state)});
 }
 
@@ -222,7 +206,7 @@ void CudaPass::attend(int layer, const DeviceAdapter::Layer& lora) {
   Product products[] = {{w.wq, product(w.wq, q_.data(), lora.qkv, 0, &w.bq)},
                         {w.wk, product(w.wk, k_.data(), lora.qkv, 1, &w.bk)},
                         {w.wv, product(w.wv, v_.data(), lora.qkv, 2, &w.bv)}};
-  multiply(normed_, products, n_);
+  multiply(device_, normed_, products, n_);
   if (config_.wide_qk_norm) {
     norm_in_place(q_, w.q_norm, config_.q_dim());
     norm_in_place(k_, w.k_norm, config_.kv_dim());
@@ -290,7 +274,7 @@ void CudaPass::feed_forward(int layer, const DeviceAdapter::Layer& lora) {
   low_rank_sums(lora.gate_up, normed_);
   Product products[] = {{w.w_gate, product(w.w_gate, gate_.data(), lora.gate_up, 0)},
                         {w.w_up, product(w.w_up, up_.data(), lora.gate_up, 1)}};
-  multiply(normed_, products, n_);
+  multiply(device_, normed_, products, n_);
   const DeviceMatrix* readers[] = {&w.w_down, &lora.down.a};
   rows_step({.step = config_.activation == Activation::kSilu ? RowStep::kSiluMul : RowStep::kGeluMul,
              .x = gate_.data(),
@@ -306,10 +290,10 @@ void CudaPass::bridge(const DeviceAdapter& adapter) {
   const DeviceMatrix &down = adapter.bridge_down, &up = adapter.bridge_up;
   make_input(x_.data(), weights_.ones, config_.d_model, normed_, {{&down}});
   Product shrink[] = {{down, {.y = low_.data(), .ld = down.rows}}};
-  multiply(normed_, shrink, n_);
+  multiply(device_, normed_, shrink, n_);
   make_input(low_.data(), {}, down.rows, low_in_, {{&up}});
   Product grow[] = {{up, {.y = x_.data(), .ld = config_.d_model, .accumulate = true}}};
-  multiply(low_in_, grow, n_);
+  multiply(device_, low_in_, grow, n_);
 }
 
 Status CudaPass::output(const Block& block) {
@@ -339,9 +323,10 @@ Status CudaPass::output(const Block& block) {
                       .ld = size,
                       .places = draft ? nullptr : weights_.lm_head_ids.data(),
                       .softcap = draft ? 0 : config_.logit_softcap}}};
-  multiply(head_in_, head, wanted);
-  S3D_TRY(device_.synchronize());
-  logits = logits_.download(usize(wanted) * usize(size));
+  multiply(device_, head_in_, head, wanted);
+  width_ = size;
+  if (!block.keep_logits || block.want_hidden) S3D_TRY(device_.synchronize());
+  if (!block.keep_logits) logits = logits_.download(usize(wanted) * usize(size));
   if (block.want_hidden) download_hidden(block);
   return Ok();
 }
@@ -376,7 +361,7 @@ void CudaPass::end_sublayer(const DeviceMatrix& matrix, const InputBuffers& in, 
   const bool normed = post_norm.data() != nullptr;
   Product last[] = {{matrix, product(matrix, normed ? mixed_.data() : x_.data(), lora, 0)}};
   last[0].task.accumulate = !normed;
-  multiply(in, last, n_);
+  multiply(device_, in, last, n_);
   if (!normed) return;
   rows_step({.step = RowStep::kNorm,
              .x = mixed_.data(),
@@ -387,32 +372,17 @@ void CudaPass::end_sublayer(const DeviceMatrix& matrix, const InputBuffers& in, 
              .residual = x_.data()});
 }
 
-// Matrices of one type share a launch.
-void CudaPass::multiply(const InputBuffers& in, std::span<Product> products, int n) {
-  for (size_t i = 0; i < products.size();) {
-    const DeviceMatrix& first = products[i].matrix;
-    MatmulTask task{.type = first.type, .cols = first.cols, .n = n, .x = in.input(InputBuffers::bit(first.format()))};
-    for (; i < products.size() && products[i].matrix.type == first.type; ++i) {
-      MatrixProduct& out = task.products[task.n_products++];
-      out = products[i].task;
-      out.weights = products[i].matrix.weights.data();
-      if (out.rows == 0) out.rows = products[i].matrix.rows;
-    }
-    device_.kernels().matmul(device_.stream(), task);
-  }
-}
-
 void CudaPass::low_rank_sums(const DeviceLora& lora, const InputBuffers& in) {
   if (lora.a.empty()) return;
   const int stride = lora.a.rows;
   Product shrink[] = {{lora.a, {.y = low_.data(), .ld = stride}}};
-  multiply(in, shrink, n_);
+  multiply(device_, in, shrink, n_);
   for (size_t i = 0; i < lora.b.size(); ++i) {
     const DeviceMatrix& b = lora.b[i];
     if (b.empty()) continue;
     make_input(low_.data() + lora.first[i], {}, b.cols, pair_in_[i], {{&b}}, stride);
     Product grow[] = {{b, {.y = low_rank_sums_[i].data(), .ld = b.rows}}};
-    multiply(pair_in_[i], grow, n_);
+    multiply(device_, pair_in_[i], grow, n_);
   }
 }
 
@@ -423,33 +393,6 @@ MatrixProduct CudaPass::product(const DeviceMatrix& matrix, float* y, const Devi
           .addend = lora.b[pair].empty() ? nullptr : low_rank_sums_[pair].data(),
           .addend_rows = lora_rows_,
           .bias = bias == nullptr ? nullptr : bias->data()};
-}
-
-Status CudaPass::markov(const DeviceAdapter& adapter, std::span<const TokenId> previous, std::vector<float>& z,
-                        std::vector<float>& sums) {
-  const DeviceMatrix &p = adapter.markov_p, &w2 = adapter.markov_w2;
-  const size_t d = usize(config_.d_model);
-  n_ = isize(previous);
-  std::vector<float> embeddings(previous.size() * d);
-  for (size_t i = 0; i < previous.size(); ++i) model_.embed(previous[i], &embeddings[i * d]);
-  pack_.clear();
-  parts_ = {};
-  parts_.x = pack_.add<float>(embeddings);
-  const size_t rank = usize(p.rows), size = usize(w2.rows);
-  const bool enough = pack_.upload(device_) && ensure_input(normed_, {{&p}}, n_, config_.d_model) &&
-                      ensure_input(low_in_, {{&w2}}, n_, p.rows) && low_.ensure(device_, previous.size() * rank) &&
-                      logits_.ensure(device_, previous.size() * size);
-  if (!enough) return out_of_memory();
-  make_input(pack_.at(parts_.x), weights_.ones, config_.d_model, normed_, {{&p}});
-  Product shrink[] = {{p, {.y = low_.data(), .ld = p.rows}}};
-  multiply(normed_, shrink, n_);
-  make_input(low_.data(), {}, p.rows, low_in_, {{&w2}});
-  Product grow[] = {{w2, {.y = logits_.data(), .ld = w2.rows}}};
-  multiply(low_in_, grow, n_);
-  S3D_TRY(device_.synchronize());
-  z = low_.download(previous.size() * rank);
-  sums = logits_.download(previous.size() * size);
-  return Ok();
 }
 
 size_t CudaPass::scratch_bytes() const {

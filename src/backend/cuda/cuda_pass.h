@@ -14,6 +14,8 @@
 #include "backend/cuda/device_matrix.h"
 #include "backend/cuda/input_buffers.h"
 #include "backend/cuda/pass_inputs.h"
+#include "backend/cuda/products.h"
+#include "base/index.h"
 
 namespace s3d::cuda {
 
@@ -27,26 +29,20 @@ class CudaPass {
   // the results are in `logits` and `hidden` on the host. Errors: out of memory on the device; a kernel failed.
   Status run(const Block& block, const KvCache& kv, const BlockPlacement& placement, const DeviceAdapter* adapter);
 
-  // z = P rms(E) of `previous`, sums = W2 z; of an adapter with a Markov head.
-  Status markov(const DeviceAdapter& adapter, std::span<const TokenId> previous, std::vector<float>& z,
-                std::vector<float>& sums);
-
-  std::vector<float> logits;  // [n wanted][head rows]
+  std::vector<float> logits;  // [n wanted][head rows]; none where the block keeps them
   std::vector<float> hidden;  // [n wanted][d_model]
+
+  // Row `first` of the logits of the last pass on the device, until the next one; how many logits a row has.
+  const float* kept_logits(int first) const { return logits_.data() + usize(first) * usize(width_); }
+  int width() const { return width_; }
 
   size_t scratch_bytes() const;
 
  private:
   using Floats = Buffer<float>;
-  // One matrix of a group of products that read the same rows.
-  struct Product {
-    const DeviceMatrix& matrix;
-    MatrixProduct task;
-  };
 
   Status prepare(const Block& block, const KvCache& kv, const DeviceAdapter* adapter);
   bool ensure_buffers(const DeviceAdapter* adapter);
-  bool ensure_input(InputBuffers& buffers, std::span<const DeviceMatrix* const> readers, int n, int cols);
   void add_tables(const Block& block, const KvCache& kv);
   void add_states(const Block& block);
   void add_riders(const Block& block);
@@ -69,7 +65,6 @@ class CudaPass {
   // x += the product, behind `post_norm` unless it is empty.
   void end_sublayer(const DeviceMatrix& matrix, const InputBuffers& in, const DeviceLora& lora,
                     const Buffer<float>& post_norm);
-  void multiply(const InputBuffers& in, std::span<Product> products, int n);
   // The low-rank sums of a group of matrices; false: there are none.
   void low_rank_sums(const DeviceLora& lora, const InputBuffers& in);
   MatrixProduct product(const DeviceMatrix& matrix, float* y, const DeviceLora& lora, size_t pair,
@@ -86,6 +81,7 @@ class CudaPass {
   const BlockPlacement* placement_ = nullptr;
   const KvLayout* layout_ = nullptr;
   int n_ = 0;
+  int width_ = 0;
   AttentionPlan plan_;
   UploadPack pack_;
   struct Parts {

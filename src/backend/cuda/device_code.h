@@ -52,6 +52,10 @@ S3D_DEVICE uint32_t shuffle_xor(uint32_t x, unsigned mask) {
 S3D_DEVICE uint32_t shuffle(uint32_t x, unsigned from) {
   return __shfl_sync(0xffffffffU, x, from);
 }
+// Bit i: the vote of lane i.
+S3D_DEVICE uint32_t ballot(bool vote) {
+  return __ballot_sync(0xffffffffU, vote);
+}
 
 // c += a b over 16 columns by one 8 x 8 piece: the only integer matrix instruction of compute capability 7.5.
 template <bool kSignedA>
@@ -144,6 +148,9 @@ inline uint32_t shuffle(uint32_t x, unsigned from, Where where = Where::current(
 }
 inline uint32_t shuffle_xor(uint32_t x, unsigned mask, Where where = Where::current()) {
   return Emulator::current().shuffle(x, Emulator::current().thread_index() ^ mask, where);
+}
+inline uint32_t ballot(bool vote, Where where = Where::current()) {
+  return Emulator::current().ballot(vote, where);
 }
 inline bool has_wide_mma() {
   return !Emulator::current().turing;

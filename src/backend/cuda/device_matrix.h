@@ -59,6 +59,7 @@ struct DeviceAdapter {
   };
   std::vector<Layer> layers;
   DeviceMatrix state_down, state_up, bridge_down, bridge_up, markov_p, markov_w2;
+  Buffer<float> markov_z;             // [1 + draft tokens, Markov rank], once it was asked for (MarkovHead)
   std::vector<PackedMatrix> sources;  // what was uploaded: kept, so that no other adapter lies at its addresses
 };
 Result<DeviceAdapter> upload(Device& device, const PackedAdapter& adapter);

@@ -124,11 +124,25 @@ struct AttentionTask {
   int max_segments = 1;
 };
 
-// The best tokens of each row of logits.
+struct Ranked {
+  int32_t token;  // -1: none
+  float logit;
+};
+// The best tokens of each row of logits (backend/token_choice.h). A warp looks at a piece of a row.
 struct ChooseTask {
-  const float* logits = nullptr;  // [n][vocab]
-  int n = 0, vocab = 0;
-  int32_t* best = nullptr;  // [n] the first of the largest
+  static constexpr int kPiece = 1024;
+  const float* logits = nullptr;  // [n][width]
+  int n = 0, width = 0;
+  int best = 1;  // tokens of a row: at most 64
+  // Scratch.
+  Ranked* piece_best = nullptr;     // [n][pieces][best]
+  uint8_t* piece_finite = nullptr;  // [n][pieces]
+  float* piece_sums = nullptr;      // [n][pieces], where sums are asked for
+  // Results.
+  Ranked* tokens = nullptr;   // [n][best], best first
+  uint8_t* finite = nullptr;  // [n]
+  int32_t* next = nullptr;    // [n] 1 + the best token, 0: there is none; or null
+  float* sums = nullptr;      // [n] of e^(logit - largest logit), or null
 };
 
 // Slots that move within a sequence when a path is committed, layer by layer, in order.
