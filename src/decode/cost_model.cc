@@ -112,6 +112,13 @@ void Calibration::learn_undrafted(int first) {
   }
 }
 
+void Calibration::begin_with(std::span<const double> chances) {
+  constexpr double kCounts = 15;  // as faded() leaves
+  for (size_t depth = 0; depth < depths_.size() && !chances.empty(); ++depth) {
+    depths_[depth] = {.hits = kCounts * chances[std::min(depth, chances.size() - 1)], .count = kCounts};
+  }
+}
+
 Calibration Calibration::faded() const {
   // A tenth of what a long text leaves; the first few hundred tokens of a new one outweigh it.
   constexpr double kBinCounts = 40, kDepthCounts = 15;

@@ -59,6 +59,9 @@ class Calibration {
   // again when a text becomes easier.
   void learn_undrafted(int first);
 
+  // What was measured before of drafts of each depth, those before them being right: counts as a few observations.
+  void begin_with(std::span<const double> chances);
+
   // The same beliefs from fewer observations: for a new text, which may be another kind of text.
   Calibration faded() const;
 

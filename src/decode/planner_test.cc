@@ -69,6 +69,19 @@ TEST(SelectNodes, KeepsParentsAndRenumbersThem) {
   EXPECT_EQ(s.tree[1].parent, 0);
 }
 
+TEST(Calibration, BeginsWithWhatWasMeasuredAndGoesOnLearning) {
+  Calibration calibration;
+  const std::vector<double> chances = {0.9, 0.2};
+  calibration.begin_with(chances);
+  EXPECT_NEAR(calibration.chance_at(0), 0.9, 0.1);
+  EXPECT_NEAR(calibration.chance_at(1), 0.2, 0.1);
+  EXPECT_NEAR(calibration.chance_at(9), 0.2, 0.1) << "deeper ones as the last that is known";
+  for (int i = 0; i < 100; ++i) calibration.learn_depth(0, 0);
+  EXPECT_LT(calibration.chance_at(0), 0.2);
+  calibration.begin_with({});
+  EXPECT_LT(calibration.chance_at(0), 0.2) << "nothing is known";
+}
+
 TEST(Calibration, LearnsThatADrafterIsTooSure) {
   Calibration calibration;
   EXPECT_NEAR(calibration.chance(0.95F, 0), 0.855, 1e-6);

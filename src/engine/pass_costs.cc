@@ -40,11 +40,8 @@ std::string processor_name() {
   return "unknown";
 }
 
-// Everything that decides about the costs.
-std::string key_of(Runtime& runtime, const Drafter* drafter, std::string_view drafter_key) {
-  return fmt::format("v{} {} {} threads={} isa={} kv={} cpu={} drafter={} {}", kVersion,
-                     fingerprint_text(base_fingerprint(runtime.file())), runtime.config().n_layers, runtime.threads(),
-                     runtime.backend().name(), static_cast<int>(runtime.kv().type()), processor_name(), drafter_key,
+std::string key_of(const Runtime& runtime, const Drafter* drafter, std::string_view drafter_key) {
+  return fmt::format("{} drafter={} {}", cost_machine_key(runtime), drafter_key,
                      drafter == nullptr ? 0 : drafter->extra_bytes());
 }
 
@@ -101,16 +98,6 @@ double least(const std::vector<double>& seconds) {
 // it.
 void make_rising(std::span<double> costs) {
   for (size_t i = costs.size() - 1; i > 0; --i) costs[i - 1] = std::min(costs[i - 1], costs[i]);
-}
-
-// The lower cost at each width. Both curves rise, so theirs does.
-MeasuredCosts least(const MeasuredCosts& a, const MeasuredCosts& b) {
-  MeasuredCosts out = a;
-  for (size_t n = 0; n < out.full.full.size(); ++n) out.full.full[n] = std::min(a.full.full[n], b.full.full[n]);
-  for (size_t n = 0; n < out.draft.seconds.size(); ++n) {
-    out.draft.seconds[n] = std::min(a.draft.seconds[n], b.draft.seconds[n]);
-  }
-  return out;
 }
 
 // Times passes in turns on one sequence of `tokens` that is dropped afterwards.
@@ -190,14 +177,43 @@ class Measure {
   std::vector<TokenId> tokens_;
 };
 
+// A sequence for measuring has room, and so has a pass.
+bool can_measure(const Runtime& runtime) {
+  return runtime.context() >= kContext + kWidths.back() && runtime.backend().max_rows() >= kContext;
+}
+
 }  // namespace
+
+std::string cost_machine_key(const Runtime& runtime) {
+  return fmt::format("v{} {} {} threads={} isa={} kv={} cpu={}", kVersion,
+                     fingerprint_text(base_fingerprint(runtime.file())), runtime.config().n_layers, runtime.threads(),
+                     runtime.backend().name(), static_cast<int>(runtime.kv().type()), processor_name());
+}
+
+Result<MeasuredCosts> measure_pass_costs(Runtime& runtime, Drafter* drafter) {
+  if (can_measure(runtime)) return Measure(runtime, drafter).run();
+  return Error{
+      fmt::format("passes are measured with a context of {} positions and passes of {} rows or more; --context "
+                  "is {}, --batch {}",
+                  kContext + kWidths.back(), kContext, runtime.context(), runtime.backend().max_rows())};
+}
+
+// Both curves rise, so the result does.
+MeasuredCosts least_costs(const MeasuredCosts& a, const MeasuredCosts& b) {
+  MeasuredCosts out = a;
+  for (size_t n = 0; n < out.full.full.size(); ++n) out.full.full[n] = std::min(a.full.full[n], b.full.full[n]);
+  for (size_t n = 0; n < out.draft.seconds.size(); ++n) {
+    out.draft.seconds[n] = std::min(a.draft.seconds[n], b.draft.seconds[n]);
+  }
+  return out;
+}
 
 Result<MeasuredCosts> pass_costs(Runtime& runtime, Drafter* drafter, std::string_view drafter_key,
                                  const std::function<void()>& on_measure) {
   const std::string key = key_of(runtime, drafter, drafter_key);
   const std::optional<KnownCosts> known = read_costs(key);
   if (known && known->runs >= kMeasuringRuns) return known->costs;
-  if (runtime.context() < kContext + kWidths.back() || runtime.backend().max_rows() < kContext) {
+  if (!can_measure(runtime)) {
     // Too small to measure: a pass of any width costs the same, which lets drafts be tried and then learned from.
     MeasuredCosts flat = {.full = PassCosts::through(std::array<PassCosts::Point, 2>{{{1, 1}, {2, 1}}}), .draft = {}};
     flat.draft.seconds.fill(0.5);
@@ -205,7 +221,7 @@ Result<MeasuredCosts> pass_costs(Runtime& runtime, Drafter* drafter, std::string
   }
   if (on_measure) on_measure();
   S3D_ASSIGN(MeasuredCosts costs, Measure(runtime, drafter).run());
-  if (known) costs = least(known->costs, costs);
+  if (known) costs = least_costs(known->costs, costs);
   write_costs(key, {costs, known ? known->runs + 1 : 1});
   return costs;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <string_view>
 
 #include "base/result.h"
@@ -17,6 +18,17 @@ struct MeasuredCosts {
   PassCosts full;
   DraftCosts draft;
 };
+
+// Everything about this machine and model that decides what passes cost, as a line of text: two that differ cannot use
+// each other's measurements.
+std::string cost_machine_key(const Runtime& runtime);
+
+// A measurement now, without looking at what is kept, of at least 0.25 seconds. `drafter`: as below. Error: a pass
+// failed; a context or a pass too small to measure.
+Result<MeasuredCosts> measure_pass_costs(Runtime& runtime, Drafter* drafter);
+
+// The lower cost at each width.
+MeasuredCosts least_costs(const MeasuredCosts& a, const MeasuredCosts& b);
 
 // From `<cache folder>/costs/…json`. The first three programs that ask measure them (about half a second on a small
 // model, two on a large one), and the least that any saw is kept there; a file that cannot be written or read is no

@@ -82,6 +82,7 @@ class Runtime {
   Backend& backend() { return *parts_.backend; }
   const Backend& backend() const { return *parts_.backend; }
   KvCache& kv() { return parts_.kv; }
+  const KvCache& kv() const { return parts_.kv; }
   int context() const { return parts_.context; }
   int threads() const { return parts_.threads; }
   // What the planners of this runtime's sequences learned, by the drafters they choose from; null until the first one.

@@ -11,6 +11,7 @@
 #include "engine/model_path.h"
 #include "engine/pass_costs.h"
 #include "engine/runtime.h"
+#include "engine/tuning.h"
 
 namespace s3d {
 namespace {
@@ -177,6 +178,7 @@ Result<std::unique_ptr<Speculator>> make_planned(Runtime& runtime, const Specula
     S3D_ASSIGN(const MeasuredCosts costs, pass_costs(runtime, pass.get(), key, on_measure));
     experience = std::make_shared<Experience>();
     experience->draft = costs.draft;
+    if (pass != nullptr) experience->pass.begin_with(tuned_chances(runtime, pass->name()));
     if (!runtime.costs()->measured) *runtime.costs() = costs.full;
   }
   return std::unique_ptr<Speculator>(
@@ -204,6 +206,15 @@ Status SpeculationOptions::check() const {
     return Error{fmt::format("--draft-width must be from 1 (a chain) to {}, got {}", kMaxDraft, draft_width)};
   }
   return Ok();
+}
+
+Result<std::unique_ptr<Drafter>> make_named_drafter(Runtime& runtime, const SpeculationOptions& options) {
+  S3D_TRY(options.check());
+  return make_drafter(runtime, options);
+}
+
+std::string drafter_cost_key(const Runtime& runtime, const SpeculationOptions& options, const Drafter& drafter) {
+  return cost_key(runtime, options, drafter);
 }
 
 std::vector<OpenDrafter> open_drafters(const std::string& adapter_path) {

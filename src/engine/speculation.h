@@ -10,6 +10,7 @@
 
 #include "backend/backend.h"
 #include "base/result.h"
+#include "decode/drafter.h"
 #include "decode/speculator.h"
 #include "s3d/options.h"
 
@@ -26,6 +27,13 @@ std::vector<std::string_view> drafter_names();
 // seconds (engine/pass_costs.h).
 Result<std::unique_ptr<Speculator>> make_speculator(Runtime& runtime, const SpeculationOptions& options,
                                                     const std::function<void()>& on_measure = {});
+
+// The drafter `options.drafter` alone, without a planner: for measuring it. Not for "off" and "auto". The engine must
+// outlive it. Errors: those of make_speculator().
+Result<std::unique_ptr<Drafter>> make_named_drafter(Runtime& runtime, const SpeculationOptions& options);
+
+// The `drafter_key` of pass_costs() (engine/pass_costs.h) for such a drafter.
+std::string drafter_cost_key(const Runtime& runtime, const SpeculationOptions& options, const Drafter& drafter);
 
 // The drafters of a model whose adapter is that file (empty: it has none), but for "model", which needs another file.
 struct OpenDrafter {
