@@ -3,9 +3,13 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
+#include <span>
 
+#include "base/atomic_file.h"
 #include "base/index.h"
-#include "cli/bench_spec_measure.h"
+#include "cli/bench_spec_report.h"
+#include "cli/drafter_list.h"
 #include "cli/drafting_options.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
@@ -23,11 +27,16 @@ struct BenchSpecCommand {
   PromptOptions prompt_options;
   SamplingOptions sampling;
   DraftingOptions spec;
-  std::string prompts;
+  std::vector<std::string> prompts;
   std::vector<std::string> drafters = {"auto"};
+  std::vector<float> temperatures = {0};
+  std::vector<double> synthetic_rates;
+  std::string synthetic_cost = "0";
   int limit = 0;
   int repeats = 1;
+  std::string format = "md";
   bool json = false;
+  std::vector<std::string> outputs;
 };
 
 constexpr const char* kBenchSpecFooter =
@@ -36,7 +45,37 @@ process; the text must be the same, and the ratio of the times is what is printe
 
 Examples:
   s3d bench spec -m smollm2-135m --prompts bench/prompts/chat.jsonl --drafters s3d,auto
+  s3d bench spec -m smollm2-135m --prompts bench/prompts/*.jsonl --drafters all -o page.md -o page.csv -o page.svg
+  s3d bench spec -m model.gguf --prompts questions.txt --synthetic-rates 0.5,0.7,0.9 --synthetic-cost s3d
   s3d bench spec -m model.gguf --prompts questions.txt --drafters lookup,suffix,layerskip -n 128 -t 2 --json)";
+
+bool is_format(const std::string& name) {
+  return name == "md" || name == "csv" || name == "json" || name == "svg";
+}
+
+// "page.svg": "svg"
+std::string ending(const std::string& path) {
+  const size_t dot = path.find_last_of('.');
+  return dot == std::string::npos ? "" : path.substr(dot + 1);
+}
+
+Status check_output(const BenchSpecCommand& o) {
+  if (!is_format(o.format)) return Error{fmt::format("--format must be md, csv, json or svg, got '{}'", o.format)};
+  for (const std::string& path : o.outputs) {
+    if (is_format(ending(path))) continue;
+    return Error{fmt::format("--output '{}': its name must end with .md, .csv, .json or .svg", path)};
+  }
+  return Ok();
+}
+
+Status check_synthetic(const BenchSpecCommand& o) {
+  for (const double rate : o.synthetic_rates) {
+    if (rate >= 0 && rate <= 1) continue;
+    return Error{fmt::format("--synthetic-rates must be numbers from 0 to 1, got {:g}", rate)};
+  }
+  if (o.synthetic_cost == "0" || o.synthetic_cost == "s3d") return Ok();
+  return Error{fmt::format("--synthetic-cost must be 0 or s3d, got '{}'", o.synthetic_cost)};
+}
 
 Status check_bench_spec(BenchSpecCommand& o) {
   if (!o.sampling.answer.stops.empty()) return Error{"--stop: bench spec measures whole answers; leave it out"};
@@ -45,103 +84,119 @@ Status check_bench_spec(BenchSpecCommand& o) {
   S3D_TRY(o.model.check());
   S3D_TRY(o.prompt_options.check());
   S3D_TRY(o.spec.check());
+  if (o.json) o.format = "json";
+  S3D_TRY(check_output(o));
+  S3D_TRY(check_synthetic(o));
   for (const std::string& name : o.drafters) {
+    if (name == "all") continue;
     SpeculationOptions settings = o.spec.settings;
     settings.drafter = name;
     S3D_TRY(settings.check());
   }
   if (o.limit < 0) return Error{fmt::format("--limit must be 0 (all) or more, got {}", o.limit)};
   if (o.repeats < 1) return Error{fmt::format("--repeats must be 1 or more, got {}", o.repeats)};
-  return o.sampling.check();
+  for (const float temperature : o.temperatures) {
+    o.sampling.answer.generate.sampler.temperature = temperature;
+    S3D_TRY(o.sampling.check());
+  }
+  return Ok();
 }
 
-// The first turns, evenly from the whole file when there is a limit.
+// The first turns of a file, evenly from the whole of it when there is a limit.
+Result<std::vector<FilePrompt>> read_some(const std::string& path, int limit) {
+  S3D_ASSIGN(std::vector<FilePrompt> all, read_prompt_file(path));
+  const size_t n = limit > 0 ? std::min(all.size(), usize(limit)) : all.size();
+  std::vector<FilePrompt> some;
+  for (size_t i = 0; i < n; ++i) some.push_back(std::move(all[i * all.size() / n]));
+  return some;
+}
+
+// Of several files each is a task; else the lines say what their task is.
 Result<std::vector<BenchPrompt>> load_prompts(const BenchSpecCommand& o, const Runtime& runtime) {
-  S3D_ASSIGN(const std::vector<FilePrompt> all, read_prompt_file(o.prompts));
-  const size_t n = o.limit > 0 ? std::min(all.size(), usize(o.limit)) : all.size();
   S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(runtime.tokenizer(), o.prompt_options));
   std::vector<BenchPrompt> out;
-  for (size_t i = 0; i < n; ++i) {
-    const FilePrompt& prompt = all[i * all.size() / n];
-    S3D_ASSIGN(const std::vector<TokenId> tokens, maker.question(prompt.turns[0]));
-    out.push_back({prompt.category, tokens});
+  for (const std::string& path : o.prompts) {
+    S3D_ASSIGN(const std::vector<FilePrompt> some, read_some(path, o.limit));
+    for (const FilePrompt& prompt : some) {
+      S3D_ASSIGN(const std::vector<TokenId> tokens, maker.question(prompt.turns[0]));
+      out.push_back({o.prompts.size() > 1 ? std::filesystem::path(path).stem().string() : prompt.category, tokens});
+    }
   }
   return out;
 }
 
-Json figures_json(const SpecFigures& figures) {
-  Json out = spec_json(figures.stats);
-  out["prompts"] = figures.prompts;
-  out["tokens"] = figures.tokens;
-  out["tps"] = figures.tps;
-  out["speedup"] = figures.speedup;
-  return out;
-}
-
-Json drafter_json(const DrafterResult& result) {
-  Json out{{"name", result.name}, {"extra_bytes", result.extra_bytes}, {"same_tokens", result.same_tokens}};
-  out.update(figures_json(result.all));
-  out["categories"] = Json::object();
-  for (const SpecFigures& figures : result.categories) out["categories"][figures.category] = figures_json(figures);
-  return out;
-}
-
-Json to_json(const Runtime& runtime, const BenchSpecCommand& o, const SpecBenchResult& r) {
-  Json out{{"model", runtime.file().path()},
-           {"threads", runtime.threads()},
-           {"backend", backend_name(runtime.backend_kind())},
-           {"isa", runtime.backend().name()},
-           {"prompts", o.prompts},
-           {"max_tokens", o.sampling.answer.generate.max_tokens},
-           {"temperature", o.sampling.answer.generate.sampler.temperature},
-           {"same_tokens", r.same_tokens},
-           {"plain_tps", r.plain.all.tps},
-           {"drafters", Json::array()},
-           {"peak_rss", r.peak_rss}};
-  for (const DrafterResult& result : r.drafters) out["drafters"].push_back(drafter_json(result));
-  return out;
-}
-
-std::string to_markdown(const Runtime& runtime, const SpecBenchResult& r) {
-  std::string out = fmt::format(
-      "{} · {} threads · {} kernels · {} prompts · {}\n\n"
-      "| drafter | prompts | tokens/s | times plain | tokens a round | right by depth | extra memory |\n"
-      "|---|---|---|---|---|---|---|\n",
-      runtime.file().path(), runtime.threads(), runtime.backend().name(), r.plain.all.prompts,
-      r.same_tokens ? "same tokens as plain decoding" : "TOKENS DIFFER FROM PLAIN DECODING");
-  const auto line = [&out](const std::string& name, const SpecFigures& f, const std::string& bytes) {
-    std::vector<std::string> rates;
-    for (const double rate : f.stats.acceptance_by_depth()) rates.push_back(fmt::format("{:.2f}", rate));
-    out += fmt::format("| {} | {} | {:.1f} | {:.3f} | {:.2f} | {} | {} |\n", name, f.prompts, f.tps, f.speedup,
-                       f.stats.mean_acceptance_length(), fmt::join(rates, " "), bytes);
-  };
-  line("off", r.plain.all, "");
-  for (const DrafterResult& result : r.drafters) {
-    line(result.name, result.all, mebibytes(result.extra_bytes));
-    if (result.categories.size() < 2) continue;
-    for (const SpecFigures& figures : result.categories) line("· " + visible(figures.category), figures, "");
+SpecBenchOptions plan_of(const BenchSpecCommand& o, const Runtime& runtime, const Console& console) {
+  SpecBenchOptions plan = {.settings = o.spec.settings, .generate = o.sampling.answer.generate, .repeats = o.repeats};
+  plan.on_measure = measuring_note(console);
+  for (const std::string& name : o.drafters) {
+    const std::vector<std::string> meant =
+        name == "all" ? all_drafters(runtime, o.spec.settings) : std::vector<std::string>{name};
+    plan.drafters.insert(plan.drafters.end(), meant.begin(), meant.end());
   }
-  return out;
+  for (const double rate : o.synthetic_rates) {
+    plan.synthetic.push_back({.rate = rate, .paced = o.synthetic_cost == "s3d"});
+  }
+  return plan;
 }
 
-Result<int> run_bench_spec(const BenchSpecCommand& o, Console& console) {
-  S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, o.model.load(console));
-  Runtime& runtime = *loaded;
+Result<SpecBenchPage> measure(const BenchSpecCommand& o, Runtime& runtime, const Console& console) {
   S3D_ASSIGN(const std::vector<BenchPrompt> prompts, load_prompts(o, runtime));
-  const Interrupt interrupt;
+  SpecBenchOptions plan = plan_of(o, runtime, console);
+  SpecBenchPage page = {.model = runtime.file().path(),
+                        .threads = runtime.threads(),
+                        .backend = std::string(backend_name(runtime.backend_kind())),
+                        .isa = std::string(runtime.backend().name()),
+                        .prompts = fmt::format("{}", fmt::join(o.prompts, " ")),
+                        .max_tokens = plan.generate.max_tokens,
+                        .runs = {}};
   const bool live = console.shows_progress();
   const auto on_prompt = [&](size_t done, size_t total) {
     if (live && done % 10 == 0) console.note(fmt::format("prompt {} of {}", done + 1, total));
     return !Interrupt::requested();
   };
-  const SpecBenchOptions plan = {o.drafters, o.spec.settings, o.sampling.answer.generate, o.repeats,
-                                 measuring_note(console)};
-  const Result<SpecBenchResult> result = measure_spec_bench(runtime, prompts, plan, on_prompt);
+  S3D_ASSIGN(const size_t peak, plain_peak_bytes(runtime, prompts[0], plan.generate));
+  for (const float temperature : o.temperatures) {
+    plan.generate.sampler.temperature = temperature;
+    S3D_ASSIGN(SpecBenchResult result, measure_spec_bench(runtime, prompts, plan, peak, on_prompt));
+    page.runs.push_back({temperature, std::move(result)});
+  }
+  return page;
+}
+
+Result<int> run_bench_spec(const BenchSpecCommand& o, Console& console) {
+  S3D_ASSIGN(const std::unique_ptr<Runtime> runtime, o.model.load(console));
+  const Interrupt interrupt;
+  const Result<SpecBenchPage> page = measure(o, *runtime, console);
   if (Interrupt::requested()) return kExitInterrupted;
-  if (!result.ok()) return result.error();
-  console.text(o.json ? json_text(to_json(runtime, o, *result)) : to_markdown(runtime, *result));
-  if (result->same_tokens) return kExitOk;
+  if (!page.ok()) return page.error();
+  console.text(spec_page_text(*page, o.format));
+  for (const std::string& path : o.outputs) {
+    const std::string text = spec_page_text(*page, ending(path));
+    S3D_TRY(write_file_atomically(path, std::as_bytes(std::span(text))));
+  }
+  if (page->same_tokens()) return kExitOk;
   return Error{"a drafter changed the text: this is a bug of S3D, please report it with the command line"};
+}
+
+// --temp as a list takes the place of the one of other commands.
+void add_temperatures(CLI::App& command, BenchSpecCommand& o) {
+  command.remove_option(command.get_option("--temp"));
+  command.add_option("--temp,--temperature", o.temperatures, "Temperatures, one measurement for each (default: 0)")
+      ->delimiter(',')
+      ->type_name("T,…")
+      ->group("Sampling");
+}
+
+void add_synthetic(CLI::App& command, BenchSpecCommand& o) {
+  command
+      .add_option("--synthetic-rates", o.synthetic_rates,
+                  "Made-up drafters too, each of whose tokens is right with such a chance")
+      ->delimiter(',')
+      ->type_name("P,…");
+  command
+      .add_option("--synthetic-cost", o.synthetic_cost,
+                  "What a made-up draft costs: nothing, or what one of S3D's costs (default: 0)")
+      ->type_name("0|s3d");
 }
 
 }  // namespace
@@ -151,22 +206,35 @@ void add_bench_spec(CLI::App& bench, Program& program) {
       bench.add_subcommand("spec", "Plain decoding against drafters, in turns")->footer(kBenchSpecFooter);
   auto o = std::make_shared<BenchSpecCommand>();
   o->model.add_to(*command);
-  command->add_option("--prompts", o->prompts, "JSONL with turns, prompt or text (and category), or a prompt a line")
+  command
+      ->add_option(
+          "--prompts", o->prompts,
+          "JSONL with turns, prompt or text (and category), or a prompt a line; of several files each is a task")
       ->required()
       ->check(CLI::ExistingFile)
       ->type_name("FILE");
-  command->add_option("--drafters", o->drafters, "Who drafts, with commas between: see --spec")
+  command
+      ->add_option("--drafters", o->drafters,
+                   "Who drafts, with commas between: see --spec; all: all that this model has")
       ->delimiter(',')
       ->type_name("NAMES")
       ->capture_default_str();
-  command->add_option("--limit", o->limit, "Only so many prompts, evenly from the file (default: all)")->type_name("N");
+  command->add_option("--limit", o->limit, "Only so many prompts of a file, evenly from it (default: all)")
+      ->type_name("N");
   command->add_option("--repeats", o->repeats, "Runs of each prompt, the fastest counts (default: 1)")->type_name("N");
   add_template_options(*command, o->prompt_options);
   add_system_option(*command, o->prompt_options);
   add_raw_option(*command, o->prompt_options);
   o->sampling.add_to(*command, /*default_max_tokens=*/128);
+  add_temperatures(*command, *o);
   o->spec.add_to(*command);
-  command->add_flag("--json", o->json, "One JSON object");
+  add_synthetic(*command, *o);
+  command->add_option("--format", o->format, "How the result is printed (default: md)")->type_name("md|csv|json|svg");
+  command->add_flag("--json", o->json, "The same as --format json");
+  command
+      ->add_option("-o,--output", o->outputs,
+                   "File to write too, in the format of its ending; may be given several times")
+      ->type_name("FILE");
   on_chosen<BenchSpecCommand>(*command, program, o, check_bench_spec, run_bench_spec);
 }
 
