@@ -83,6 +83,7 @@ std::unique_ptr<CLI::App> make_app(Program& program) {
   add_generate(*app, program);
   add_chat(*app, program);
   add_bench(*app, program);
+  add_tune(*app, program);
   add_perplexity(*app, program);
   add_render(*app, program);
   add_tokenize(*app, program);

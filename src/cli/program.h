@@ -49,6 +49,7 @@ void add_tokenize(CLI::App& app, Program& program);
 void add_inspect(CLI::App& app, Program& program);
 void add_pull(CLI::App& app, Program& program);
 void add_serve(CLI::App& app, Program& program);
+void add_tune(CLI::App& app, Program& program);
 void add_completion(CLI::App& app, Program& program);
 
 // The whole option tree.

@@ -1,0 +1,232 @@
+#include "tune/measure.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "base/index.h"
+#include "decode/drafters.h"
+#include "decode/speculator.h"
+#include "engine/pass_costs.h"
+#include "engine/speculation.h"
+
+namespace s3d::tune {
+namespace {
+
+// What answers to all prompts came to.
+struct Answers {
+  SpecStats stats;
+  int64_t tokens = 0;
+  double seconds = 0;
+};
+
+// One answer to each prompt; `speculator` null: plain.
+Result<Answers> answer_all(Runtime& runtime, const MeasureOptions& options, Speculator* speculator) {
+  Answers out;
+  for (const std::vector<TokenId>& prompt : options.prompts) {
+    const KvSequence seq = runtime.kv().add_sequence();
+    S3D_ASSIGN(const Generation answer,
+               runtime.generate(seq, prompt, {.max_tokens = options.max_tokens, .speculator = speculator}));
+    out.stats.add(answer.spec);
+    out.tokens += answer.timings.decoded_tokens;
+    out.seconds += answer.timings.decode_seconds;
+  }
+  return out;
+}
+
+std::vector<Rate> rates_of(const SpecStats& stats) {
+  std::vector<Rate> rates;
+  const std::vector<double> shares = stats.acceptance_by_depth();
+  for (size_t d = 0; d < shares.size(); ++d) {
+    rates.push_back({.rate = shares[d], .count = static_cast<double>(stats.reached_by_depth[d])});
+  }
+  return rates;
+}
+
+// `depth` tokens are drafted in every round.
+Result<std::vector<Rate>> drafter_rates(Runtime& runtime, const MeasureOptions& options,
+                                        std::unique_ptr<Drafter> drafter, int depth) {
+  const std::unique_ptr<Speculator> speculator = make_fixed_speculator(std::move(drafter), depth);
+  S3D_ASSIGN(const Answers answers, answer_all(runtime, options, speculator.get()));
+  return rates_of(answers.stats);
+}
+
+// The trained drafter that is open: what has a file of its own.
+std::string open_drafter(const Runtime& runtime) {
+  const std::vector<OpenDrafter> without = open_drafters("");
+  for (const OpenDrafter& one : open_drafters(runtime.adapter_path())) {
+    const auto same = [&one](const OpenDrafter& other) { return other.name == one.name; };
+    if (std::none_of(without.begin(), without.end(), same)) return one.name;
+  }
+  return "";
+}
+
+TrainedRate plan_of_open(const Runtime& runtime, const std::string& name) {
+  const AdapterConfig none, &adapter = runtime.adapter() ? runtime.adapter()->config() : none;
+  const bool has_plan = name == "s3d";
+  return {.name = name, .layers = has_plan ? adapter.layers : LayerSet(), .fused = name == "fused", .rates = {}};
+}
+
+// A draft pass without training over as many masks as are planned with, and the head that the open adapter drafts from.
+Result<std::unique_ptr<Drafter>> untrained_pass(Runtime& runtime, LayerSet layers) {
+  const AdapterConfig none, &adapter = runtime.adapter() ? runtime.adapter()->config() : none;
+  const int draft_vocab = adapter.fused ? 0 : adapter.draft_vocab;
+  S3D_ASSIGN(auto floor, PackedAdapter::untrained(runtime.model(), layers, kMostMasks, draft_vocab));
+  return make_s3d_drafter(runtime.backend(), runtime.kv(), std::move(floor), "s3d-untrained");
+}
+
+// D at the numbers of layers in `seconds`, as straight lines by the layers, for each number of rows: least squares.
+void fit_draft_costs(const std::map<int, DraftCosts>& seconds, Costs& costs) {
+  costs.head.assign(kMostMasks + 2, 0);
+  costs.layer.assign(kMostMasks + 2, 0);
+  for (int rows = 1; rows <= kMostMasks + 1; ++rows) {
+    double n = 0, x = 0, y = 0, xx = 0, xy = 0;
+    for (const auto& [layers, draft] : seconds) {
+      const double took = draft.of(rows);
+      n += 1, x += layers, y += took, xx += double(layers) * layers, xy += layers * took;
+    }
+    const double spread = n * xx - x * x;
+    const double slope = spread > 0 ? std::max(0.0, (n * xy - x * y) / spread) : y / std::max(x, 1.0);
+    costs.layer[usize(rows)] = slope;
+    costs.head[usize(rows)] = std::max(0.0, (y - slope * x) / n);
+  }
+}
+
+// What a trained draft pass takes, in untrained ones of the same layers and rows: the mean over the rows.
+double adapter_factor(const Evidence& evidence) {
+  // The three adapters of this project, on Zen 4 with AVX-512 (docs/benchmarks.md), where none is open.
+  constexpr double kUsual = 1.2;
+  if (!evidence.open || evidence.open->layers.count() == 0) return kUsual;
+  double sum = 0;
+  for (size_t d = 0; d < evidence.open_draft_seconds.size(); ++d) {
+    sum +=
+        evidence.open_draft_seconds[d] / evidence.costs.draft(evidence.open->layers.count(), static_cast<int>(d) + 1);
+  }
+  return evidence.open_draft_seconds.empty() ? kUsual : sum / static_cast<double>(evidence.open_draft_seconds.size());
+}
+
+class Measurement {
+ public:
+  Measurement(Runtime& runtime, const MeasureOptions& options, const OnPart& on_part)
+      : runtime_(runtime), options_(options), on_part_(on_part) {}
+
+  Result<Evidence> run() {
+    evidence_.n_layers = runtime_.config().n_layers;
+    evidence_.skips = untrained_plans(evidence_.n_layers);
+    if (evidence_.skips.empty()) return Error{"the model has one layer: no draft can skip any"};
+    const std::string open = open_drafter(runtime_);
+    if (!open.empty()) evidence_.open = plan_of_open(runtime_, open);
+    S3D_TRY(measure_costs());
+    S3D_TRY(measure_plain());
+    S3D_TRY(measure_rates());
+    return evidence_;
+  }
+
+ private:
+  Status begin(const std::string& part) const { return on_part_(part) ? Ok() : Status(Error{"interrupted"}); }
+
+  Result<std::unique_ptr<Drafter>> open_one() {
+    SpeculationOptions named;
+    named.drafter = evidence_.open->name;
+    return make_named_drafter(runtime_, named);
+  }
+
+  // Twice over, so that a busy moment does not hit all of a kind.
+  Status measure_costs() {
+    std::map<int, DraftCosts> by_layers;
+    for (int turn = 0; turn < 2; ++turn) {
+      for (const SkipRate& skip : evidence_.skips) {
+        if (skip.group != evidence_.skips.front().group) continue;  // where the layers stand changes no cost
+        S3D_TRY(begin(fmt::format("costs of passes and of drafts by {} layers", skip.layers.count())));
+        S3D_ASSIGN(const std::unique_ptr<Drafter> drafter, untrained_pass(runtime_, skip.layers));
+        S3D_TRY(measure(drafter.get(), by_layers[skip.layers.count()]));
+      }
+      if (evidence_.open) S3D_TRY(measure_open());
+    }
+    fit_draft_costs(by_layers, evidence_.costs);
+    for (int depth = 1; depth < isize(open_costs_.seconds) && open_costs_.seconds[usize(depth)] > 0; ++depth) {
+      evidence_.open_draft_seconds.push_back(open_costs_.seconds[usize(depth)]);
+    }
+    evidence_.costs.adapter = adapter_factor(evidence_);
+    // LoRA of rank 16 in all layers, behind the rows of a pass: 0.15 one-row passes of smollm2-135m
+    // (docs/notes/training.md).
+    constexpr double kRiderLora = 0.15;
+    evidence_.costs.riders = kRiderLora * evidence_.costs.full.of(1);
+    return Ok();
+  }
+
+  Status measure_open() {
+    S3D_ASSIGN(const std::unique_ptr<Drafter> drafter, open_one());
+    return drafter->needs_pass() ? measure(drafter.get(), open_costs_) : Ok();
+  }
+
+  Status measure(Drafter* drafter, DraftCosts& least) {
+    S3D_ASSIGN(MeasuredCosts now, measure_pass_costs(runtime_, drafter));
+    const bool first = !evidence_.costs.full.known();
+    now = least_costs(
+        now, {.full = first ? now.full : evidence_.costs.full, .draft = least.seconds[1] > 0 ? least : now.draft});
+    evidence_.costs.full = now.full;
+    least = now.draft;
+    return Ok();
+  }
+
+  Status measure_plain() {
+    S3D_TRY(begin("plain decoding"));
+    S3D_ASSIGN(const Answers plain, answer_all(runtime_, options_, nullptr));
+    const auto rounds = static_cast<double>(plain.stats.num_rounds);
+    if (plain.tokens == 0 || rounds == 0) return Error{"the model ends every answer at once: nothing to draft"};
+    evidence_.plain_tps = static_cast<double>(plain.tokens) / plain.seconds;
+    evidence_.costs.context = std::max(1.0, plain.stats.verify_seconds / rounds / evidence_.costs.full.of(1));
+    evidence_.costs.rest = std::max(0.0, plain.seconds - plain.stats.verify_seconds) / rounds;
+    return Ok();
+  }
+
+  Status measure_rates() {
+    for (SkipRate& skip : evidence_.skips) {
+      S3D_TRY(begin(fmt::format("drafts by layers {}+{}", skip.layers.first, skip.layers.last)));
+      auto drafter = make_layer_skip_drafter(runtime_.backend(), runtime_.kv(), skip.layers, /*depth=*/1);
+      S3D_ASSIGN(const std::vector<Rate> rates, drafter_rates(runtime_, options_, std::move(drafter), 1));
+      if (!rates.empty()) skip.rate = rates[0];
+    }
+    if (!evidence_.open) return Ok();
+    S3D_TRY(begin("drafts of " + evidence_.open->name));
+    S3D_ASSIGN(std::unique_ptr<Drafter> drafter, open_one());
+    const int depth = std::min(drafter->max_depth(), kMostMasks + 1);
+    S3D_ASSIGN(evidence_.open->rates, drafter_rates(runtime_, options_, std::move(drafter), depth));
+    return Ok();
+  }
+
+  Runtime& runtime_;
+  const MeasureOptions& options_;
+  const OnPart& on_part_;
+  Evidence evidence_;
+  DraftCosts open_costs_;
+};
+
+}  // namespace
+
+std::vector<SkipRate> untrained_plans(int n_layers) {
+  std::vector<SkipRate> plans;
+  int group = 0;
+  for (const double first : {0.125, 0.25, 0.5}) {
+    for (const double share : {0.25, 0.4, 0.6}) {
+      const int count = std::clamp(static_cast<int>(std::lround(share * n_layers)), 1, n_layers - 1);
+      const int start = static_cast<int>(std::lround(first * count));
+      const LayerSet layers = {start, count - start};
+      const auto same = [&layers](const SkipRate& plan) { return plan.layers == layers; };
+      if (n_layers > 1 && std::none_of(plans.begin(), plans.end(), same)) {
+        plans.push_back({.layers = layers, .group = group, .rate = {}});
+      }
+    }
+    ++group;
+  }
+  return plans;
+}
+
+Result<Evidence> measure_evidence(Runtime& runtime, const MeasureOptions& options, const OnPart& on_part) {
+  return Measurement(runtime, options, on_part).run();
+}
+
+}  // namespace s3d::tune
