@@ -158,8 +158,8 @@ S3D_INLINED inline Sums add_sums(Sums a, Sums b) {
   return {{_mm256_add_ps(a.half[0], b.half[0]), _mm256_add_ps(a.half[1], b.half[1])}};
 }
 S3D_INLINED inline void store_sums(float* to, Sums a) {
-  _mm256_store_ps(to, a.half[0]);
-  _mm256_store_ps(to + 8, a.half[1]);
+  _mm256_storeu_ps(to, a.half[0]);
+  _mm256_storeu_ps(to + 8, a.half[1]);
 }
 
 // A block of a per-32 type: kRuns times 32 k.

@@ -33,7 +33,7 @@ S3D_INLINED inline Sums add_sums(Sums a, Sums b) {
   return {_mm512_add_ps(a.v, b.v)};
 }
 S3D_INLINED inline void store_sums(float* to, Sums a) {
-  _mm512_store_ps(to, a.v);
+  _mm512_storeu_ps(to, a.v);
 }
 
 template <int kW>

@@ -58,7 +58,12 @@ inline void run_tile(const uint8_t* unit, size_t rows, const Activations& x, siz
   } else {
     unit_of_32<kType, kW>(unit, x, t, sum);
   }
-  alignas(64) float out[kW][16];
+  if (rows == 16) {
+#pragma GCC unroll 8
+    for (int j = 0; j < kW; ++j) store_sums(y + j * ld_y, sum[j]);
+    return;
+  }
+  float out[kW][16];
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) store_sums(out[j], sum[j]);
   for (int j = 0; j < kW; ++j) std::memcpy(y + j * ld_y, out[j], rows * sizeof(float));
