@@ -22,7 +22,7 @@ void CpuBackend::Impl::prepare_lora(const Block& block) {
   if (adapter == nullptr) riders = block.riders;
   const PackedAdapter& lora = adapter != nullptr ? *adapter : *riders;
   const auto widest = usize(std::max({config.d_ff, config.q_dim(), config.d_model}));
-  pass.low_rank.prepare(lora, std::move(drafts), block.rows.size(), widest, kernels.tile);
+  pass.low_rank.prepare(lora, std::move(drafts), block.rows.size(), widest, kernels.tile, pass.threads);
 }
 
 // Buffers of a draft pass; one thread. Returns the formats in which its bridge reads rows.
@@ -67,24 +67,23 @@ void CpuBackend::Impl::inject_states(const Block& block) {
   }
 }
 
-// x += up (down rms(x)), between the two groups of layers.
-void CpuBackend::Impl::bridge(Team& team) {
+// x += up (down rms(x)), between the two groups of layers, and the input of the next one.
+void CpuBackend::Impl::bridge(Team& team, const SublayerInput& next) {
   const size_t d = pass.d_model;
   const PackedMatrix &down = adapter->bridge_down(), &up = adapter->bridge_up();
-  pass.each_row(team, [&](size_t r) {
-    float* normed = &pass.mixed[r * d];
-    floats.rms_norm(&pass.x[r * d], ones.data(), config.norm_eps, d, normed);
-    pass.normed.store(kernels, normed, {&down}, r);
+  pass.stream.each_row(team, [&](CpuPass::Stream& to, size_t r) {
+    float* normed = pass.row_of[usize(team.thread())].data();
+    floats.rms_norm(&to.x[r * d], ones.data(), config.norm_eps, d, normed);
+    to.normed.store(kernels, normed, {&down}, r);
   });
-  const auto shrink = [&](size_t begin, size_t end) {
-    kernels.matmul(down, begin, end, pass.normed.for_matrix(down), low.data(), down.rows());
-  };
-  pass.chunks_then_rows(team, down.units(), 1, shrink,
-                        [&](size_t r) { bridge_in.store(kernels, &low[r * down.rows()], {&up}, r); });
-  team.for_chunks(up.units(), pass.grain(up.units(), up.unit_bytes()), [&](size_t begin, size_t end) {
-    kernels.matmul(up, begin, end, bridge_in.for_matrix(up), pass.mixed.data(), d);
-    pass.add_to_residual(begin * 16, std::min(end * 16, d));
+  static const std::vector<float> no_norm;
+  const Activations& in = pass.stream.mine(team).normed.for_matrix(down);
+  team.for_chunks(down.units(), 1,
+                  [&](size_t begin, size_t end) { kernels.matmul(down, begin, end, in, low.data(), down.rows()); });
+  team.for_chunks(pass.n, 1, [&](size_t r, size_t end) {
+    for (; r < end; ++r) bridge_in.store(kernels, &low[r * down.rows()], {&up}, r);
   });
+  pass.end_sublayer(team, {&up, &bridge_in.for_matrix(up), pass.mixed.data()}, {no_norm, next});
 }
 
 void CpuBackend::Impl::add_markov(const PackedAdapter& markov, std::span<const TokenId> previous, std::span<float> to,

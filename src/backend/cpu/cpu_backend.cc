@@ -57,15 +57,12 @@ void CpuBackend::Impl::walk(int thread, Team& team, const Block& block) {
   const auto input_of = [&](size_t i) {
     return i < layers.size() && !after_bridge(i) ? attention.input(layers[i]) : SublayerInput{};
   };
-  pass.each_row(team, [&](size_t r) {
-    begin_row(r);
-    pass.make_input(input_of(0), r);
+  team.for_chunks(pass.n, 1, [&](size_t r, size_t end) {
+    for (; r < end; ++r) begin_row(r);
   });
+  pass.begin_stream(team, input_of(0));
   for (size_t i = 0; i < layers.size(); ++i) {
-    if (after_bridge(i)) {
-      bridge(team);
-      pass.each_row(team, [&](size_t r) { pass.make_input(attention.input(layers[i]), r); });
-    }
+    if (after_bridge(i)) bridge(team, attention.input(layers[i]));
     run_layer(thread, team, layers[i], lora_of != nullptr ? lora_of->layers()[i] : no_lora, input_of(i + 1));
   }
   lm_head.run(thread, team);
@@ -83,7 +80,7 @@ void CpuBackend::Impl::run_layer(int thread, Team& team, int layer, const Packed
 // The row's input: an embedding or a mask, and the state.
 void CpuBackend::Impl::begin_row(size_t r) {
   const size_t d = pass.d_model;
-  float* row = &pass.x[r * d];
+  float* row = &pass.mixed[r * d];
   const TokenId token = pass.rows[r].token;
   if (token >= 0) {
     model->embed(token, row);

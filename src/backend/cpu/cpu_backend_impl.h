@@ -18,7 +18,7 @@
 namespace s3d {
 
 struct CpuBackend::Impl {
-  using Floats = std::vector<float>;
+  using Floats = AlignedFloats;
 
   Impl(std::shared_ptr<const Model> m, int threads, const Kernels& k, int most);
 
@@ -43,7 +43,7 @@ struct CpuBackend::Impl {
                   std::span<float> z);
 
   // By every thread of the team, in step:
-  void bridge(Team& team);
+  void bridge(Team& team, const SublayerInput& next);
 
   std::shared_ptr<const Model> model;
   const ModelConfig& config;

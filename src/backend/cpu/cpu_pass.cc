@@ -22,13 +22,36 @@ CpuPass::CpuPass(const Model& m, const Kernels& k, int n_threads, size_t max_row
       floats(*k.floats),
       threads(usize(n_threads)),
       d_model(usize(config.d_model)),
-      x(max_rows * d_model),
-      mixed(x.size()) {}
+      mixed(max_rows * d_model),
+      row_of(threads, Floats(d_model)) {}
 
 void CpuPass::prepare(std::span<const Row> block_rows, FormatSet formats) {
   rows = block_rows;
   n = rows.size();
-  normed.resize(formats | low_rank.formats(), n, d_model, kernels.tile);
+  stream.prepare(n, d_model, threads, [&](Stream& copy) {
+    copy.x.resize(std::max(copy.x.size(), n * d_model));
+    copy.normed.resize(formats | low_rank.formats(), n, d_model, kernels.tile);
+  });
+}
+
+void CpuPass::begin_stream(Team& team, const SublayerInput& next) {
+  stream.each_row(team, [&](Stream& to, size_t r) {
+    std::copy_n(&mixed[r * d_model], d_model, &to.x[r * d_model]);
+    make_input(team, next, to, r);
+  });
+}
+
+void CpuPass::add_to_stream(Team& team, const SublayerEnd& end) {
+  stream.each_row(team, [&](Stream& to, size_t r) {
+    const float* more = &mixed[r * d_model];
+    if (!end.post_norm.empty()) {
+      float* behind = row_of[usize(team.thread())].data();
+      floats.rms_norm(more, end.post_norm.data(), config.norm_eps, d_model, behind);
+      more = behind;
+    }
+    floats.add(more, d_model, &to.x[r * d_model]);
+    make_input(team, end.next, to, r);
+  });
 }
 
 void CpuPass::low_rank_inputs(Team& team, const PackedLora& lora, const StoredRows& in) {
@@ -36,32 +59,27 @@ void CpuPass::low_rank_inputs(Team& team, const PackedLora& lora, const StoredRo
   const auto body = [&](size_t begin, size_t end) {
     kernels.matmul(lora.a, begin, end, in.for_matrix(lora.a), low_rank.low(), lora.a.rows());
   };
-  chunks_then_rows(team, lora.a.units(), 1, body, [&](size_t r) { low_rank.store(kernels, lora, r); });
+  team.for_chunks(lora.a.units(), 1, body);
+  low_rank.store(team, kernels, lora);
 }
 
 void CpuPass::end_sublayer(Team& team, const Product& product, const SublayerEnd& end) {
-  const auto body = [&](size_t begin, size_t last) {
-    multiply({&product, 1}, begin, last);
-    if (end.post_norm.empty()) add_to_residual(begin * 16, std::min(last * 16, d_model));
-  };
-  const auto finish = [&](size_t r) {
-    if (!end.post_norm.empty()) {
-      floats.rms_norm(&mixed[r * d_model], end.post_norm.data(), config.norm_eps, d_model, &mixed[r * d_model]);
-      floats.add(&mixed[r * d_model], d_model, &x[r * d_model]);
-    }
-    make_input(end.next, r);
-  };
-  chunks_then_rows(team, product.w->units(), grain(product.w->units(), product.w->unit_bytes()), body, finish);
+  team.for_chunks(product.w->units(), grain(product.w->units(), product.w->unit_bytes()),
+                  [&](size_t begin, size_t last) {
+                    multiply({&product, 1}, begin, last);
+                  });
+  add_to_stream(team, end);
 }
 
-void CpuPass::make_input(const SublayerInput& input, size_t r) {
+void CpuPass::make_input(Team& team, const SublayerInput& input, Stream& to, size_t r) {
   if (input.norm == nullptr) return;
-  const float* from = &x[r * d_model];
+  const float* from = &to.x[r * d_model];
   if (!input.norm->empty()) {
-    floats.rms_norm(from, input.norm->data(), config.norm_eps, d_model, &mixed[r * d_model]);
-    from = &mixed[r * d_model];
+    float* behind = row_of[usize(team.thread())].data();
+    floats.rms_norm(from, input.norm->data(), config.norm_eps, d_model, behind);
+    from = behind;
   }
-  normed.store(kernels, from, input.formats | low_rank.formats(), r);
+  to.normed.store(kernels, from, input.formats | low_rank.formats(), r);
 }
 
 void CpuPass::multiply(std::span<const Product> products, size_t begin, size_t end) const {
@@ -85,17 +103,14 @@ void CpuPass::multiply(std::span<const Product> products, size_t begin, size_t e
   }
 }
 
-void CpuPass::add_to_residual(size_t first, size_t last) {
-  for (size_t r = 0; r < n; ++r) floats.add(&mixed[r * d_model + first], last - first, &x[r * d_model + first]);
-}
-
 size_t CpuPass::grain(size_t units, size_t unit_bytes) const {
   const size_t by_share = units / (kChunksPerThread * threads);
   return std::max<size_t>(1, std::min(by_share, kChunkBytes / unit_bytes));
 }
 
 size_t CpuPass::scratch_bytes() const {
-  return (x.capacity() + mixed.capacity()) * sizeof(float) + normed.bytes() + low_rank.scratch_bytes();
+  return (mixed.capacity() + threads * d_model) * sizeof(float) + low_rank.scratch_bytes() +
+         stream.sum([](const Stream& copy) { return copy.x.capacity() * sizeof(float) + copy.normed.bytes(); });
 }
 
 }  // namespace s3d

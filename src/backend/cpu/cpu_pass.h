@@ -8,6 +8,8 @@
 #include "backend/backend.h"
 #include "backend/cpu/low_rank_rows.h"
 #include "backend/cpu/stored_rows.h"
+#include "backend/cpu/thread_copies.h"
+#include "base/aligned.h"
 #include "base/thread_pool.h"
 #include "kernels/kernels.h"
 #include "model/weights.h"
@@ -30,7 +32,7 @@ struct SublayerInput {
 };
 
 // What follows a sublayer's last product: it enters the residual stream behind a norm, and the input of the next
-// sublayer is made. Both go row by row, so they belong to the product's loop: a loop of their own costs a barrier.
+// sublayer is made.
 struct SublayerEnd {
   const std::vector<float>& post_norm;  // [d_model], or empty: no norm
   SublayerInput next;
@@ -39,11 +41,12 @@ struct SublayerEnd {
 // Thread rule: functions that take a Team are called by every thread of it, in step; the others by any thread, for the
 // rows (`r`) or units that it was given.
 struct CpuPass {
-  using Floats = std::vector<float>;
+  using Floats = AlignedFloats;
 
-  // Steps that go row by row (norm, storing) are done by one thread at the end of the loop before them up to so many
-  // rows: each takes about half a microsecond, as much as the barrier that sharing them would need.
-  static constexpr size_t kSerialRows = 2;
+  struct Stream {
+    Floats x;           // [n][d_model] the residual stream
+    StoredRows normed;  // [n][d_model] a sublayer's input
+  };
 
   // `m` and `k` must outlive the pass.
   CpuPass(const Model& m, const Kernels& k, int threads, size_t max_rows);
@@ -51,22 +54,9 @@ struct CpuPass {
   // Begins a pass over these rows; one thread. `formats`: of the sublayers' inputs.
   void prepare(std::span<const Row> block_rows, FormatSet formats);
 
-  // A loop of chunks, then `step` for each row once the loop is complete.
-  void chunks_then_rows(Team& team, size_t count, size_t grain, auto body, auto step) {
-    if (n <= kSerialRows) {
-      team.for_chunks(count, grain, body, [&] {
-        for (size_t r = 0; r < n; ++r) step(r);
-      });
-    } else {
-      team.for_chunks(count, grain, body);
-      each_row(team, step);
-    }
-  }
-  void each_row(Team& team, auto step) {
-    team.for_chunks(n, 1, [&](size_t r, size_t end) {
-      for (; r < end; ++r) step(r);
-    });
-  }
+  // Takes the rows in `mixed` as the residual stream, or adds them to it behind `post_norm`; makes the next input.
+  void begin_stream(Team& team, const SublayerInput& next);
+  void add_to_stream(Team& team, const SublayerEnd& end);
 
   // Low-rank rows of the pairs of `lora`, from the rows that their matrices read.
   void low_rank_inputs(Team& team, const PackedLora& lora, const StoredRows& in);
@@ -74,11 +64,9 @@ struct CpuPass {
   void end_sublayer(Team& team, const Product& product, const SublayerEnd& end);
 
   // The input of a sublayer from row `r` of the residual stream, if one is to be made.
-  void make_input(const SublayerInput& input, size_t r);
+  void make_input(Team& team, const SublayerInput& input, Stream& to, size_t r);
   // Units [begin, end) of the products, counted through all of them.
   void multiply(std::span<const Product> products, size_t begin, size_t end) const;
-  // Columns [first, last) of `mixed`, added to the residual stream.
-  void add_to_residual(size_t first, size_t last);
   // Units of a chunk of a loop over `units`.
   size_t grain(size_t units, size_t unit_bytes) const;
 
@@ -95,9 +83,9 @@ struct CpuPass {
   size_t n = 0;               // rows
 
   // Buffers; each has room for max_rows rows.
-  Floats x;           // [n][d_model] the residual stream
-  Floats mixed;       // [n][d_model] what a sublayer adds, or its normed input
-  StoredRows normed;  // [n][d_model] a sublayer's input
+  ThreadCopies<Stream> stream;
+  Floats mixed;                // [n][d_model] what enters the stream
+  std::vector<Floats> row_of;  // [threads][d_model] a thread's row behind a norm
   LowRankRows low_rank;
 };
 

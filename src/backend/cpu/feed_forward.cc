@@ -20,25 +20,28 @@ SublayerInput FeedForward::input(int layer) const {
 }
 
 void FeedForward::prepare() {
-  gated_.resize(down_formats_ | pass_.low_rank.formats(), pass_.n, d_ff_, pass_.kernels.tile);
+  gated_.prepare(pass_.n, d_ff_, pass_.threads, [&](StoredRows& copy) {
+    copy.resize(down_formats_ | pass_.low_rank.formats(), pass_.n, d_ff_, pass_.kernels.tile);
+  });
 }
 
 void FeedForward::run(Team& team, int layer, const PackedAdapter::Layer& lora, const SublayerEnd& end) {
   gate_and_up(team, layer, lora.gate_up);
-  pass_.low_rank_inputs(team, lora.down, gated_);
+  const StoredRows& gated = gated_.mine(team);
+  pass_.low_rank_inputs(team, lora.down, gated);
   const PackedMatrix& down = weights(layer).w_down;
-  const LowRankTerm more = pass_.low_rank.term(lora.down, 0);
-  pass_.end_sublayer(team, {&down, &gated_.for_matrix(down), pass_.mixed.data(), nullptr, more}, end);
+  const LowRankTerm more = pass_.low_rank.term(team, lora.down, 0);
+  pass_.end_sublayer(team, {&down, &gated.for_matrix(down), pass_.mixed.data(), nullptr, more}, end);
 }
 
 // act(gate x) * up x, stored for the down projection.
 void FeedForward::gate_and_up(Team& team, int layer, const PackedLora& lora) {
   const LayerWeights& w = weights(layer);
-  const StoredRows& in = pass_.normed;
+  const StoredRows& in = pass_.stream.mine(team).normed;
   const FloatKernels& floats = pass_.floats;
   const auto act_mul = pass_.config.activation == Activation::kSilu ? floats.silu_mul : floats.gelu_tanh_mul;
   pass_.low_rank_inputs(team, lora, in);
-  const LowRankTerm more_gate = pass_.low_rank.term(lora, 0), more_up = pass_.low_rank.term(lora, 1);
+  const LowRankTerm more_gate = pass_.low_rank.term(team, lora, 0), more_up = pass_.low_rank.term(team, lora, 1);
   const Product gate[] = {{&w.w_gate, &in.for_matrix(w.w_gate), gate_.data(), nullptr, more_gate}};
   const Product up[] = {{&w.w_up, &in.for_matrix(w.w_up), up_.data(), nullptr, more_up}};
   const size_t units = w.w_gate.units();
@@ -51,15 +54,14 @@ void FeedForward::gate_and_up(Team& team, int layer, const PackedLora& lora) {
       act_mul(g, &up_[r * d_ff_ + first], count, g);
     }
   };
-  pass_.chunks_then_rows(team, units, pass_.grain(units, w.w_gate.unit_bytes() + w.w_up.unit_bytes()), body,
-                         [&](size_t r) {
-                           const FormatSet formats = formats_[usize(layer)].down | pass_.low_rank.formats();
-                           gated_.store(pass_.kernels, &gate_[r * d_ff_], formats, r);
-                         });
+  team.for_chunks(units, pass_.grain(units, w.w_gate.unit_bytes() + w.w_up.unit_bytes()), body);
+  const FormatSet formats = formats_[usize(layer)].down | pass_.low_rank.formats();
+  gated_.each_row(team, [&](StoredRows& to, size_t r) { to.store(pass_.kernels, &gate_[r * d_ff_], formats, r); });
 }
 
 size_t FeedForward::scratch_bytes() const {
-  return (gate_.capacity() + up_.capacity()) * sizeof(float) + gated_.bytes();
+  return (gate_.capacity() + up_.capacity()) * sizeof(float) +
+         gated_.sum([](const StoredRows& copy) { return copy.bytes(); });
 }
 
 }  // namespace s3d

@@ -38,8 +38,8 @@ class FeedForward {
   const size_t d_ff_;
   std::vector<Formats> formats_;  // [n_layers]
   FormatSet input_formats_, down_formats_;
-  std::vector<float> gate_, up_;  // [n][d_ff]
-  StoredRows gated_;              // [n][d_ff]
+  AlignedFloats gate_, up_;         // [n][d_ff]
+  ThreadCopies<StoredRows> gated_;  // [n][d_ff]
 };
 
 }  // namespace s3d

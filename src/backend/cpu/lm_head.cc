@@ -18,7 +18,8 @@ void LmHead::prepare(std::span<const int> wanted, const PackedAdapter* adapter, 
   want_hidden_ = want_hidden;
   const size_t n = wanted.size();
   if (n == 0) return;
-  in_.resize({&pass_.model.lm_head}, n, pass_.d_model, pass_.kernels.tile);
+  in_.prepare(n, pass_.d_model, pass_.threads,
+              [&](StoredRows& copy) { copy.resize({&pass_.model.lm_head}, n, pass_.d_model, pass_.kernels.tile); });
   if (logits_.capacity() < n * stride()) Floats().swap(logits_);  // growing would hold both for a moment
   logits_.resize(n * stride());
   if (reordered()) scattered_.resize(pass_.threads * n * kPiece * 16);
@@ -28,26 +29,27 @@ void LmHead::prepare(std::span<const int> wanted, const PackedAdapter* adapter, 
 void LmHead::run(int thread, Team& team) {
   if (wanted_.empty()) return;
   const size_t d = pass_.d_model;
-  team.for_chunks(wanted_.size(), 1, [&](size_t i, size_t last) {
-    for (; i < last; ++i) {
-      const float* row = &pass_.x[usize(wanted_[i]) * d];
-      float* normed = &pass_.mixed[i * d];
-      pass_.floats.rms_norm(row, pass_.model.output_norm.data(), pass_.config.norm_eps, d, normed);
-      const bool drafts = adapter_ != nullptr || pass_.rows[usize(wanted_[i])].token < 0;
-      if (want_hidden_) std::copy_n(drafts ? normed : row, d, &hidden_[i * d]);
-      in_.store(pass_.kernels, normed, {&pass_.model.lm_head}, i);
-    }
+  const PackedMatrix& head = pass_.model.lm_head;
+  const bool keeps = want_hidden_ && in_.is_first(team);
+  in_.each_row(team, [&](StoredRows& to, size_t i) {
+    const float* row = &pass_.stream.mine(team).x[usize(wanted_[i]) * d];
+    float* normed = pass_.row_of[usize(thread)].data();
+    pass_.floats.rms_norm(row, pass_.model.output_norm.data(), pass_.config.norm_eps, d, normed);
+    const bool drafts = adapter_ != nullptr || pass_.rows[usize(wanted_[i])].token < 0;
+    if (keeps) std::copy_n(drafts ? normed : row, d, &hidden_[i * d]);
+    to.store(pass_.kernels, normed, {&head}, i);
   });
+  const Activations& in = in_.mine(team).for_matrix(head);
   const size_t units = (rows() + 15) / 16;
-  team.for_chunks(units, pass_.grain(units, pass_.model.lm_head.unit_bytes()), [&](size_t begin, size_t last) {
-    reordered() ? scattered_product(thread, begin, last) : product(begin, last);
+  team.for_chunks(units, pass_.grain(units, head.unit_bytes()), [&](size_t begin, size_t last) {
+    reordered() ? scattered_product(thread, in, begin, last) : product(in, begin, last);
   });
 }
 
 // Logits of units [begin, end) of the head.
-void LmHead::product(size_t begin, size_t end) {
+void LmHead::product(const Activations& in, size_t begin, size_t end) {
   const PackedMatrix& head = pass_.model.lm_head;
-  pass_.kernels.matmul(head, begin, end, in_.for_matrix(head), logits_.data(), stride());
+  pass_.kernels.matmul(head, begin, end, in, logits_.data(), stride());
   const float cap = pass_.config.logit_softcap;
   if (cap == 0 || adapter_ != nullptr) return;  // a draft's order is not changed by a cap
   const size_t first = begin * 16, count = std::min(end * 16, stride()) - first;
@@ -56,7 +58,7 @@ void LmHead::product(size_t begin, size_t end) {
 
 // The same where the head was packed in another order than the vocabulary's: its rows are put into their places piece
 // by piece.
-void LmHead::scattered_product(int thread, size_t begin, size_t end) {
+void LmHead::scattered_product(int thread, const Activations& in, size_t begin, size_t end) {
   const PackedMatrix& head = pass_.model.lm_head;
   const std::vector<int32_t>& ids = pass_.model.lm_head_ids;
   const float cap = pass_.config.logit_softcap;
@@ -66,7 +68,7 @@ void LmHead::scattered_product(int thread, size_t begin, size_t end) {
     const size_t first = unit * 16, last_unit = std::min(end, unit + kPiece),
                  last = std::min(last_unit * 16, head.rows());
     // The kernel counts outputs from the matrix's first row.
-    pass_.kernels.matmul(head, unit, last_unit, in_.for_matrix(head), piece - first, kWidth);
+    pass_.kernels.matmul(head, unit, last_unit, in, piece - first, kWidth);
     for (size_t i = 0; i < wanted_.size(); ++i) {
       float* row = piece + i * kWidth;
       if (cap != 0) pass_.floats.softcap(cap, last - first, row);
@@ -96,7 +98,8 @@ size_t LmHead::stride() const {
 }
 
 size_t LmHead::scratch_bytes() const {
-  return (logits_.capacity() + hidden_.capacity() + scattered_.capacity()) * sizeof(float) + in_.bytes();
+  return (logits_.capacity() + hidden_.capacity() + scattered_.capacity()) * sizeof(float) +
+         in_.sum([](const StoredRows& copy) { return copy.bytes(); });
 }
 
 }  // namespace s3d

@@ -28,22 +28,22 @@ class LmHead {
   size_t scratch_bytes() const;
 
  private:
-  using Floats = std::vector<float>;
+  using Floats = AlignedFloats;
 
   size_t rows() const;    // of the head that this pass uses
   size_t stride() const;  // floats from one row of `logits_` to the next
   bool reordered() const { return adapter_ == nullptr && !pass_.model.lm_head_ids.empty(); }
-  void product(size_t begin, size_t end);
-  void scattered_product(int thread, size_t begin, size_t end);
+  void product(const Activations& in, size_t begin, size_t end);
+  void scattered_product(int thread, const Activations& in, size_t begin, size_t end);
 
   CpuPass& pass_;
   std::span<const int> wanted_;
   const PackedAdapter* adapter_ = nullptr;
   bool want_hidden_ = false;
-  StoredRows in_;     // [n wanted][d_model]
-  Floats logits_;     // [n wanted][stride()]
-  Floats hidden_;     // [n wanted][d_model]
-  Floats scattered_;  // [threads][n wanted][kPiece * 16] logits in the head's order
+  ThreadCopies<StoredRows> in_;  // [n wanted][d_model]
+  Floats logits_;                // [n wanted][stride()]
+  Floats hidden_;                // [n wanted][d_model]
+  Floats scattered_;             // [threads][n wanted][kPiece * 16] logits in the head's order
 };
 
 }  // namespace s3d

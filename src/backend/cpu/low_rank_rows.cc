@@ -5,11 +5,10 @@
 
 namespace s3d {
 
-void LowRankRows::prepare(const PackedAdapter& adapter, std::vector<size_t> rows, size_t n, size_t widest, int tile) {
+void LowRankRows::prepare(const PackedAdapter& adapter, std::vector<size_t> rows, size_t n, size_t widest, int tile,
+                          size_t threads) {
   clear();
   rows_ = std::move(rows);
-  index_.assign(n, kNone);
-  for (size_t i = 0; i < rows_.size(); ++i) index_[rows_[i]] = i;
   std::array<FormatSet, PackedLora::kMax> low_formats;
   size_t ranks = 0, rank = 0;
   for (const PackedAdapter::Layer& layer : adapter.layers()) {
@@ -25,29 +24,35 @@ void LowRankRows::prepare(const PackedAdapter& adapter, std::vector<size_t> rows
     }
   }
   low_.resize(n * ranks);
-  for (size_t i = 0; i < low_in_.size(); ++i) low_in_[i].resize(low_formats[i], rows_.size(), rank, tile);
+  low_in_.prepare(rows_.size(), ranks, threads, [&](Pairs& pairs) {
+    for (size_t i = 0; i < pairs.size(); ++i) pairs[i].resize(low_formats[i], rows_.size(), rank, tile);
+  });
   sums_.resize(PackedLora::kMax * rows_.size() * widest);
 }
 
-void LowRankRows::store(const Kernels& kernels, const PackedLora& lora, size_t r) {
-  const size_t at = index_[r];
-  if (at == kNone) return;
-  for (size_t i = 0; i < lora.b.size(); ++i) {
-    if (!lora.b[i].empty()) low_in_[i].store(kernels, &low_[r * lora.a.rows() + lora.first[i]], {&lora.b[i]}, at);
-  }
+void LowRankRows::store(Team& team, const Kernels& kernels, const PackedLora& lora) {
+  low_in_.each_row(team, [&](Pairs& to, size_t at) {
+    const float* row = &low_[rows_[at] * lora.a.rows()];
+    for (size_t i = 0; i < lora.b.size(); ++i) {
+      if (!lora.b[i].empty()) to[i].store(kernels, row + lora.first[i], {&lora.b[i]}, at);
+    }
+  });
 }
 
-LowRankTerm LowRankRows::term(const PackedLora& lora, size_t pair) {
+LowRankTerm LowRankRows::term(const Team& team, const PackedLora& lora, size_t pair) {
   const PackedMatrix& b = lora.b[pair];
   if (b.empty()) return {};
-  return {&b, &low_in_[pair].for_matrix(b), &sums_[pair * (sums_.size() / PackedLora::kMax)], rows_};
+  return {&b, &low_in_.mine(team)[pair].for_matrix(b), &sums_[pair * (sums_.size() / PackedLora::kMax)], rows_};
 }
 
 size_t LowRankRows::scratch_bytes() const {
-  size_t bytes =
-      (low_.capacity() + sums_.capacity()) * sizeof(float) + (rows_.capacity() + index_.capacity()) * sizeof(size_t);
-  for (const StoredRows& rows : low_in_) bytes += rows.bytes();
-  return bytes;
+  const auto bytes_of = [](const Pairs& pairs) {
+    size_t bytes = 0;
+    for (const StoredRows& rows : pairs) bytes += rows.bytes();
+    return bytes;
+  };
+  return (low_.capacity() + sums_.capacity()) * sizeof(float) + rows_.capacity() * sizeof(size_t) +
+         low_in_.sum(bytes_of);
 }
 
 }  // namespace s3d

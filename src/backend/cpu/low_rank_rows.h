@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "backend/cpu/stored_rows.h"
+#include "backend/cpu/thread_copies.h"
 #include "backend/packed_adapter.h"
+#include "base/aligned.h"
 
 namespace s3d {
 
@@ -20,12 +22,14 @@ struct LowRankTerm {
   std::span<const size_t> rows = {};  // of the pass, that it is added to
 };
 
-// The low-rank rows of one pass. Thread rule: prepare() and clear() by one thread, store() for different rows at once.
+// The low-rank rows of one pass. Thread rule: prepare() and clear() by one thread, the others by every thread of the
+// team.
 class LowRankRows {
  public:
   // Sizes the buffers for a pass of `n` rows, some of which (`rows`, ascending) run with `adapter`. `widest`: columns
   // of the widest matrix with LoRA.
-  void prepare(const PackedAdapter& adapter, std::vector<size_t> rows, size_t n, size_t widest, int tile);
+  void prepare(const PackedAdapter& adapter, std::vector<size_t> rows, size_t n, size_t widest, int tile,
+               size_t threads);
   // A pass without an adapter follows.
   void clear() { formats_ = {}; }
 
@@ -34,22 +38,21 @@ class LowRankRows {
 
   // [n][lora.a.rows()] where the product of lora.a goes.
   float* low() { return low_.data(); }
-  // Stores row `r` of low() for the b's of `lora`, if it runs with the adapter.
-  void store(const Kernels& kernels, const PackedLora& lora, size_t r);
+  // Stores the rows of low() that run with the adapter for the b's of `lora`.
+  void store(Team& team, const Kernels& kernels, const PackedLora& lora);
   // What b[pair] adds, once the rows are stored.
-  LowRankTerm term(const PackedLora& lora, size_t pair);
+  LowRankTerm term(const Team& team, const PackedLora& lora, size_t pair);
 
   size_t scratch_bytes() const;
 
  private:
-  static constexpr size_t kNone = ~size_t{0};
+  using Pairs = std::array<StoredRows, PackedLora::kMax>;
 
   FormatSet formats_;
-  std::vector<size_t> rows_;                         // that run with the adapter
-  std::vector<size_t> index_;                        // [n] of each row in rows_, or kNone
-  std::vector<float> low_;                           // [n][stacked ranks]: one row more costs less than another input
-  std::array<StoredRows, PackedLora::kMax> low_in_;  // [rows_][rank] of each pair
-  std::vector<float> sums_;                          // [kMax][rows_][widest output]
+  std::vector<size_t> rows_;    // that run with the adapter
+  AlignedFloats low_;           // [n][stacked ranks]: one row more costs less than another input
+  ThreadCopies<Pairs> low_in_;  // [rows_][rank] of each pair
+  AlignedFloats sums_;          // [kMax][rows_][widest output]
 };
 
 }  // namespace s3d

@@ -30,7 +30,6 @@ class SelfAttention {
   size_t scratch_bytes() const;
 
  private:
-  using Floats = std::vector<float>;
   struct Formats {
     FormatSet input, output;
   };
@@ -38,7 +37,7 @@ class SelfAttention {
   const LayerWeights& weights(int layer) const { return pass_.model.layers[usize(layer)]; }
   void project(Team& team, int layer, const PackedLora& lora);
   void attend(int thread, Team& team, int layer);
-  void norm(const Floats& weight, float* vector) const;
+  void norm(const std::vector<float>& weight, float* vector) const;
   void place_head(int layer, size_t r, int kv_head);
 
   CpuPass& pass_;
@@ -49,11 +48,11 @@ class SelfAttention {
   RopeTable rope_[2];  // [is local]
   const BlockPlacement* placement_ = nullptr;
   const KvLayout* layout_ = nullptr;
-  std::vector<int> positions_;      // [n]
-  std::vector<RopeSet> rope_sets_;  // [n]
-  Floats q_, attended_;             // [n][q_dim]
-  Floats k_, v_;                    // [n][kv_dim]
-  StoredRows attended_in_;          // [n][q_dim]
+  std::vector<int> positions_;            // [n]
+  std::vector<RopeSet> rope_sets_;        // [n]
+  AlignedFloats q_, attended_;            // [n][q_dim]
+  AlignedFloats k_, v_;                   // [n][kv_dim]
+  ThreadCopies<StoredRows> attended_in_;  // [n][q_dim]
 };
 
 }  // namespace s3d
