@@ -72,6 +72,7 @@ struct Scheduler::Impl {
   bool free_some_memory();
   void preempt(Entry& entry);
   void secure_rows();
+  void bound_scores();
   bool fit_prompts();
   void make_way();
   void fail_for_memory(SequenceRun& run);
@@ -254,6 +255,16 @@ void Scheduler::Impl::fail_for_memory(SequenceRun& run) {
   run.fail(full.ok() ? Error{"the KV cache is full"} : full.error());
 }
 
+// Cuts what prompts were granted where too many of their rows would have logits. The first prompt always goes on.
+void Scheduler::Impl::bound_scores() {
+  int left = SequenceRun::kScoredRows;
+  for (Entry* entry : in_phase(Phase::kPrefilling)) {
+    int& rows = entry->grant.prompt_rows;
+    rows -= std::max(0, entry->run.scored_rows(rows) - left);
+    left -= entry->run.scored_rows(rows);
+  }
+}
+
 // Cuts what prompts were granted to what there is memory for. False: nothing at all can be run.
 bool Scheduler::Impl::fit_prompts() {
   int taken = 0;
@@ -305,6 +316,7 @@ Status Scheduler::Impl::advance() {
   run_draft_passes();
   for (Entry* entry : in_phase(Phase::kDecoding)) entry->run.settle_proposal();
   allocate(draft_watch.seconds());
+  bound_scores();
   if (!fit_prompts()) {
     make_way();
     return Ok();

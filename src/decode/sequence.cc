@@ -14,8 +14,6 @@ namespace s3d {
 namespace {
 
 constexpr int kMaxTopLogprobs = 20;
-// Rows with logits of a prompt in one pass: bounds the backend's logits buffer (64 * 262144 tokens * 4 bytes = 64 MiB).
-constexpr int kScoredRows = 64;
 
 // Of row number `row` of a share; empty where there are choices instead.
 std::span<const float> row_logits(const PassShare& share, size_t row) {
@@ -160,6 +158,11 @@ int SequenceRun::most_prompt_rows() const {
   const int rows = prompt_rows();
   if (request_.score_from < 0 || answer_tokens() > 0) return rows;
   return std::min(rows, std::max(request_.score_from - kv_.length(seq()), kScoredRows));
+}
+
+int SequenceRun::scored_rows(int count) const {
+  if (request_.score_from < 0 || answer_tokens() > 0) return 0;
+  return std::clamp(kv_.length(seq()) + count - request_.score_from, 0, count);
 }
 
 void SequenceRun::add_prompt_rows(int count, PassRows& pass) const {

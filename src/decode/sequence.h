@@ -76,6 +76,9 @@ class SequenceRun {
   // ---- Its prompt ----
   int prompt_rows() const;       // that are not run yet, and must be before it decodes
   int most_prompt_rows() const;  // of them, in one pass
+  // Rows with logits of all prompts in one pass: bounds the backend's buffer (64 * 262144 tokens * 4 bytes = 64 MiB).
+  static constexpr int kScoredRows = 64;
+  int scored_rows(int count) const;  // of the next `count` rows of its prompt
   void add_prompt_rows(int count, PassRows& pass) const;
   void absorb_prompt(int count, const PassShare& share);
 

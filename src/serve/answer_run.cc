@@ -84,6 +84,7 @@ void AnswerRun::on_piece(int index, const AnswerPiece& piece) {
   const std::lock_guard lock(mutex_);
   if (over_) return;
   AnswerState& state = states_[index];
+  if (!piece.prompt.empty()) state.prompt.assign(piece.prompt.begin(), piece.prompt.end());
   AnswerDelta delta;
   if (plan_.readers.empty()) {
     delta.content = piece.text;

@@ -28,6 +28,7 @@ struct AnswerState {
   std::string thought;              //
   std::vector<ToolCall> calls;      //
   std::vector<AnswerToken> tokens;  // only where AnswerPlan::keep_tokens
+  std::vector<AnswerToken> prompt;  // only where Job::score_prompt
   int token_count = 0;              // that came so far
   int thought_tokens = 0;           // of them, that came with thoughts only
   int predicted_tokens = 0;         // that the request's prediction had right

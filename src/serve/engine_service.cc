@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -14,6 +15,7 @@
 #include "base/index.h"
 #include "base/stopwatch.h"
 #include "decode/constraint.h"
+#include "decode/logprobs.h"
 #include "engine/chat_json.h"
 #include "engine/speculation.h"
 #include "engine/text_stream.h"
@@ -35,7 +37,25 @@ struct RunningJob {
   int answer_tokens = 0;
   std::string text;                 // to be told at the end of the step
   std::vector<AnswerToken> tokens;  // likewise
+  std::vector<AnswerToken> scores;  // of the prompt, where they are wanted: to be told when they are all there
+
+  bool scores_are_whole() const { return !scores.empty() && scores.size() == job.prompt.size(); }
 };
+
+// What a row of the prompt says of the token after it. A prompt that lost its memory is run again, and scored again.
+void score(RunningJob& job, const RowOutput& row) {
+  const size_t next = usize(row.position) + 1;
+  if (next >= job.job.prompt.size()) return;
+  const TokenId token = job.job.prompt[next];
+  const double log_sum = log_sum_exp(row.logits);
+  AnswerToken scored{.id = token,
+                     .logprob = static_cast<float>(static_cast<double>(row.logits[usize(token)]) - log_sum)};
+  for (const TokenLogprob& other : top_logprobs(row.logits, log_sum, job.job.top_logprobs)) {
+    scored.top.push_back({other.token, other.logprob});
+  }
+  job.scores.resize(next);
+  job.scores.push_back(std::move(scored));
+}
 
 AnswerToken answer_token(const NewToken& token) {
   AnswerToken made{.id = token.id,
@@ -169,6 +189,12 @@ void EngineService::Impl::start(Arrival arrival) {
   request.use_cache = job.job.use_cache;
   request.prediction = job.job.prediction;
   request.on_token = [this, &job](const NewToken& token) { return on_token(job, token); };
+  if (job.job.score_prompt) {
+    job.scores = {{.id = job.job.prompt.front(), .logprob = std::numeric_limits<float>::quiet_NaN()}};
+    request.use_cache = false;  // its rows would not be run
+    request.score_from = 0;
+    request.on_row = [&job](const RowOutput& row) { score(job, row); };
+  }
   job.ticket = scheduler.submit(std::move(request),
                                 [this, id = job.id](Result<Generation> result) { on_done(id, std::move(result)); });
 }
@@ -190,10 +216,14 @@ Next EngineService::Impl::on_token(RunningJob& job, const NewToken& token) {
 
 // All tokens of a step in one piece: a round that accepted five tokens is one event for the client.
 void EngineService::Impl::tell(RunningJob& job) {
-  if (job.tokens.empty() && job.text.empty()) return;
-  if (job.job.on_piece) job.job.on_piece({job.text, job.tokens});
+  const bool scored = job.scores_are_whole();
+  if (job.tokens.empty() && job.text.empty() && !scored) return;
+  AnswerPiece piece{.text = job.text, .tokens = job.tokens};
+  if (scored) piece.prompt = job.scores;
+  if (job.job.on_piece) job.job.on_piece(piece);
   job.text.clear();
   job.tokens.clear();
+  if (scored) job.scores.clear();
 }
 
 void EngineService::Impl::on_done(JobId id, Result<Generation> result) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
@@ -150,6 +151,46 @@ TEST(EngineService, GivesLogprobs) {
     EXPECT_EQ(token.top[0].logprob, token.logprob);
     EXPECT_LT(token.logprob, 0);
     EXPECT_GE(token.top[1].logprob, token.top[2].logprob);
+  }
+}
+
+// What a model said of its own answer, it says of the same text as a prompt.
+TEST(EngineService, ScoresPrompts) {
+  const auto model = serve();
+  Listener whole;
+  Job job = whole.job(*model, 100);
+  job.top_logprobs = 2;
+  job.sampler = {.temperature = 1.2F, .seed = 3};
+  const std::vector<TokenId> prompt = job.prompt;
+  submit(*model, std::move(job));
+  whole.wait();
+  std::vector<TokenId> text = prompt;
+  for (const AnswerToken& token : whole.tokens) text.push_back(token.id);
+  std::vector<Listener> listeners(3);  // they share passes
+  std::vector<Job> jobs;
+  std::vector<std::vector<AnswerToken>> scores(3);
+  for (size_t i = 0; i < 3; ++i) {
+    jobs.push_back(listeners[i].job(*model, static_cast<int>(i)));
+    jobs.back().prompt = text;
+    jobs.back().top_logprobs = 2;
+    jobs.back().score_prompt = true;
+    jobs.back().on_piece = [&scores, i](const AnswerPiece& piece) {
+      scores[i].insert(scores[i].end(), piece.prompt.begin(), piece.prompt.end());
+    };
+  }
+  model->submit(std::move(jobs));
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(listeners[i].wait().answer_tokens, static_cast<int>(i));
+    ASSERT_EQ(scores[i].size(), text.size());
+    EXPECT_TRUE(std::isnan(scores[i][0].logprob));
+    for (size_t at = prompt.size(); at < text.size(); ++at) {
+      const AnswerToken& expected = whole.tokens[at - prompt.size()];
+      EXPECT_EQ(scores[i][at].id, expected.id);
+      EXPECT_EQ(scores[i][at].logprob, expected.logprob);
+      ASSERT_EQ(scores[i][at].top.size(), 2U);
+      EXPECT_EQ(scores[i][at].top[1].id, expected.top[1].id);
+      EXPECT_EQ(scores[i][at].top[1].logprob, expected.top[1].logprob);
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <map>
 #include <memory>
@@ -160,8 +161,19 @@ class FakeModel final : public ModelService {
     return made;
   }
 
+  static void tell_scores(const Job& job) {
+    std::vector<AnswerToken> scores;
+    for (int i = 0; i < isize(job.prompt); ++i) {
+      AnswerToken scored{.id = job.prompt[usize(i)], .logprob = i == 0 ? NAN : -0.25F * static_cast<float>(i)};
+      for (int j = 0; i > 0 && j < job.top_logprobs; ++j) scored.top.push_back({'x', -0.125F});
+      scores.push_back(std::move(scored));
+    }
+    job.on_piece({.text = "", .tokens = {}, .prompt = scores});
+  }
+
   void run(JobId id, const Job& job) {
     JobEnd end;
+    if (job.score_prompt) tell_scores(job);
     const int wanted = job.max_tokens < 0 ? isize(script) : std::min(job.max_tokens, isize(script));
     const int most = break_with ? break_after : wanted;
     for (int i = 0; i < most; ++i) {

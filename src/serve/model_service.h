@@ -80,6 +80,9 @@ struct AnswerToken {
 struct AnswerPiece {
   std::string_view text;
   std::span<const AnswerToken> tokens;
+  // Where Job::score_prompt asks for it: once, in the first piece, all tokens of the prompt with how probable each was
+  // after those before it. The first one's logprob is NaN: nothing stands before it.
+  std::span<const AnswerToken> prompt = {};
 };
 
 // Why a job was not taken or did not end well.
@@ -111,12 +114,13 @@ struct JobEnd {
 struct Job {
   std::vector<TokenId> prompt;             // not empty
   SamplerOptions sampler;                  //
-  int max_tokens = -1;                     // -1: until the context is full
+  int max_tokens = -1;                     // -1: until the context is full; 0: the prompt is run, no more
   std::vector<std::string> stops;          //
   std::vector<TokenId> shown_tokens;       // special tokens whose text is a part of the answer
   bool ignore_end = false;                 // the model's end tokens are tokens like others
   uint64_t stream = 0;                     // number of the answer among those to the same request
   int top_logprobs = -1;                   // -1: no logprobs; 0 … 20: the token's own and so many best ones
+  bool score_prompt = false;               // AnswerPiece::prompt; needs top_logprobs; the prefix cache is left alone
   bool use_cache = true;                   // what earlier prompts left in the prefix cache may be used
   std::string cache_key;                   // who may share the prefix cache: jobs with the same key
   std::vector<TokenId> prediction;         // text that the answer may repeat: drafts for free

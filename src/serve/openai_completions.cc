@@ -1,6 +1,9 @@
 // POST /v1/completions.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+#include <string_view>
 #include <utility>
 
 #include "base/index.h"
@@ -23,6 +26,7 @@ struct CompletionRequest {
   std::vector<std::vector<TokenId>> prompts;
   std::vector<std::string> echoes;  // [prompts] what stands before each answer; empty: nothing
   bool logprobs = false;
+  bool scores = false;  // of the prompts too: echo and logprobs
 };
 
 // One prompt: a text, or ids.
@@ -59,6 +63,11 @@ std::vector<std::vector<TokenId>> read_prompts(Fields& fields, const ModelServic
   return prompts;
 }
 
+// That begin in some bytes, which may end within one.
+size_t characters(std::string_view bytes) {
+  return usize(std::count_if(bytes.begin(), bytes.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
 std::string text_of(const ModelService& model, std::span<const TokenId> tokens) {
   std::string bytes;
   for (const TokenId id : tokens) bytes += model.piece(id, /*special=*/false);
@@ -68,7 +77,7 @@ std::string text_of(const ModelService& model, std::span<const TokenId> tokens) 
 void read_echo(Fields& fields, const ModelService& model, CompletionRequest& request) {
   request.echoes.resize(request.prompts.size());
   if (!fields.boolean("echo").value_or(false)) return;
-  if (request.logprobs) fields.fail("echo", "logprobs of the prompt's tokens cannot be had; leave one of both out");
+  request.scores = request.logprobs;
   for (size_t i = 0; i < request.prompts.size(); ++i) request.echoes[i] = text_of(model, request.prompts[i]);
 }
 
@@ -87,7 +96,7 @@ CompletionRequest read_completion(Fields& fields, const ModelService& model, int
   CompletionRequest request;
   request.delivery = read_delivery(fields, max_answers);
   request.settings = read_settings(fields, model);
-  request.settings.max_tokens = read_max_tokens(fields, "max_tokens").value_or(-1);
+  request.settings.max_tokens = read_max_tokens(fields, "max_tokens", /*least=*/0).value_or(-1);
   request.prompts = read_prompts(fields, model);
   read_suffix(fields, model, request);
   if (const auto top = fields.integer("logprobs", 0, kMaxTopLogprobs)) {
@@ -121,12 +130,16 @@ class CompletionFormat final : public EventFormat {
     return request_.echoes[usize(answer.index / request_.delivery.answers)];
   }
   Json object(const AnswerState* answer, const std::string& text, const Json& logprobs, const Json& reason) const;
-  Json logprobs(std::span<const AnswerToken> tokens, size_t offset) const;
+  Json logprobs(std::span<const AnswerToken> tokens, size_t& offset) const;
+  Json all_logprobs(const AnswerState& answer) const;
+  Json top_json(const AnswerToken& token) const;
+  void tell_echo(const AnswerState& answer, const Json& logprobs, std::string& out);
 
   std::shared_ptr<ModelService> model_;
   AnswerIdentity identity_;
   CompletionRequest request_;
-  std::vector<size_t> offsets_;  // [answers] bytes of text whose tokens were told
+  std::vector<size_t> offsets_;  // [answers] characters of text whose tokens were told
+  std::vector<bool> echoed_;     // [answers]
 };
 
 Json CompletionFormat::object(const AnswerState* answer, const std::string& text, const Json& logprobs,
@@ -140,47 +153,63 @@ Json CompletionFormat::object(const AnswerState* answer, const std::string& text
   return json;
 }
 
-// The older form of logprobs: lists side by side.
-Json CompletionFormat::logprobs(std::span<const AnswerToken> tokens, size_t offset) const {
+// The best tokens by their texts, and the token itself, which need not be one of them. Of several tokens with one text
+// (parts of characters) the best one counts.
+Json CompletionFormat::top_json(const AnswerToken& token) const {
+  Json top = Json::object();
+  const auto add = [&](TokenId id, float logprob) {
+    Json one = token_json(*model_, id, logprob);
+    const auto text = one["token"].get<std::string>();
+    if (!top.contains(text)) top[text] = std::move(one["logprob"]);
+  };
+  for (const Alternative& other : token.top) add(other.id, other.logprob);
+  add(token.id, token.logprob);
+  return top;
+}
+
+// The older form of logprobs: lists side by side. `offset`: of the first token in the text, and then of what follows.
+Json CompletionFormat::logprobs(std::span<const AnswerToken> tokens, size_t& offset) const {
   Json json = {{"tokens", Json::array()},
                {"token_logprobs", Json::array()},
                {"top_logprobs", Json::array()},
                {"text_offset", Json::array()}};
   for (const AnswerToken& token : tokens) {
     const Json own = token_json(*model_, token.id, token.logprob);
-    Json top = Json::object();
-    for (const Alternative& other : token.top) {
-      const Json one = token_json(*model_, other.id, other.logprob);
-      top[one["token"].get<std::string>()] = one["logprob"];
-    }
+    const bool first = std::isnan(token.logprob);  // of the text: nothing foretells it
     json["tokens"].push_back(own["token"]);
-    json["token_logprobs"].push_back(own["logprob"]);
-    json["top_logprobs"].push_back(std::move(top));
+    json["token_logprobs"].push_back(first ? Json() : own["logprob"]);
+    json["top_logprobs"].push_back(first ? Json() : top_json(token));
     json["text_offset"].push_back(offset);
-    offset += own["token"].get_ref<const std::string&>().size();
+    offset += characters(model_->piece(token.id, /*special=*/false));
   }
   return json;
 }
 
 void CompletionFormat::begin(const std::vector<AnswerState>& answers, std::string& out) {
   offsets_.assign(answers.size(), 0);
+  echoed_.assign(answers.size(), false);
   for (const AnswerState& answer : answers) {
-    offsets_[usize(answer.index)] = echo(answer).size();
-    if (!echo(answer).empty()) out += sse_event(object(&answer, echo(answer), nullptr, nullptr));
+    if (!echo(answer).empty() && !request_.scores) tell_echo(answer, nullptr, out);
   }
+}
+
+void CompletionFormat::tell_echo(const AnswerState& answer, const Json& logprobs, std::string& out) {
+  offsets_[usize(answer.index)] = characters(echo(answer));
+  echoed_[usize(answer.index)] = true;
+  out += sse_event(object(&answer, echo(answer), logprobs, nullptr));
 }
 
 void CompletionFormat::piece(const AnswerState& answer, const AnswerDelta& delta, std::span<const AnswerToken> tokens,
                              std::string& out) {
+  size_t& offset = offsets_[usize(answer.index)];
+  if (!answer.prompt.empty() && !echoed_[usize(answer.index)]) {
+    tell_echo(answer, logprobs(answer.prompt, offset), out);
+  }
   const bool origins = request_.settings.token_details && !tokens.empty();
   const bool probabilities = request_.logprobs && !tokens.empty();
   if (delta.content.empty() && !origins && !probabilities) return;
   Json json = object(&answer, delta.content, nullptr, nullptr);
-  if (probabilities) {
-    size_t& offset = offsets_[usize(answer.index)];
-    json["choices"][0]["logprobs"] = logprobs(tokens, offset);
-    for (const AnswerToken& token : tokens) offset += model_->piece(token.id, true).size();
-  }
+  if (probabilities) json["choices"][0]["logprobs"] = logprobs(tokens, offset);
   if (origins) json["s3d"] = {{"tokens", origins_json(*model_, tokens)}};
   if (request_.delivery.usage_everywhere) {
     Figures figures;
@@ -217,11 +246,19 @@ void CompletionFormat::close(const std::vector<AnswerState>& answers, std::strin
   out += "data: [DONE]\n\n";
 }
 
+// Of an answer that is not streamed, and of its prompt where that has some.
+Json CompletionFormat::all_logprobs(const AnswerState& answer) const {
+  std::vector<AnswerToken> tokens = answer.prompt;
+  tokens.insert(tokens.end(), answer.tokens.begin(), answer.tokens.end());
+  size_t offset = request_.scores ? 0 : characters(echo(answer));
+  return logprobs(tokens, offset);
+}
+
 Json CompletionFormat::whole(const std::vector<AnswerState>& answers) {
   Json json = object(nullptr, "", nullptr, nullptr);
   for (const AnswerState& answer : answers) {
     Json one = {{"text", echo(answer) + answer.content}, {"index", answer.index}, {"logprobs", nullptr}};
-    if (request_.logprobs) one["logprobs"] = logprobs(answer.tokens, echo(answer).size());
+    if (request_.logprobs) one["logprobs"] = all_logprobs(answer);
     one["finish_reason"] = openai_reason(answer);
     json["choices"].push_back(std::move(one));
   }
@@ -239,6 +276,7 @@ void answer_text_completion(const CallPtr& call, const Json& body, const Request
   if (fields.error()) return call->send_error(*fields.error());
   auto jobs = make_jobs(*call, *model, request.settings, "prompt", request.prompts, request.delivery.answers);
   if (!jobs) return;
+  for (Job& job : *jobs) job.score_prompt = request.scores;
   AnswerPlan plan;
   plan.model = model;
   plan.jobs = std::move(*jobs);

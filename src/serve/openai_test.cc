@@ -432,6 +432,47 @@ TEST(Completions, Streams) {
   EXPECT_TRUE(reply.body.ends_with("data: [DONE]\n\n"));
 }
 
+// The first token (BOS, which the text does not show) has no score; each other one has its own beside the best ones.
+constexpr const char* kScores = R"({"tokens": ["<s>", "a", "b"], "token_logprobs": [null, -0.25, -0.5],
+    "top_logprobs": [null, {"x": -0.125, "a": -0.25}, {"x": -0.125, "b": -0.5}], "text_offset": [0, 0, 1]})";
+
+TEST(Completions, ScoresThePrompt) {
+  FakeServer server;
+  Json json =
+      server.post("/v1/completions", {{"prompt", "ab"}, {"echo", true}, {"logprobs", 1}, {"max_tokens", 0}}).json();
+  EXPECT_TRUE(server.model().taken[0].score_prompt);
+  EXPECT_EQ(server.model().taken[0].max_tokens, 0);
+  EXPECT_EQ(json["choices"][0]["text"], "ab");
+  EXPECT_EQ(json["choices"][0]["finish_reason"], "length");
+  EXPECT_EQ(json["choices"][0]["logprobs"], Json::parse(kScores));
+  json = server.post("/v1/completions", {{"prompt", "ab"}, {"echo", true}, {"logprobs", 1}, {"max_tokens", 1}}).json();
+  EXPECT_EQ(json["choices"][0]["text"], "abHel");
+  EXPECT_EQ(json["choices"][0]["logprobs"]["tokens"], Json({"<s>", "a", "b", "Hel"}));
+  EXPECT_EQ(json["choices"][0]["logprobs"]["text_offset"], Json({0, 0, 1, 2}));
+  json = server.post("/v1/completions", {{"prompt", "\u00e4b"}, {"echo", true}, {"logprobs", 0}}).json();
+  EXPECT_EQ(json["choices"][0]["logprobs"]["text_offset"], Json({0, 0, 1, 1, 2, 5, 7}));  // in characters
+  EXPECT_EQ(json["choices"][0]["logprobs"]["top_logprobs"][3], Json({{"b", -0.75}}));
+  server.post("/v1/completions", {{"prompt", "ab"}, {"echo", true}});
+  EXPECT_FALSE(server.model().taken.back().score_prompt);
+}
+
+TEST(Completions, StreamsTheScoresOfThePrompt) {
+  FakeServer server;
+  const auto events =
+      server
+          .post("/v1/completions", {{"prompt", {"ab", "cd"}}, {"echo", true}, {"logprobs", 1}, {"stream", true}})
+          .events();
+  std::vector<std::string> texts(2);
+  for (const Json& event : events) {
+    const Json& choice = event["choices"][0];
+    std::string& text = texts[choice["index"].get<size_t>()];
+    if (text.empty()) EXPECT_EQ(choice["logprobs"]["token_logprobs"], Json({nullptr, -0.25, -0.5}));
+    if (text == "ab") EXPECT_EQ(choice["logprobs"]["text_offset"], Json({2}));
+    text += choice["text"].get<std::string>();
+  }
+  EXPECT_THAT(texts, ElementsAre("abHello!", "cdHello!"));
+}
+
 TEST(Completions, FillsIn) {
   FakeServer server;
   server.post("/v1/completions", {{"prompt", "a"}, {"suffix", "b"}});
@@ -455,7 +496,7 @@ TEST(Completions, RefusesByName) {
   EXPECT_THAT(refusal({{"prompt", {5000}}}), StartsWith("400 prompt: prompt: 5000 is no token"));
   EXPECT_THAT(refusal({{"prompt", {-1}}}), StartsWith("400 prompt"));
   EXPECT_THAT(refusal({{"best_of", 3}}), StartsWith("400 best_of"));
-  EXPECT_THAT(refusal({{"echo", true}, {"logprobs", 1}}), StartsWith("400 echo"));
+  EXPECT_THAT(refusal({{"max_tokens", -1}}), StartsWith("400 max_tokens"));
   EXPECT_THAT(refusal({{"logprobs", 50}}), StartsWith("400 logprobs"));
 }
 

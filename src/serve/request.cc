@@ -37,8 +37,8 @@ Delivery read_delivery(Fields& fields, int max_answers) {
   return delivery;
 }
 
-std::optional<int> read_max_tokens(Fields& fields, std::string_view name) {
-  const auto most = fields.integer(name, 1, std::numeric_limits<int>::max());
+std::optional<int> read_max_tokens(Fields& fields, std::string_view name, int least) {
+  const auto most = fields.integer(name, least, std::numeric_limits<int>::max());
   return most ? std::optional(static_cast<int>(*most)) : std::nullopt;
 }
 

@@ -33,7 +33,7 @@ struct Delivery {
 Delivery read_delivery(Fields& fields, int max_answers);
 
 // max_completion_tokens, or max_tokens, or `name` of another route.
-std::optional<int> read_max_tokens(Fields& fields, std::string_view name);
+std::optional<int> read_max_tokens(Fields& fields, std::string_view name, int least = 1);
 
 // What every answer object of one request says of itself.
 struct AnswerIdentity {
