@@ -17,6 +17,7 @@ struct AnswerForm {
     kJsonObject,  // any JSON object
     kJsonSchema,  // a value that the JSON schema `text` allows (grammar/json_schema.h)
     kGrammar,     // a text of the GBNF grammar `text` (grammar/gbnf.h)
+    kRegex,       // a text that the regular expression `text` fits as a whole (grammar/regex.h)
     kTags,  // what `text` says in xgrammar's language of structural tags; for forms that this program makes itself
   };
   // Thoughts, which end with the text `think_end`, and white space may stand before the form.
@@ -27,6 +28,7 @@ struct AnswerForm {
   };
   Kind kind = Kind::kJsonObject;
   std::string text = {};
+  std::string or_tags = {};  // texts that these tags allow, as kTags has them, may come instead; empty: none
   Thoughts thoughts = Thoughts::kNone;
   std::string think_begin = "<think>";
   std::string think_end = "</think>";
@@ -51,9 +53,9 @@ class GrammarCompiler {
   GrammarCompiler& operator=(GrammarCompiler&&) noexcept;
   ~GrammarCompiler();
 
-  // A new constraint, at the beginning of an answer. Errors: those of plain_json_schema() and ebnf_of_gbnf(); what only
-  // the making of the grammar finds (a pattern that cannot be served); a program built without grammars, which says how
-  // to build one with them.
+  // A new constraint, at the beginning of an answer. Errors: those of plain_json_schema(), ebnf_of_gbnf() and
+  // gbnf_of_regex(); what only the making of the grammar finds (a pattern that cannot be served); a program built
+  // without grammars, which says how to build one with them.
   Result<std::shared_ptr<Constraint>> compile(const AnswerForm& form);
 
  private:

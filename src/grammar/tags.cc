@@ -5,6 +5,7 @@
 
 #include "grammar/gbnf.h"
 #include "grammar/json_schema.h"
+#include "grammar/regex.h"
 
 namespace s3d {
 namespace {
@@ -29,6 +30,11 @@ Result<Json> body(const AnswerForm& form) {
       S3D_ASSIGN(std::string ebnf, ebnf_of_gbnf(form.text));
       return Json{{"type", "grammar"}, {"grammar", std::move(ebnf)}};
     }
+    case AnswerForm::Kind::kRegex: {
+      S3D_ASSIGN(const std::string gbnf, gbnf_of_regex(form.text));
+      S3D_ASSIGN(std::string ebnf, ebnf_of_gbnf(gbnf));
+      return Json{{"type", "grammar"}, {"grammar", std::move(ebnf)}};
+    }
     case AnswerForm::Kind::kTags:
       return Json::parse(form.text);
   }
@@ -50,6 +56,9 @@ Json thoughts(const AnswerForm& form) {
 
 Result<std::string> tags_of_form(const AnswerForm& form) {
   S3D_ASSIGN(Json format, body(form));
+  if (!form.or_tags.empty()) {
+    format = Json{{"type", "or"}, {"elements", Json::array({Json::parse(form.or_tags), std::move(format)})}};
+  }
   if (form.thoughts != AnswerForm::Thoughts::kNone) {
     format = Json{{"type", "sequence"}, {"elements", Json::array({thoughts(form), std::move(format)})}};
   }

@@ -78,10 +78,11 @@ std::vector<std::string> language(const std::string& expression, const std::stri
 
 struct Finite {
   const char* name;
-  const char* gbnf;
+  const char* form;
   const char* regex;  // the same texts
   const char* alphabet;
   size_t longest;  // above all texts of it
+  Kind kind = Kind::kGrammar;
 };
 
 class FiniteGrammar : public GrammarCompilerTest, public testing::WithParamInterface<Finite> {};
@@ -91,7 +92,7 @@ class FiniteGrammar : public GrammarCompilerTest, public testing::WithParamInter
 TEST_P(FiniteGrammar, MasksAreThoseOfBruteForce) {
   const auto texts = language(GetParam().regex, GetParam().alphabet, GetParam().longest);
   ASSERT_FALSE(texts.empty());
-  const auto constraint = make({.kind = Kind::kGrammar, .text = GetParam().gbnf});
+  const auto constraint = make({.kind = GetParam().kind, .text = GetParam().form});
   ASSERT_NE(constraint, nullptr);
   int states = 0;
   const std::function<void(const std::string&)> visit = [&](const std::string& text) {
@@ -115,14 +116,20 @@ TEST_P(FiniteGrammar, MasksAreThoseOfBruteForce) {
   EXPECT_GT(states, 3);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, FiniteGrammar,
-                         testing::Values(Finite{"literals", R"(root ::= "ab" | "abcd" | "b")", "ab|abcd|b", "abcd", 5},
-                                         Finite{"classes", R"(root ::= [ab]{1,3} [^b-z]?)", "[ab]{1,3}[a1]?", "ab1", 5},
-                                         Finite{"rules",
-                                                "root ::= one one?\none ::= \"a\" (\"b\" | \"bc\"){1,2} | \"c\"{2}",
-                                                "(a(b|bc){1,2}|cc)(a(b|bc){1,2}|cc)?", "abc", 10},
-                                         Finite{"empty", R"(root ::= "a"? ("b" | ){0,3})", "a?b{0,3}", "ab", 6}),
-                         [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    All, FiniteGrammar,
+    testing::Values(Finite{"literals", R"(root ::= "ab" | "abcd" | "b")", "ab|abcd|b", "abcd", 5},
+                    Finite{"classes", R"(root ::= [ab]{1,3} [^b-z]?)", "[ab]{1,3}[a1]?", "ab1", 5},
+                    Finite{"rules", "root ::= one one?\none ::= \"a\" (\"b\" | \"bc\"){1,2} | \"c\"{2}",
+                           "(a(b|bc){1,2}|cc)(a(b|bc){1,2}|cc)?", "abc", 10},
+                    Finite{"empty", R"(root ::= "a"? ("b" | ){0,3})", "a?b{0,3}", "ab", 6},
+                    Finite{"regex", "^(a|bc?){1,2}d?$", "(a|bc?){1,2}d?", "abcd", 6, Kind::kRegex},
+                    Finite{"regex_classes", R"([^\d]\d{1,2}|1?\.)", R"([^\d]\d{1,2}|1?\.)", "a1.", 4, Kind::kRegex},
+                    Finite{"choices", R"({"type": "or", "elements": [
+                                                {"type": "const_string", "value": "ab"},
+                                                {"type": "const_string", "value": "abc"}]})",
+                           "abc?", "abc", 4, Kind::kTags}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 TEST_F(GrammarCompilerTest, EndsOnlyWhereTheFormMayEnd) {
   const auto constraint = make({.kind = Kind::kJsonObject});
@@ -137,6 +144,19 @@ TEST_F(GrammarCompilerTest, EndsOnlyWhereTheFormMayEnd) {
   EXPECT_FALSE(constraint->push(kEnd));
   constraint->pop(2);
   EXPECT_TRUE(mask(*constraint)[usize(tokenizer_.find("}"))]);
+}
+
+TEST_F(GrammarCompilerTest, TagsMayComeInsteadOfTheForm) {
+  const AnswerForm form = {
+      .kind = Kind::kRegex, .text = "[0-9]+", .or_tags = R"({"type": "const_string", "value": "ab"})"};
+  for (const auto& [text, fits] : {std::pair{"12", true}, {"ab", true}, {"1b", false}, {"abab", false}}) {
+    const auto constraint = make(form);
+    EXPECT_EQ(push_text(*constraint, text, tokenizer_), fits) << text;
+    if (fits) {
+      EXPECT_TRUE(mask(*constraint)[kEnd]) << text;
+    }
+  }
+  EXPECT_NE(error({.kind = Kind::kRegex, .text = "(a"}).find("expected )"), std::string::npos);
 }
 
 TEST_F(GrammarCompilerTest, ControlTokensNeverCome) {
