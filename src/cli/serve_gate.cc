@@ -1,5 +1,8 @@
 #include "cli/serve_gate.h"
 
+#include <fmt/format.h>
+
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -12,6 +15,10 @@ using Json = nlohmann::ordered_json;
 
 bool is_health(std::string_view path) {
   return path == "/health" || path == "/v1/health";
+}
+
+std::string address_of(const http::Request& request) {
+  return request.peer.substr(0, request.peer.rfind(':'));
 }
 
 std::string error_text(int status, std::string_view message, std::string_view path) {
@@ -72,7 +79,7 @@ class ServeGate::GateResponder : public http::Responder {
   const http::Headers added_;
 };
 
-std::optional<http::Reply> ServeGate::on_head(const http::Request& head) const {
+std::optional<http::Reply> ServeGate::on_head(const http::Request& head) {
   if (head.method == "OPTIONS") return preflight(head);
   if (auto reply = phase_reply(head)) return reply;
   if (needs_key(head) && !options_.keys.find(sent_key(head.headers))) {
@@ -80,7 +87,17 @@ std::optional<http::Reply> ServeGate::on_head(const http::Request& head) const {
     reply.headers.add("WWW-Authenticate", "Bearer");
     return reply;
   }
-  return std::nullopt;
+  return rate_reply(head);
+}
+
+std::optional<http::Reply> ServeGate::rate_reply(const http::Request& head) {
+  if (head.method != "POST") return std::nullopt;
+  const auto seconds = rate_.take(address_of(head), watch_.seconds());
+  if (!seconds) return std::nullopt;
+  http::Reply reply = error_reply(
+      429, fmt::format("Too many requests of this address: {} a minute may come", options_.per_minute), head.path);
+  reply.headers.set("Retry-After", fmt::format("{:.0f}", std::ceil(*seconds)));
+  return reply;
 }
 
 std::optional<http::Reply> ServeGate::phase_reply(const http::Request& head) const {
@@ -127,7 +144,7 @@ http::Reply ServeGate::error_reply(int status, std::string_view message, std::st
 // The key, or where there are none the address.
 std::string ServeGate::client_of(const http::Request& request) const {
   if (!options_.keys.empty()) return std::string(sent_key(request.headers));
-  return request.peer.substr(0, request.peer.rfind(':'));
+  return address_of(request);
 }
 
 std::shared_ptr<void> ServeGate::take_slot(const std::string& client) {

@@ -159,5 +159,22 @@ TEST_F(ServeGateTest, WithoutKeysTheLimitIsForAnAddress) {
   EXPECT_EQ(responder->reply.status, 0);
 }
 
+TEST_F(ServeGateTest, LimitsTheRequestsOfAnAddressInAMinute) {
+  GateOptions options;
+  options.per_minute = 2;
+  ServeGate& with = gate(options);
+  EXPECT_EQ(status(request("POST", "/completion")), 0);
+  EXPECT_EQ(status(request("POST", "/completion")), 0);
+  EXPECT_EQ(status(request("GET", "/health")), 0);
+  const auto refused = with.on_head(request("POST", "/completion"));
+  ASSERT_TRUE(refused.has_value());
+  EXPECT_EQ(refused->status, 429);
+  EXPECT_THAT(refused->body, HasSubstr("2 a minute"));
+  EXPECT_NE(refused->headers.find("Retry-After"), nullptr);
+  http::Request other = request("POST", "/completion");
+  other.peer = "1.2.3.5:5";
+  EXPECT_EQ(status(other), 0);
+}
+
 }  // namespace
 }  // namespace s3d::cli
