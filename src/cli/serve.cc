@@ -81,6 +81,7 @@ Result<serve::EngineModelsOptions> models_options(const ServeOptions& o, const C
   models.service.scheduler.cache_bytes = usize(o.cache_mib) << 20;
   models.service.speculation = o.spec.settings;
   models.service.prompt = o.prompt;
+  models.service.defaults = o.answers.defaults;
   models.keep_alive = o.keep_alive;
   models.memory_budget = int64_t{o.models_mib} << 20;
   return models;
@@ -155,7 +156,10 @@ void Serving::drain() {
 }
 
 void Serving::open_gate() {
-  GateOptions gate{.keys = options_.keys, .per_client = options_.per_client, .cors_origin = options_.cors_origin};
+  GateOptions gate{.keys = options_.keys,
+                   .per_minute = options_.per_minute,
+                   .per_client = options_.per_client,
+                   .cors_origin = options_.cors_origin};
   gate.is_page = [this](std::string_view path) { return page_ != nullptr && page_->answer(path, "").has_value(); };
   gate_.emplace(std::move(gate), [this](http::Request request, std::shared_ptr<http::Responder> responder) {
     app_->handle(std::move(request), std::move(responder));
@@ -175,6 +179,7 @@ Status Serving::open() {
                                            .isolate_keys = options_.isolate_keys,
                                            .slots = options_.slots,
                                            .metrics = options_.metrics,
+                                           .ping_seconds = std::max(0.0, 1.0 * options_.ping_interval),
                                            .page = page_,
                                            .pull = serve::make_pull(*models_, cache_folder() + "/models")});
   open_gate();

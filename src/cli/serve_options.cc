@@ -26,12 +26,23 @@ constexpr Variable kVariables[] = {
     {"LLAMA_ARG_HOST", "--host"},
     {"LLAMA_ARG_PORT", "--port"},
     {"LLAMA_ARG_TIMEOUT", "--timeout"},
+    {"LLAMA_ARG_SSE_PING_INTERVAL", "--sse-ping-interval"},
     {"LLAMA_ARG_ALIAS", "--alias"},
     {"LLAMA_ARG_N_PARALLEL", "--parallel"},
     {"LLAMA_ARG_CACHE_RAM", "--cache-ram"},
     {"LLAMA_ARG_ENDPOINT_METRICS", "--metrics"},
     {"LLAMA_ARG_ENDPOINT_SLOTS", "--slots"},
     {"LLAMA_ARG_MODELS_DIR", "--models"},
+    {"LLAMA_ARG_N_PREDICT", "--predict"},
+    {"LLAMA_ARG_TEMP", "--temp"},
+    {"LLAMA_ARG_TOP_K", "--top-k"},
+    {"LLAMA_ARG_TOP_P", "--top-p"},
+    {"LLAMA_ARG_MIN_P", "--min-p"},
+    {"LLAMA_ARG_REPEAT_PENALTY", "--repeat-penalty"},
+    {"LLAMA_ARG_REPEAT_LAST_N", "--repeat-last-n"},
+    {"LLAMA_ARG_PRESENCE_PENALTY", "--presence-penalty"},
+    {"LLAMA_ARG_FREQUENCY_PENALTY", "--frequency-penalty"},
+    {"LLAMA_ARG_SEED", "--seed"},
     {"LLAMA_ARG_STATIC_PATH", "--ui-path"},
     {"LLAMA_API_KEY", "--api-key"},
 };
@@ -85,6 +96,12 @@ void ServeOptions::add_network_to(CLI::App& command) {
       ->type_name("N")
       ->capture_default_str()
       ->group(group);
+  command
+      .add_option("--sse-ping-interval", ping_interval,
+                  "Seconds after which a stream says that it is still there; -1: never")
+      ->type_name("N")
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--cors-origin", cors_origin, "Web pages that may use the server: an origin, * for all, or none")
       ->type_name("ORIGIN")
       ->capture_default_str()
@@ -106,6 +123,10 @@ void ServeOptions::add_access_to(CLI::App& command) {
   command
       .add_option("--per-client", per_client,
                   "Requests of one key (without keys: of one address) at a time; 0: any number")
+      ->type_name("N")
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--per-minute", per_minute, "Requests of one address in a minute; beyond, 429; 0: any number")
       ->type_name("N")
       ->capture_default_str()
       ->group(group);
@@ -178,6 +199,7 @@ void ServeOptions::add_to(CLI::App& command) {
   add_load_to(command);
   add_pages_to(command);
   add_template_options(command, prompt);
+  answers.add_to(command);
   spec.add_to(command);
 }
 
@@ -189,7 +211,9 @@ Status ServeOptions::check_numbers() const {
   const Number numbers[] = {{"--port", port, 0, 65535},
                             {"--max-connections", max_connections, 1, 100'000},
                             {"--timeout", timeout, 0, 1'000'000},
+                            {"--sse-ping-interval", ping_interval, -1, 1'000'000},
                             {"--per-client", per_client, 0, 1'000'000},
+                            {"--per-minute", per_minute, 0, 1'000'000},
                             {"--parallel", parallel, 1, 256},
                             {"--max-queue", max_queue, 0, 1'000'000},
                             {"--step-ms", step_ms, 1, 60'000},
@@ -216,6 +240,7 @@ Status ServeOptions::check(CLI::App& command) {
   if (cors_origin == "none") cors_origin.clear();
   model.chooses_model = models_folder.empty();  // with a folder of models, there need be no model of its own
   S3D_TRY(model.check());
+  S3D_TRY(answers.check());
   return spec.check();
 }
 

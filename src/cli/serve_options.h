@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/answer_default_options.h"
 #include "cli/api_keys.h"
 #include "cli/drafting_options.h"
 #include "cli/model_options.h"
@@ -15,12 +16,14 @@ struct ServeOptions {
   ModelOptions model;
   DraftingOptions spec;
   PromptOptions prompt;
+  AnswerDefaultOptions answers;
 
   std::string host = "127.0.0.1";
   int port = 0;  // 0 until check(), unless it was given
   bool ollama = false;
   int max_connections = 1000;
-  int timeout = 600;  // seconds
+  int timeout = 600;       // seconds
+  int ping_interval = 30;  // seconds; 0 or -1: none
   std::string cors_origin = "*";
 
   std::vector<std::string> key_lists;
@@ -36,6 +39,7 @@ struct ServeOptions {
   int parallel = 8;
   int max_queue = 64;
   int per_client = 0;
+  int per_minute = 0;
   int step_ms = 100;
   int cache_mib = 1024;
   bool isolate_keys = false;

@@ -9,7 +9,7 @@ namespace s3d::serve {
 namespace {
 
 // Lives as long as a callback of a job refers to it.
-class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
+class AnswerRun : public PingTarget, public std::enable_shared_from_this<AnswerRun> {
  public:
   AnswerRun(CallPtr call, AnswerPlan plan) : call_(std::move(call)), plan_(std::move(plan)) {
     states_.resize(plan_.jobs.size());
@@ -17,6 +17,7 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
   }
 
   void start();
+  void ping_if_silent(double seconds) override;
 
  private:
   void on_piece(int index, const AnswerPiece& piece);
@@ -35,6 +36,7 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
   std::vector<AnswerState> states_;
   bool streaming_ = false;  // the head was sent
   bool over_ = false;       // nothing more is sent
+  Stopwatch silence_;       // since something was sent
 
   // Apart from mutex_: the server's thread, which calls on_left(), must not wait for a thread that writes to it.
   std::mutex ids_mutex_;
@@ -54,6 +56,8 @@ void AnswerRun::start() {
   });
   ModelService::Submitted submitted = plan_.model->submit(std::move(jobs));
   if (submitted.error) return call_->send_error(from_job_error(*submitted.error));
+  // Not before: an answer that is refused at once has its own status.
+  if (plan_.stream && !plan_.format->ping().empty()) call_->services.pings.watch(weak_from_this());
   bool left = false;
   {
     const std::lock_guard lock(ids_mutex_);
@@ -132,7 +136,16 @@ void AnswerRun::open_stream(std::string& out) {
   plan_.format->begin(states_, out);
 }
 
+void AnswerRun::ping_if_silent(double seconds) {
+  const std::lock_guard lock(mutex_);
+  if (over_ || silence_.seconds() < seconds) return;
+  std::string out;
+  open_stream(out);
+  write(out.append(plan_.format->ping()));
+}
+
 void AnswerRun::write(const std::string& out) {
+  silence_ = {};
   if (!out.empty() && !call_->responder->write(out)) over_ = true;  // the client has left: on_left() cancels
 }
 

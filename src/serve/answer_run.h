@@ -43,7 +43,8 @@ struct AnswerState {
 class AnswerFormat {
  public:
   virtual ~AnswerFormat() = default;
-  virtual std::string_view stream_type() const = 0;  // Content-Type of a stream
+  virtual std::string_view stream_type() const = 0;     // Content-Type of a stream
+  virtual std::string_view ping() const { return ""; }  // that the stream is still there; empty: it cannot say so
   virtual void begin(const std::vector<AnswerState>& /*answers*/, std::string& /*out*/) {}
   // `delta` and `tokens` have been added to `answer` already.
   virtual void piece(const AnswerState& answer, const AnswerDelta& delta, std::span<const AnswerToken> tokens,

@@ -49,8 +49,8 @@ constexpr std::array kRoutes = std::to_array<Route>({
     {"GET", "/api/ps", kOllama, handle_ollama_ps},
     {"GET", "/api/version", kOllama, handle_ollama_version, true},
     {"POST", "/api/pull", kOllama, handle_ollama_pull},
-    {"POST", "/api/embed", kOllama, handle_ollama_embed},
-    {"POST", "/api/embeddings", kOllama, handle_ollama_embed},
+    {"POST", "/api/embed", kOllama, handle_embeddings},
+    {"POST", "/api/embeddings", kOllama, handle_embeddings},
     {"POST", "/api/push", kOllama, handle_ollama_unavailable},
     {"POST", "/api/create", kOllama, handle_ollama_unavailable},
     {"POST", "/api/copy", kOllama, handle_ollama_unavailable},
@@ -111,7 +111,8 @@ App::App(ModelDirectory& models, AppOptions options)
     : options_(std::move(options)),
       work_(kWorkers, kMaxWaiting),
       downloads_(1, kMaxDownloads),
-      services_{options_, models, statistics_, work_, downloads_} {}
+      pings_(options_.ping_seconds),
+      services_{options_, models, statistics_, work_, downloads_, pings_} {}
 
 void App::handle(http::Request request, std::shared_ptr<http::Responder> responder) {
   Found found = find_route(request.method, request.path);

@@ -39,6 +39,7 @@ class App {
   Statistics statistics_;
   WorkQueue work_;
   WorkQueue downloads_;
+  PingTimer pings_;
   Services services_;
 };
 

@@ -13,6 +13,7 @@
 #include "serve/api_error.h"
 #include "serve/json.h"
 #include "serve/model_service.h"
+#include "serve/ping_timer.h"
 #include "serve/statistics.h"
 #include "serve/work_queue.h"
 
@@ -36,6 +37,7 @@ struct AppOptions {
   bool metrics = true;               //
   int max_answers = 16;              // "n" of a request at most
   int retry_after_seconds = 2;       // told to clients when the queue is full
+  double ping_seconds = 30;          // a stream of events says after so long that it is still there; 0: never
   std::shared_ptr<const Page> page;  // null: browsers get what programs get
   PullModel pull;                    // empty: POST /api/pull answers 501
 };
@@ -47,6 +49,7 @@ struct Services {
   Statistics& statistics;
   WorkQueue& work;
   WorkQueue& downloads;  // these take minutes
+  PingTimer& pings;
 };
 
 // Shared by the parts of an answer that live on several threads.

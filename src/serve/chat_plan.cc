@@ -85,9 +85,13 @@ void add_shown(const ModelService& model, const std::string& mark, std::vector<T
   if (const TokenId id = mark.empty() ? -1 : model.find(mark); id >= 0) shown.push_back(id);
 }
 
+bool is_control(const ModelService& model, TokenId id) {
+  return id >= 0 && model.piece(id, /*special=*/false).empty();
+}
+
 // The form of an answer that has to call a tool.
 void require_call(Fields& fields, const ModelService& model, const ChatPowers& powers, ChatPlan& plan,
-                  std::optional<ConstraintSpec>& constraint) {
+                  std::optional<WantedForm>& form) {
   const ToolFormat format = *plan.reader.tools;
   const std::string mark(start_mark(format));
   const bool marked = plan.reader.thoughts.begin.empty() && !mark.empty() && model.find(mark) >= 0;
@@ -97,24 +101,39 @@ void require_call(Fields& fields, const ModelService& model, const ChatPowers& p
                               .parallel = powers.parallel,
                               .marked = marked});
   if (!tags.ok()) return fields.fail(powers.only.empty() ? "tools" : "tool_choice", tags.error().message);
-  constraint = ConstraintSpec{ConstraintSpec::Kind::kTags, std::move(*tags)};
+  form = WantedForm{{ConstraintSpec::Kind::kTags, std::move(*tags)}, "tools"};
   if (!marked) return;
   plan.prompt.push_back(model.find(mark));
   plan.begun = mark;
 }
 
+// The answer has the form, or is calls of tools.
+void allow_calls(Fields& fields, const ModelService& model, const ChatPowers& powers, const ChatPlan& plan,
+                 WantedForm& form) {
+  const ToolFormat format = *plan.reader.tools;
+  const std::string mark(start_mark(format));
+  if (!mark.empty() && is_control(model, model.find(mark))) {
+    return fields.fail(form.field,
+                       fmt::format("this model begins calls of tools with the control token {}, which no form "
+                                   "can hold; leave it out, or set tool_choice to none or required",
+                                   mark));
+  }
+  auto tags = tool_call_tags({.format = format, .tools_json = powers.tools, .parallel = powers.parallel});
+  if (!tags.ok()) return fields.fail("tools", tags.error().message);
+  form.form.or_tags = std::move(*tags);
+}
+
 // A form begins after the thoughts.
-void place_form(Fields& fields, const ModelService& model, const ThoughtMarks& marks, bool open, ConstraintSpec& form) {
+void place_form(Fields& fields, const ModelService& model, const ThoughtMarks& marks, bool open, WantedForm& wanted) {
   if (marks.begin.empty()) return;
-  const TokenId end = model.find(marks.end);
-  const bool control = end >= 0 && model.piece(end, /*special=*/false).empty();
+  const bool control = is_control(model, model.find(marks.end));
   if (control && open) {
-    return fields.fail("response_format", "this model's thoughts cannot be followed by a form; switch them off");
+    return fields.fail(wanted.field, "this model's thoughts cannot be followed by a form; switch them off");
   }
   if (control) return;  // no control token can come, so the form begins at once
-  form.thoughts = open ? ConstraintSpec::Thoughts::kAreOpen : ConstraintSpec::Thoughts::kMayCome;
-  form.think_begin = marks.begin;
-  form.think_end = marks.end;
+  wanted.form.thoughts = open ? ConstraintSpec::Thoughts::kAreOpen : ConstraintSpec::Thoughts::kMayCome;
+  wanted.form.think_begin = marks.begin;
+  wanted.form.think_end = marks.end;
 }
 
 }  // namespace
@@ -141,7 +160,7 @@ ChatPowers read_chat_powers(Fields& fields) {
 }
 
 std::optional<ChatPlan> plan_chat(Fields& fields, const ModelService& model, Json messages, ChatInput chat,
-                                  const ChatPowers& powers, std::optional<ConstraintSpec>& constraint) {
+                                  const ChatPowers& powers, std::optional<WantedForm>& form) {
   const std::string& chat_template = model.card().chat_template;
   const ThoughtMarks marks = thought_marks_of(chat_template);
   ChatPlan plan;
@@ -150,7 +169,6 @@ std::optional<ChatPlan> plan_chat(Fields& fields, const ModelService& model, Jso
   add_shown(model, marks.end, plan.shown);
   parse_arguments(messages);
   if (powers.choice != Choice::kNone) {
-    if (constraint) fields.fail("tools", "cannot be had together with a form of the answer; leave one out");
     plan.reader.tools = tool_format_of(chat_template);
     plan.reader.tools_json = powers.tools;
     plan.reader.parallel = powers.parallel;
@@ -170,8 +188,9 @@ std::optional<ChatPlan> plan_chat(Fields& fields, const ModelService& model, Jso
   plan.prompt = std::move(*prompt);
   const bool open = opens_thoughts(*text, marks);
   plan.reader.thoughts_open = open;
-  if (powers.choice == Choice::kRequired && fields.ok()) require_call(fields, model, powers, plan, constraint);
-  if (constraint) place_form(fields, model, marks, open, *constraint);
+  if (powers.choice == Choice::kRequired && fields.ok()) require_call(fields, model, powers, plan, form);
+  if (powers.choice == Choice::kAuto && form) allow_calls(fields, model, powers, plan, *form);
+  if (form) place_form(fields, model, marks, open, *form);
   return fields.ok() ? std::optional(std::move(plan)) : std::nullopt;
 }
 

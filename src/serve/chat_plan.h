@@ -8,6 +8,7 @@
 
 #include "serve/fields.h"
 #include "serve/model_service.h"
+#include "serve/settings.h"
 #include "serve/tool_reader.h"
 
 namespace s3d::serve {
@@ -33,11 +34,11 @@ struct ChatPlan {
   std::string begun;  // of the answer: what of it the prompt holds
 };
 
-// Renders the chat with its tools. `constraint` is the request's own form; where a tool has to be called, and where
-// thoughts come first, it becomes the form of that. Nothing: an error is in `fields`: what the template refuses,
-// parameters of a tool that no grammar can serve, a form beside tools.
+// Renders the chat with its tools. `form` is the request's own form; it becomes that of calls where a tool has to be
+// called, that of calls too where one may be called, and that of thoughts before it. Nothing: an error is in `fields`:
+// what the template refuses, parameters of a tool that no grammar can serve.
 std::optional<ChatPlan> plan_chat(Fields& fields, const ModelService& model, Json messages, ChatInput chat,
-                                  const ChatPowers& powers, std::optional<ConstraintSpec>& constraint);
+                                  const ChatPowers& powers, std::optional<WantedForm>& form);
 
 // Readers for `n` answers to it.
 std::vector<std::unique_ptr<AnswerReader>> make_readers(const ChatPlan& plan, int n);

@@ -95,7 +95,7 @@ std::unique_ptr<ModelPool> make_model_pool(const EngineModelsOptions& options) {
     pool.scan = [folder = options.folder] { return models_in(folder); };
   }
   pool.read_card = [options](const ModelSource& source) -> Result<ModelCard> {
-    S3D_ASSIGN(ModelCard card, read_model_card(source.path, source.id, options.service.sampler));
+    S3D_ASSIGN(ModelCard card, read_model_card(source.path, source.id, options.service.defaults));
     card.aliases = source.aliases;
     const int wanted = options.runtime.context > 0 ? options.runtime.context : Runtime::kDefaultContext;
     card.context = std::min(wanted, card.trained_context);

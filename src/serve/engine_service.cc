@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <limits>
 #include <map>
 #include <mutex>
@@ -19,7 +18,9 @@
 #include "engine/chat_json.h"
 #include "engine/speculation.h"
 #include "engine/text_stream.h"
+#include "serve/fair_queue.h"
 #include "serve/model_card.h"
+#include "serve/pooling.h"
 
 namespace s3d::serve {
 namespace {
@@ -38,6 +39,7 @@ struct RunningJob {
   std::string text;                 // to be told at the end of the step
   std::vector<AnswerToken> tokens;  // likewise
   std::vector<AnswerToken> scores;  // of the prompt, where they are wanted: to be told when they are all there
+  std::optional<HiddenPool> pool;   // of an embedding
 
   bool scores_are_whole() const { return !scores.empty() && scores.size() == job.prompt.size(); }
 };
@@ -68,6 +70,16 @@ AnswerToken answer_token(const NewToken& token) {
   return made;
 }
 
+// Into the end of its job: the vector, or why there is none.
+void add_embedding(const HiddenPool& pool, JobEnd& end) {
+  auto vector = pool.vector();
+  if (vector.ok()) {
+    end.embedding = std::move(*vector);
+  } else {
+    end.error = JobError{JobError::Kind::kFailed, vector.error().message};
+  }
+}
+
 struct Arrival {
   JobId id;
   Job job;
@@ -88,15 +100,21 @@ struct EngineService::Impl {
 
   // On the service's thread.
   void run();
-  void take(std::deque<Arrival> arrivals, const std::vector<JobId>& cancelled);
+  struct Orders;
+  bool next_orders(Orders& orders);
+  void follow(Orders orders);
   void start(Arrival arrival);
+  void look_at_prompt(RunningJob& job, Request& request);
   Result<std::shared_ptr<Speculator>> speculator_for(const Job& job);
   Next on_token(RunningJob& job, const NewToken& token);
   void on_done(JobId id, Result<Generation> result);
   void tell(RunningJob& job);
-  void refuse(const Job& job, JobError error);
-  void tell_end(const Job& job, const JobEnd& end);
+  void refuse(const Job& job, JobError error, bool started);
+  void tell_end(const Job& job, const JobEnd& end, bool started);
   void publish();
+
+  // By submit(), under the mutex.
+  bool make_room(const std::vector<Job>& jobs);
 
   std::unique_ptr<Runtime> runtime;
   EngineServiceOptions options;
@@ -113,8 +131,10 @@ struct EngineService::Impl {
 
   mutable std::mutex mutex;
   std::condition_variable wake;
-  std::deque<Arrival> arrivals;  // by mutex
+  FairQueue<Arrival> waiting;    // by mutex: for a place in the scheduler
+  std::vector<Job> displaced;    // by mutex: they had a place in the queue, and lost it
   std::vector<JobId> to_cancel;  // by mutex
+  int started = 0;               // by mutex: the scheduler has them
   int open_jobs = 0;             // by mutex: submitted, and on_end was not called yet
   bool closing = false;          // by mutex: no more jobs are taken
   bool cancelling = false;       // by mutex: those that are there are cancelled
@@ -124,25 +144,62 @@ struct EngineService::Impl {
   std::thread thread;
 };
 
+// What others want of the service's thread.
+struct EngineService::Impl::Orders {
+  std::vector<Arrival> to_start;
+  std::vector<Job> displaced;
+  std::vector<Job> cancelled;  // while they waited
+  std::vector<JobId> to_cancel;
+  bool cancel_all = false;
+};
+
+// Waits until there is something to do. The scheduler has as many jobs as it can run at a time and no more, so that
+// those that wait can take turns by their clients. False: all is done, and the service is closing.
+bool EngineService::Impl::next_orders(Orders& orders) {
+  std::unique_lock lock(mutex);
+  wake.wait(lock, [this] {
+    return waiting.size() > 0 || !displaced.empty() || !to_cancel.empty() || closing || started > 0;
+  });
+  orders.displaced.swap(displaced);
+  orders.cancel_all = cancelling;
+  for (const JobId id : to_cancel) {
+    auto arrival = waiting.remove([id](const Arrival& other) { return other.id == id; });
+    if (arrival) orders.cancelled.push_back(std::move(arrival->job));
+  }
+  orders.to_cancel.swap(to_cancel);
+  while (waiting.size() > 0 && (cancelling || started < options.scheduler.max_running)) {
+    Arrival arrival = waiting.pop();
+    if (cancelling) {
+      orders.cancelled.push_back(std::move(arrival.job));
+    } else {
+      orders.to_start.push_back(std::move(arrival));
+      ++started;
+    }
+  }
+  return !closing || open_jobs > 0;
+}
+
+void EngineService::Impl::follow(Orders orders) {
+  for (Arrival& arrival : orders.to_start) start(std::move(arrival));
+  for (const Job& job : orders.displaced) {
+    refuse(job, {JobError::Kind::kOverloaded, "the queue is full of requests; try again later"}, /*started=*/false);
+  }
+  JobEnd cancelled;
+  cancelled.reason = FinishReason::kCancelled;
+  for (const Job& job : orders.cancelled) tell_end(job, cancelled, /*started=*/false);
+  for (const JobId id : orders.to_cancel) {
+    const auto at = running.find(id);
+    if (at != running.end()) scheduler.cancel(at->second->ticket);
+  }
+  if (!orders.cancel_all) return;
+  for (const auto& [id, job] : running) scheduler.cancel(job->ticket);
+}
+
 void EngineService::Impl::run() {
   for (;;) {
-    std::deque<Arrival> arrived;
-    std::vector<JobId> cancelled;
-    bool all = false;
-    {
-      std::unique_lock lock(mutex);
-      wake.wait(lock, [this] {
-        return !arrivals.empty() || !to_cancel.empty() || closing || !running.empty() || !scheduler.idle();
-      });
-      arrived.swap(arrivals);
-      cancelled.swap(to_cancel);
-      all = cancelling;
-      if (closing && arrived.empty() && running.empty() && scheduler.idle()) return;
-    }
-    take(std::move(arrived), cancelled);
-    if (all) {
-      for (const auto& [id, job] : running) scheduler.cancel(job->ticket);
-    }
+    Orders orders;
+    if (!next_orders(orders)) return;
+    follow(std::move(orders));
     const Stopwatch watch;
     // A pass that failed has ended its jobs with the error; the others go on.
     const Status stepped = scheduler.step();
@@ -153,18 +210,10 @@ void EngineService::Impl::run() {
   }
 }
 
-void EngineService::Impl::take(std::deque<Arrival> arrived, const std::vector<JobId>& cancelled) {
-  for (Arrival& arrival : arrived) start(std::move(arrival));
-  for (const JobId id : cancelled) {
-    const auto at = running.find(id);
-    if (at != running.end()) scheduler.cancel(at->second->ticket);
-  }
-}
-
 void EngineService::Impl::start(Arrival arrival) {
   auto speculator = speculator_for(arrival.job);
   if (!speculator.ok()) {
-    return refuse(arrival.job, {JobError::Kind::kRefused, speculator.error().message});
+    return refuse(arrival.job, {JobError::Kind::kRefused, speculator.error().message}, /*started=*/true);
   }
   auto made =
       std::make_unique<RunningJob>(arrival.id, std::move(arrival.job), runtime->tokenizer(), arrival.watch.seconds());
@@ -189,14 +238,27 @@ void EngineService::Impl::start(Arrival arrival) {
   request.use_cache = job.job.use_cache;
   request.prediction = job.job.prediction;
   request.on_token = [this, &job](const NewToken& token) { return on_token(job, token); };
-  if (job.job.score_prompt) {
-    job.scores = {{.id = job.job.prompt.front(), .logprob = std::numeric_limits<float>::quiet_NaN()}};
-    request.use_cache = false;  // its rows would not be run
-    request.score_from = 0;
-    request.on_row = [&job](const RowOutput& row) { score(job, row); };
-  }
+  look_at_prompt(job, request);
   job.ticket = scheduler.submit(std::move(request),
                                 [this, id = job.id](Result<Generation> result) { on_done(id, std::move(result)); });
+}
+
+// Where more is wanted of the prompt than that it is run.
+void EngineService::Impl::look_at_prompt(RunningJob& job, Request& request) {
+  if (job.job.score_prompt) {
+    job.scores = {{.id = job.job.prompt.front(), .logprob = std::numeric_limits<float>::quiet_NaN()}};
+    request.score_from = 0;
+    request.on_row = [&job](const RowOutput& row) { score(job, row); };
+  } else if (job.job.embed) {
+    S3D_CHECK(card.pooling != Pooling::kNone, "an embedding of a model without pooling");
+    job.pool.emplace(runtime->model(), card.pooling, isize(job.job.prompt));
+    request.want_hidden = true;
+    request.score_from = job.pool->from();
+    request.on_row = [&job](const RowOutput& row) { job.pool->add(row.position, row.hidden); };
+  } else {
+    return;
+  }
+  request.use_cache = false;  // rows that the cache has are not run
 }
 
 Result<std::shared_ptr<Speculator>> EngineService::Impl::speculator_for(const Job& job) {
@@ -237,6 +299,7 @@ void EngineService::Impl::on_done(JobId id, Result<Generation> result) {
     end.reason = result->reason;
     end.timings = result->timings;
     end.spec = result->spec;
+    if (job->pool && result->reason != FinishReason::kCancelled) add_embedding(*job->pool, end);
   } else {
     end.error = JobError{JobError::Kind::kFailed, result.error().message};
   }
@@ -245,19 +308,20 @@ void EngineService::Impl::on_done(JobId id, Result<Generation> result) {
   end.answer_tokens = job->answer_tokens;
   end.queue_seconds = job->queue_seconds + end.timings.waiting_seconds;
   if (const double pass = runtime->costs()->of(1); pass > 0) end.plain_tps = 1 / pass;
-  tell_end(job->job, end);
+  tell_end(job->job, end, /*started=*/true);
 }
 
-void EngineService::Impl::refuse(const Job& job, JobError error) {
+void EngineService::Impl::refuse(const Job& job, JobError error, bool started_already) {
   JobEnd end;
   end.error = std::move(error);
-  tell_end(job, end);
+  tell_end(job, end, started_already);
 }
 
-void EngineService::Impl::tell_end(const Job& job, const JobEnd& end) {
+void EngineService::Impl::tell_end(const Job& job, const JobEnd& end, bool started_already) {
   if (job.on_end) job.on_end(end);
   const std::lock_guard lock(mutex);
   --open_jobs;
+  if (started_already) --started;
 }
 
 void EngineService::Impl::publish() {
@@ -290,7 +354,7 @@ void EngineService::Impl::publish() {
 Result<std::shared_ptr<EngineService>> EngineService::create(std::unique_ptr<Runtime> runtime,
                                                              EngineServiceOptions options) {
   auto impl = std::make_unique<Impl>(std::move(runtime), std::move(options));
-  S3D_ASSIGN(impl->card, make_model_card(impl->runtime->file(), impl->options.id, impl->options.sampler));
+  S3D_ASSIGN(impl->card, make_model_card(impl->runtime->file(), impl->options.id, impl->options.defaults));
   const Runtime& loaded = *impl->runtime;
   const MemoryUse memory = loaded.memory();
   impl->card.aliases = impl->options.aliases;
@@ -375,18 +439,42 @@ Result<std::shared_ptr<Constraint>> EngineService::constrain(const ConstraintSpe
   return impl_->grammars.compile(spec);
 }
 
+// Where the queue is full, clients that have the most in it make room for those that have less. An empty queue takes
+// any number of jobs.
+bool EngineService::Impl::make_room(const std::vector<Job>& jobs) {
+  const int beyond = waiting.size() - std::max(options.scheduler.max_running - started, 0);
+  const int too_many = beyond + isize(jobs) - options.max_waiting;
+  if (beyond <= 0 || too_many <= 0) return true;
+  std::vector<FairQueue<Arrival>::Displaced> out;
+  for (size_t i = 0; isize(out) < too_many; ++i) {
+    auto one = waiting.displace(jobs.front().client, i);
+    if (!one) break;
+    out.push_back(std::move(*one));
+  }
+  const bool enough = isize(out) == too_many;
+  for (auto one = out.rbegin(); one != out.rend(); ++one) {
+    if (enough) {
+      displaced.push_back(std::move(one->item.job));
+    } else {
+      waiting.push(one->client, std::move(one->item));
+    }
+  }
+  return enough;
+}
+
 ModelService::Submitted EngineService::submit(std::vector<Job> jobs) {
   Submitted submitted;
   const std::lock_guard lock(impl_->mutex);
   if (impl_->closing) return {{}, JobError{JobError::Kind::kShuttingDown, "the server is shutting down"}};
-  const int waiting = std::max(impl_->open_jobs - impl_->stats.running, 0);
-  if (waiting > 0 && waiting + isize(jobs) > impl_->options.max_waiting) {
+  if (!impl_->make_room(jobs)) {
     return {{},
-            JobError{JobError::Kind::kOverloaded, fmt::format("{} requests wait already; try again later", waiting)}};
+            JobError{JobError::Kind::kOverloaded,
+                     fmt::format("{} requests wait already; try again later", impl_->waiting.size())}};
   }
   for (Job& job : jobs) {
     submitted.ids.push_back(++impl_->last_id);
-    impl_->arrivals.push_back({impl_->last_id, std::move(job), {}});
+    const std::string client = job.client;
+    impl_->waiting.push(client, {impl_->last_id, std::move(job), {}});
     ++impl_->open_jobs;
   }
   impl_->wake.notify_all();
@@ -402,13 +490,17 @@ void EngineService::cancel(JobId id) {
 LoadStats EngineService::load() const {
   const std::lock_guard lock(impl_->mutex);
   LoadStats load = impl_->stats;
-  load.waiting = std::max(impl_->open_jobs - load.running, 0);
+  load.waiting = impl_->waiting.size() + std::max(impl_->started - load.running, 0);
   return load;
 }
 
 std::vector<JobState> EngineService::jobs() const {
   const std::lock_guard lock(impl_->mutex);
-  return impl_->states;
+  std::vector<JobState> states = impl_->states;
+  impl_->waiting.for_each([&](const Arrival& arrival) {
+    states.push_back({.id = arrival.id, .prompt_tokens = isize(arrival.job.prompt)});
+  });
+  return states;
 }
 
 }  // namespace s3d::serve

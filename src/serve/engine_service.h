@@ -9,6 +9,7 @@
 #include "decode/scheduler.h"
 #include "engine/prompt.h"
 #include "engine/runtime.h"
+#include "serve/model_card.h"
 #include "serve/model_service.h"
 
 namespace s3d::serve {
@@ -16,11 +17,11 @@ namespace s3d::serve {
 struct EngineServiceOptions {
   std::string id;                    // the name that it is served under
   std::vector<std::string> aliases;  //
-  int max_waiting = 64;              // jobs in the queue; beyond, submit() says kOverloaded
+  int max_waiting = 64;              // jobs in the queue; beyond, submit() or a greedier client's job says kOverloaded
   SchedulerOptions scheduler;        // `costs` is the runtime's
   SpeculationOptions speculation;    //
   PromptOptions prompt;              //
-  SamplerOptions sampler;            // where neither the request nor the file says something
+  AnswerDefaults defaults;           // where a request does not say
 };
 
 class EngineService final : public ModelService {

@@ -1,16 +1,22 @@
 #include "serve/engine_service.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <condition_variable>
 #include <filesystem>
+#include <fstream>
+#include <future>
+#include <iterator>
 #include <mutex>
+#include <numeric>
 #include <string>
 
 #include "base/index.h"
 #include "engine/text_sequence.h"
+#include "model/tensor_floats.h"
 #include "serve/engine_models.h"
 
 namespace s3d::serve {
@@ -194,6 +200,116 @@ TEST(EngineService, ScoresPrompts) {
   }
 }
 
+// The model of tests/data with the key of llama.cpp that says how its states become one vector. What is put into the
+// file's head is a multiple of its alignment, so that the tensors stay where they are behind it.
+std::string embedding_model(uint32_t pooling) {
+  std::ifstream in(S3D_SOURCE_DIR "/tests/data/models/qwen3-f32.gguf", std::ios::binary);
+  std::string bytes(std::istreambuf_iterator<char>(in), {});
+  std::string keys;
+  const auto number = [&keys](uint64_t value, int size) {
+    for (int i = 0; i < size; ++i) keys += static_cast<char>(value >> (8 * i));
+  };
+  const auto text = [&](const std::string& value) {
+    number(value.size(), 8);
+    keys += value;
+  };
+  text("qwen3.pooling_type");
+  number(4, 4);  // an unsigned number
+  number(pooling, 4);
+  text("test.filler");
+  number(8, 4);  // a text
+  text(std::string(31, '.'));
+  EXPECT_EQ(keys.size() % 32, 0U);
+  constexpr size_t kCount = 16, kKeys = 24;  // where the file says how many keys it has, and where they begin
+  bytes[kCount] = static_cast<char>(bytes[kCount] + 2);
+  bytes.insert(kKeys, keys);
+  const std::string path = testing::TempDir() + "/s3d_embedding_model.gguf";
+  std::ofstream(path, std::ios::binary) << bytes;
+  return path;
+}
+
+std::shared_ptr<EngineService> serve_embeddings(uint32_t pooling) {
+  EngineServiceOptions options;
+  options.id = "embedding";
+  auto runtime = Runtime::load({.model = embedding_model(pooling), .threads = 2, .sequences = 4});
+  return EngineService::create(std::move(runtime).value(), std::move(options)).value();
+}
+
+std::vector<float> embed(ModelService& model, std::vector<TokenId> text) {
+  Listener listener;
+  Job job = listener.job(model, 0);
+  job.prompt = std::move(text);
+  job.embed = true;
+  submit(model, std::move(job));
+  const JobEnd& end = listener.wait();
+  EXPECT_FALSE(end.error.has_value());
+  return end.embedding;
+}
+
+// A text's vector for the last token must be its hidden state but for a factor: by it and the output matrix, logits are
+// what the model says they are. Gives the factor.
+double length_of_state(ModelService& model, const std::vector<TokenId>& text, const std::vector<float>& vector) {
+  Listener listener;
+  Job job = listener.job(model, 1);
+  job.prompt = text;
+  job.top_logprobs = 20;
+  submit(model, std::move(job));
+  listener.wait();
+  const GgufFile file = GgufFile::open(model.card().path).value();
+  const Tensor* matrix = file.find_tensor("output.weight");
+  if (matrix == nullptr) matrix = file.tensor("token_embd.weight").value();
+  std::vector<float> row(vector.size());
+  const auto logit = [&](TokenId token) {
+    row_to_floats(*matrix, token, row.data());
+    return std::inner_product(row.begin(), row.end(), vector.begin(), 0.0);
+  };
+  const std::vector<Alternative>& top = listener.tokens.at(0).top;
+  const double first = logit(top.front().id);
+  const double factor = static_cast<double>(top.front().logprob - top.back().logprob) / (first - logit(top.back().id));
+  for (const Alternative& other : top) {
+    EXPECT_NEAR(factor * (first - logit(other.id)), top.front().logprob - other.logprob, 1e-3);
+  }
+  return factor;
+}
+
+TEST(EngineService, EmbedsATextByItsLastToken) {
+  const auto model = serve_embeddings(3);
+  EXPECT_EQ(model->card().pooling, Pooling::kLast);
+  const std::vector<TokenId> text = model->tokenize("the in an the", true, true);
+  const std::vector<float> vector = embed(*model, text);
+  ASSERT_EQ(isize(vector), model->card().width);
+  EXPECT_NEAR(std::inner_product(vector.begin(), vector.end(), vector.begin(), 0.0), 1, 1e-6);
+  EXPECT_GT(length_of_state(*model, text, vector), 0);
+  EXPECT_EQ(embed(*model, text), vector);
+  const std::vector<float> llama_cpp = {0.184008F, 0.202463F, -0.207785F, -0.141092F};  // its first numbers
+  for (size_t i = 0; i < llama_cpp.size(); ++i) EXPECT_NEAR(vector[i], llama_cpp[i], 5e-4);
+}
+
+TEST(EngineService, EmbedsATextByTheMeanOfItsTokens) {
+  const auto last = serve_embeddings(3);
+  const std::vector<TokenId> text = last->tokenize("the in an the", true, true);
+  std::vector<double> sum(usize(last->card().width));
+  for (size_t length = 1; length <= text.size(); ++length) {
+    const std::vector<TokenId> part(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(length));
+    const std::vector<float> vector = embed(*last, part);
+    const double factor = length_of_state(*last, part, vector);
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += factor * static_cast<double>(vector[i]);
+  }
+  const double whole = std::sqrt(std::inner_product(sum.begin(), sum.end(), sum.begin(), 0.0));
+  const auto mean = serve_embeddings(1);
+  EXPECT_EQ(mean->card().pooling, Pooling::kMean);
+  const std::vector<float> vector = embed(*mean, text);
+  for (size_t i = 0; i < sum.size(); ++i) EXPECT_NEAR(vector[i], sum[i] / whole, 1e-4);
+  const std::vector<float> llama_cpp = {0.001426F, 0.220097F, -0.132230F, -0.087548F};  // its first numbers
+  for (size_t i = 0; i < llama_cpp.size(); ++i) EXPECT_NEAR(vector[i], llama_cpp[i], 5e-4);
+}
+
+TEST(EngineService, KnowsWhenThereAreNoEmbeddings) {
+  EXPECT_THAT(serve()->card().no_pooling, HasSubstr("llama.pooling_type"));
+  EXPECT_EQ(serve()->card().pooling, Pooling::kNone);
+  EXPECT_THAT(serve_embeddings(2)->card().no_pooling, HasSubstr("pooling 2"));
+}
+
 TEST(EngineService, CancelsAJob) {
   const auto model = serve();
   Listener listener;
@@ -232,6 +348,76 @@ TEST(EngineService, SaysThatItsQueueIsFull) {
   const auto refused = model->submit(std::move(more));
   ASSERT_TRUE(refused.error.has_value());
   EXPECT_EQ(refused.error->kind, JobError::Kind::kOverloaded);
+}
+
+// Jobs of some clients whose ends are written down; "slow" holds the only place until they are all in the queue.
+class Clients {
+ public:
+  explicit Clients(int max_waiting) : model_(serve({.max_waiting = max_waiting, .scheduler = {.max_running = 1}})) {
+    Job slow = holder_.job(*model_, -1);
+    holding_ = submit(*model_, std::move(slow)).ids.at(0);
+    std::unique_lock lock(holder_.mutex);
+    holder_.changed.wait(lock, [this] { return !holder_.tokens.empty(); });
+  }
+  // Error: it was refused.
+  std::optional<JobError> add(const std::string& client, const std::string& name, int count = 1) {
+    std::vector<Job> jobs;
+    for (int i = 0; i < count; ++i) {
+      Job job;
+      job.prompt = model_->tokenize("the", true, true);
+      job.max_tokens = 2;
+      job.client = client;
+      job.on_end = [this, name](const JobEnd& end) { ends_.push_back(name + (end.error ? " refused" : "")); };
+      jobs.push_back(std::move(job));
+    }
+    return model_->submit(std::move(jobs)).error;
+  }
+  ModelService& model() { return *model_; }
+  // The names, in the order of their ends.
+  std::vector<std::string> ends() {
+    model_->cancel(holding_);
+    holder_.wait();
+    model_->close(std::chrono::seconds(100));
+    return ends_;
+  }
+
+ private:
+  Listener holder_;
+  JobId holding_ = 0;
+  std::vector<std::string> ends_;
+  std::shared_ptr<EngineService> model_;
+};
+
+TEST(EngineService, ClientsTakeTurns) {
+  Clients clients(64);
+  for (int i = 1; i <= 4; ++i) clients.add("greedy", fmt::format("g{}", i));
+  clients.add("modest", "m1");
+  EXPECT_GE(clients.model().load().waiting, 5);
+  EXPECT_GE(clients.model().jobs().size(), 5U);
+  EXPECT_THAT(clients.ends(), ElementsAre("g1", "m1", "g2", "g3", "g4"));
+}
+
+TEST(EngineService, NobodyFillsTheQueueForAllOthers) {
+  Clients clients(4);
+  for (int i = 1; i <= 4; ++i) EXPECT_FALSE(clients.add("greedy", fmt::format("g{}", i)).has_value());
+  EXPECT_EQ(clients.add("greedy", "g5")->kind, JobError::Kind::kOverloaded);
+  EXPECT_FALSE(clients.add("modest", "m1").has_value());
+  EXPECT_FALSE(clients.add("third", "t", 1).has_value());
+  EXPECT_TRUE(clients.add("fourth", "f", 3).has_value());  // all or none: it would have more than its share
+  EXPECT_TRUE(clients.add("modest", "m2").has_value());
+  EXPECT_THAT(clients.ends(), ElementsAre("g4 refused", "g3 refused", "g1", "m1", "t", "g2"));
+}
+
+TEST(EngineService, CancelsAJobThatWaits) {
+  Clients clients(4);
+  std::promise<FinishReason> ended;
+  Job job;
+  job.prompt = {1};
+  job.on_end = [&ended](const JobEnd& end) { ended.set_value(end.reason); };
+  const auto submitted = submit(clients.model(), std::move(job));
+  clients.model().cancel(submitted.ids.at(0));
+  EXPECT_EQ(ended.get_future().get(), FinishReason::kCancelled);
+  clients.ends();
 }
 
 TEST(EngineService, ClosesWithAllJobsEnded) {

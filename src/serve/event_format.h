@@ -13,6 +13,7 @@ class EventFormat : public AnswerFormat {
   explicit EventFormat(Dialect dialect) : dialect_(dialect) {}  // of errors
 
   std::string_view stream_type() const final { return "text/event-stream; charset=utf-8"; }
+  std::string_view ping() const final { return ": ping\n\n"; }  // a comment
   void failure(const ApiError& error, std::string& out) override { out += sse_event(error_body(error, dialect_)); }
 
  private:

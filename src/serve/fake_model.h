@@ -55,6 +55,7 @@ class FakeModel final : public ModelService {
     card_.width = 32;
     card_.layers = 2;
     card_.parallel = 2;
+    card_.no_pooling = "this model has no pooling";
     card_.chat_template = "{{ messages }} tools think";
     card_.eos = "</s>";
     card_.drafter = "auto";
@@ -195,6 +196,7 @@ class FakeModel final : public ModelService {
                    .prefill_seconds = 0.5,
                    .decoded_tokens = most - 1,
                    .decode_seconds = 0.25};
+    if (job.embed) end.embedding = {0.6F, static_cast<float>(job.prompt.size()) / 10};
     end.spec.num_drafts = 2;
     end.spec.num_draft_tokens = 6;
     end.spec.num_accepted_tokens = 3;
@@ -298,6 +300,21 @@ class FakeResponder final : public http::Responder {
   void wait_for_chunk() {
     std::unique_lock lock(mutex_);
     changed_.wait_for(lock, std::chrono::seconds(20), [this] { return !reply_.chunks.empty(); });
+  }
+  // Until `done` says so of what was written so far.
+  void until(const std::function<bool(const std::string& text)>& done) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    for (;;) {
+      {
+        const std::lock_guard lock(mutex_);
+        if (done(reply_.body)) return;
+        if (std::chrono::steady_clock::now() > end) {
+          ADD_FAILURE() << "nothing more came after " << reply_.status << " " << reply_.body;
+          return;
+        }
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
   }
   void leave() {
     left_ = true;

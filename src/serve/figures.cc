@@ -19,6 +19,12 @@ double per(double part, double whole) {
   return whole > 0 ? part / whole : 0;
 }
 
+// llama-server's addition to OpenAI's members.
+Json with_id(TokenId id, Json token) {
+  token["id"] = id;
+  return token;
+}
+
 }  // namespace
 
 Figures sum_of(const std::vector<AnswerState>& answers, int answers_per_prompt) {
@@ -92,10 +98,10 @@ Json token_json(const ModelService& model, TokenId id, float logprob) {
 Json logprobs_json(const ModelService& model, std::span<const AnswerToken> tokens) {
   Json content = Json::array();
   for (const AnswerToken& token : tokens) {
-    Json json = token_json(model, token.id, token.logprob);
+    Json json = with_id(token.id, token_json(model, token.id, token.logprob));
     json["top_logprobs"] = Json::array();
     for (const Alternative& other : token.top)
-      json["top_logprobs"].push_back(token_json(model, other.id, other.logprob));
+      json["top_logprobs"].push_back(with_id(other.id, token_json(model, other.id, other.logprob)));
     content.push_back(std::move(json));
   }
   return content;

@@ -27,7 +27,7 @@ Json usage_json(const Figures& figures);        // OpenAI's
 Json timings_json(const Figures& figures);      // llama-server's names
 Json speculation_json(const SpecStats& stats);  // vLLM's names
 
-// OpenAI's logprobs.content: one object for each token.
+// OpenAI's logprobs.content: one object for each token, with its id.
 Json logprobs_json(const ModelService& model, std::span<const AnswerToken> tokens);
 // {"token", "logprob", "bytes"}: a token's bytes may be a part of a character; its text shows U+FFFD then.
 Json token_json(const ModelService& model, TokenId id, float logprob);

@@ -139,48 +139,4 @@ Result<std::string> chat_prompt_text(const ModelService& model, const Json& mess
   return std::move(prompt.text);
 }
 
-std::optional<ConstraintSpec> read_response_format(Fields& fields, std::string_view name) {
-  const Json* format = fields.object(name);
-  if (format == nullptr) return {};
-  Fields own(*format, std::string(name) + ".");
-  const std::string type = own.text("type").value_or("");
-  std::optional<ConstraintSpec> spec;
-  if (type == "json_object") {
-    // llama-server takes a schema here too.
-    const Json* schema = own.object("schema");
-    spec = schema == nullptr ? ConstraintSpec{ConstraintSpec::Kind::kJsonObject, ""}
-                             : ConstraintSpec{ConstraintSpec::Kind::kJsonSchema, to_text(*schema)};
-  } else if (type == "json_schema") {
-    // Chat completions put the schema into a member "json_schema", the Responses interface beside the type.
-    const Json* inner = own.object("json_schema");
-    const Json& holder = inner == nullptr ? *format : *inner;
-    if (!holder.contains("schema") || !holder["schema"].is_object()) {
-      own.fail(inner == nullptr ? "schema" : "json_schema.schema", "expected a JSON schema, an object");
-    } else {
-      spec = ConstraintSpec{ConstraintSpec::Kind::kJsonSchema, to_text(holder["schema"])};
-    }
-  } else if (type != "text") {
-    own.fail("type", "expected text, json_object or json_schema");
-  }
-  if (own.error()) fields.fail(*own.error());
-  return spec;
-}
-
-std::optional<ConstraintSpec> read_native_constraint(Fields& fields) {
-  const Json* schema = fields.object("json_schema");
-  const std::optional<std::string> grammar = fields.text("grammar");
-  if (schema != nullptr && grammar && !grammar->empty()) {
-    fields.fail("grammar", "cannot be had together with json_schema; leave one out");
-  }
-  if (schema != nullptr) return ConstraintSpec{ConstraintSpec::Kind::kJsonSchema, to_text(*schema)};
-  if (grammar && !grammar->empty()) return ConstraintSpec{ConstraintSpec::Kind::kGrammar, *grammar};
-  return {};
-}
-
-std::optional<ConstraintSpec> read_openai_constraint(Fields& fields) {
-  const std::optional<ConstraintSpec> native = read_native_constraint(fields);
-  const std::optional<ConstraintSpec> format = read_response_format(fields, "response_format");
-  return format ? format : native;
-}
-
 }  // namespace s3d::serve

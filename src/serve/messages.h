@@ -28,11 +28,4 @@ Result<std::vector<TokenId>> chat_prompt(const ModelService& model, const Json& 
 // The same as text, for people.
 Result<std::string> chat_prompt_text(const ModelService& model, const Json& messages, ChatInput chat);
 
-// The form that "response_format" asks for, in `fields`; nothing: none.
-std::optional<ConstraintSpec> read_response_format(Fields& fields, std::string_view name);
-// The same from a value that is "json", or a schema (Ollama), or from llama-server's "json_schema" and "grammar".
-std::optional<ConstraintSpec> read_native_constraint(Fields& fields);
-// Both, as OpenAI's routes take them: "response_format" counts before the others.
-std::optional<ConstraintSpec> read_openai_constraint(Fields& fields);
-
 }  // namespace s3d::serve

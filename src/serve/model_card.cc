@@ -44,9 +44,44 @@ std::string digest_of(uint64_t fingerprint, const struct stat& info) {
                      static_cast<uint64_t>(info.st_mtime));
 }
 
+// How the file says that embeddings are made. The numbers are llama.cpp's.
+void read_pooling(const GgufFile& file, ModelCard& card) {
+  const std::string key = card.family + ".pooling_type";
+  const auto kind = file.integer(key);
+  const int64_t number = kind.ok() ? kind->value_or(0) : 0;
+  const auto causal = file.boolean(card.family + ".attention.causal");
+  constexpr int64_t kMean = 1, kLast = 3;
+  if (number == 0) {
+    card.no_pooling = fmt::format(
+        "the model's file names no pooling ({}), as it was made for writing text; use a model for embeddings, such as "
+        "Qwen3-Embedding",
+        key);
+  } else if (causal.ok() && !causal->value_or(true)) {
+    card.no_pooling = "the model's attention looks both ways, which this program does not run";
+  } else if (number != kMean && number != kLast) {
+    card.no_pooling = fmt::format(
+        "the model's file names the pooling {} ({}); supported are 1, the mean, and 3, the last token", number, key);
+  } else {
+    card.pooling = number == kMean ? Pooling::kMean : Pooling::kLast;
+  }
+}
+
 }  // namespace
 
-SamplerOptions file_sampler(const GgufFile& file, SamplerOptions sampler) {
+SamplerOptions AnswerDefaults::over(SamplerOptions sampler) const {
+  sampler.temperature = temperature.value_or(sampler.temperature);
+  sampler.top_k = top_k.value_or(sampler.top_k);
+  sampler.top_p = top_p.value_or(sampler.top_p);
+  sampler.min_p = min_p.value_or(sampler.min_p);
+  sampler.repetition_penalty = repetition_penalty.value_or(sampler.repetition_penalty);
+  sampler.presence_penalty = presence_penalty.value_or(sampler.presence_penalty);
+  sampler.frequency_penalty = frequency_penalty.value_or(sampler.frequency_penalty);
+  sampler.penalty_last_n = penalty_last_n.value_or(sampler.penalty_last_n);
+  return sampler;
+}
+
+SamplerOptions file_sampler(const GgufFile& file) {
+  SamplerOptions sampler;
   const auto real = [&](std::string_view key, float& value) {
     const auto found = file.real(key);
     if (!found.ok() || !*found) return;
@@ -70,12 +105,12 @@ SamplerOptions file_sampler(const GgufFile& file, SamplerOptions sampler) {
   return sampler;
 }
 
-Result<ModelCard> read_model_card(const std::string& path, const std::string& id, const SamplerOptions& defaults) {
+Result<ModelCard> read_model_card(const std::string& path, const std::string& id, const AnswerDefaults& defaults) {
   S3D_ASSIGN(const GgufFile file, GgufFile::open(path));
   return make_model_card(file, id, defaults);
 }
 
-Result<ModelCard> make_model_card(const GgufFile& file, const std::string& id, const SamplerOptions& defaults) {
+Result<ModelCard> make_model_card(const GgufFile& file, const std::string& id, const AnswerDefaults& defaults) {
   S3D_ASSIGN(const ModelConfig config, read_model_config(file));
   struct stat info = {};
   ::stat(file.path().c_str(), &info);  // fails for an image in memory: zeros then
@@ -97,7 +132,10 @@ Result<ModelCard> make_model_card(const GgufFile& file, const std::string& id, c
   card.width = config.d_model;
   card.layers = config.n_layers;
   card.chat_template = text_value(file, "tokenizer.chat_template");
-  card.sampler = file_sampler(file, defaults);
+  card.sampler = defaults.over(file_sampler(file));
+  card.seed = defaults.seed;
+  card.max_tokens = defaults.max_tokens;
+  read_pooling(file, card);
   return card;
 }
 

@@ -20,6 +20,9 @@
 
 namespace s3d::serve {
 
+// How the hidden states of a text's tokens become one vector.
+enum class Pooling : uint8_t { kNone, kMean, kLast };
+
 // What a model is, for lists and for answers that name it. Never changes while it is served.
 struct ModelCard {
   std::string id;                    // the name that it is served under
@@ -44,6 +47,10 @@ struct ModelCard {
   std::string bos, eos;              // their texts, may be empty
   std::string adapter;               // path of the draft adapter; empty: none
   std::string drafter;               // as --spec has it
+  Pooling pooling = Pooling::kNone;  // of embeddings
+  std::string no_pooling;            // why there are none
+  int max_tokens = -1;               // of an answer, where a request does not say; -1: until the context is full
+  std::optional<uint64_t> seed;      // likewise; nothing: a new one for each request
   SamplerOptions sampler;            // where a request names no setting: the file's own, else the program's
 };
 
@@ -105,6 +112,7 @@ struct JobEnd {
   int answer_tokens = 0;                      // those of a stop string included, the end token not
   Timings timings;                            //
   SpecStats spec;                             //
+  std::vector<float> embedding;               // [ModelCard::width], of length 1, where Job::embed asks for it
   double queue_seconds = 0;                   // from submit() to its first pass
   double plain_tps = 0;                       // tokens a second of plain decoding alone; 0: not known
 };
@@ -121,8 +129,10 @@ struct Job {
   uint64_t stream = 0;                     // number of the answer among those to the same request
   int top_logprobs = -1;                   // -1: no logprobs; 0 … 20: the token's own and so many best ones
   bool score_prompt = false;               // AnswerPiece::prompt; needs top_logprobs; the prefix cache is left alone
+  bool embed = false;                      // JobEnd::embedding; with max_tokens 0, for a model that has a pooling
   bool use_cache = true;                   // what earlier prompts left in the prefix cache may be used
   std::string cache_key;                   // who may share the prefix cache: jobs with the same key
+  std::string client;                      // who asks: clients take turns in the queue
   std::vector<TokenId> prediction;         // text that the answer may repeat: drafts for free
   std::optional<std::string> drafter;      // instead of the model's: "off", "s3d", …; changes no text
   std::shared_ptr<Constraint> constraint;  // or null

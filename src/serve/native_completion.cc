@@ -1,10 +1,12 @@
 // llama-server's POST /completion and /infill.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
 #include "base/index.h"
+#include "serve/answer_forms.h"
 #include "serve/event_format.h"
 #include "serve/figures.h"
 #include "serve/fill_in.h"
@@ -18,20 +20,21 @@ namespace {
 
 struct NativeRequest {
   Settings settings;
-  std::vector<TokenId> prompt;
-  std::string model;  // as shown
+  std::vector<std::vector<TokenId>> prompts;
+  std::string model;                         // as shown
+  std::vector<std::string> response_fields;  // the only members of an answer, as "generation_settings/seed"; empty: all
   bool stream = false;
   bool return_tokens = false;
 };
 
-// "prompt": a text, or a list of texts and ids that are joined.
-std::vector<TokenId> read_mixed_prompt(Fields& fields, const ModelService& model) {
-  const Json* prompt = fields.find("prompt");
-  if (prompt == nullptr) {
-    fields.fail("prompt", "expected a text, or a list of texts and token ids");
-    return {};
+constexpr int kMaxPrompts = 256;  // of one request
+
+// One prompt: a text, or a list of texts and ids that are joined. llama-server also takes {"prompt_string": a text}.
+std::vector<TokenId> read_mixed_prompt(Fields& fields, const Json& prompt, const ModelService& model) {
+  if (prompt.is_object() && prompt.contains("prompt_string") && !prompt.contains("multimodal_data")) {
+    return read_mixed_prompt(fields, prompt["prompt_string"], model);
   }
-  const Json list = prompt->is_array() ? *prompt : Json::array({*prompt});
+  const Json list = prompt.is_array() ? prompt : Json::array({prompt});
   std::vector<TokenId> ids;
   for (const Json& part : list) {
     if (part.is_string()) {
@@ -48,17 +51,36 @@ std::vector<TokenId> read_mixed_prompt(Fields& fields, const ModelService& model
   return ids;
 }
 
+// "prompt": one prompt, or a list of them. A list with a number in it is one.
+std::vector<std::vector<TokenId>> read_native_prompts(Fields& fields, const ModelService& model) {
+  const Json* prompt = fields.find("prompt");
+  if (prompt == nullptr) {
+    fields.fail("prompt", "expected a text, or a list of texts and token ids");
+    return {};
+  }
+  const bool one = !prompt->is_array() || prompt->empty() ||
+                   std::any_of(prompt->begin(), prompt->end(), [](const Json& part) { return part.is_number(); });
+  if (one) return {read_mixed_prompt(fields, *prompt, model)};
+  if (isize(*prompt) > kMaxPrompts) fields.fail("prompt", fmt::format("at most {} prompts", kMaxPrompts));
+  std::vector<std::vector<TokenId>> prompts;
+  for (size_t i = 0; i < prompt->size() && fields.ok(); ++i) {
+    prompts.push_back(read_mixed_prompt(fields, (*prompt)[i], model));
+  }
+  return prompts;
+}
+
 void read_native_common(Fields& fields, const ModelService& model, NativeRequest& request) {
   request.settings = read_settings(fields, model);
   request.stream = fields.boolean("stream").value_or(false);
   request.return_tokens = fields.boolean("return_tokens").value_or(false);
+  request.response_fields = fields.texts("response_fields").value_or(std::vector<std::string>());
   const auto limit = [&](std::string_view name) { return fields.integer(name, -1, std::numeric_limits<int>::max()); };
   const auto predict = limit("n_predict"), most = limit("max_tokens");
-  request.settings.max_tokens = static_cast<int>(predict.value_or(most.value_or(-1)));
+  request.settings.max_tokens = static_cast<int>(predict.value_or(most.value_or(request.settings.max_tokens)));
   if (const auto n = fields.integer("n_probs", 0, kMaxTopLogprobs); n.value_or(0) > 0) {
     request.settings.top_logprobs = static_cast<int>(*n);
   }
-  request.settings.constraint = read_native_constraint(fields);
+  request.settings.form = read_native_form(fields);
   fields.refuse_unless("n_keep", 0, "this server never shifts a context");
   fields.refuse_unless("post_sampling_probs", false, "probabilities are those before sampling");
   read_s3d_member(fields, request.settings);
@@ -71,14 +93,15 @@ class NativeFormat final : public EventFormat {
 
   void piece(const AnswerState& answer, const AnswerDelta& delta, std::span<const AnswerToken> tokens,
              std::string& out) override;
-  void end(const AnswerState& answer, std::string& out) override { out += sse_event(last(answer, "")); }
+  void end(const AnswerState& answer, std::string& out) override { out += sse_event(chosen(last(answer, ""))); }
   void close(const std::vector<AnswerState>& /*answers*/, std::string& /*out*/) override {}  // no [DONE] here
-  Json whole(const std::vector<AnswerState>& answers) override { return last(answers[0], answers[0].content); }
+  Json whole(const std::vector<AnswerState>& answers) override;
 
  private:
+  Json chosen(Json json) const;
   Json last(const AnswerState& answer, const std::string& content) const;
   Json probabilities(std::span<const AnswerToken> tokens) const;
-  std::string prompt_text() const;
+  std::string prompt_text(const AnswerState& answer) const;
 
   std::shared_ptr<ModelService> model_;
   NativeRequest request_;
@@ -116,15 +139,15 @@ void NativeFormat::piece(const AnswerState& answer, const AnswerDelta& delta, st
                {"stop", false},
                {"id_slot", 0},
                {"tokens_predicted", answer.token_count},
-               {"tokens_evaluated", request_.prompt.size()}};
+               {"tokens_evaluated", request_.prompts[usize(answer.index)].size()}};
   if (request_.settings.top_logprobs > 0) json["completion_probabilities"] = probabilities(tokens);
   if (request_.settings.token_details) json["s3d"] = {{"tokens", origins_json(*model_, tokens)}};
   out += sse_event(json);
 }
 
-std::string NativeFormat::prompt_text() const {
+std::string NativeFormat::prompt_text(const AnswerState& answer) const {
   std::string bytes;
-  for (const TokenId id : request_.prompt) bytes += model_->piece(id, /*special=*/true);
+  for (const TokenId id : request_.prompts[usize(answer.index)]) bytes += model_->piece(id, /*special=*/true);
   return utf8_replace_broken(bytes);
 }
 
@@ -145,8 +168,8 @@ Json NativeFormat::last(const AnswerState& answer, const std::string& content) c
                {"model", request_.model},
                {"tokens_predicted", figures.answer_tokens},
                {"tokens_evaluated", figures.timings.prompt_tokens},
-               {"generation_settings", settings_json(request_.settings)},
-               {"prompt", prompt_text()},
+               {"generation_settings", settings_json(request_.settings, request_.stream)},
+               {"prompt", prompt_text(answer)},
                {"has_new_line", answer.content.find('\n') != std::string::npos},
                {"truncated", answer.end.reason == FinishReason::kContext},
                {"stop_type", stop_type(answer.end)},
@@ -160,8 +183,32 @@ Json NativeFormat::last(const AnswerState& answer, const std::string& content) c
   return json;
 }
 
+// The members that "response_fields" names, each under its whole path; one that is not there is left out.
+Json NativeFormat::chosen(Json json) const {
+  if (request_.response_fields.empty()) return json;
+  Json all = Json::object();
+  for (const std::string& path : request_.response_fields) {
+    const Json* at = &json;
+    for (size_t begin = 0; at != nullptr && begin <= path.size();) {
+      const size_t end = std::min(path.find('/', begin), path.size());
+      const std::string name = path.substr(begin, end - begin);
+      at = at->is_object() && at->contains(name) ? &(*at)[name] : nullptr;
+      begin = end + 1;
+    }
+    if (at != nullptr) all[path] = *at;
+  }
+  return all;
+}
+
+// Of several prompts a list.
+Json NativeFormat::whole(const std::vector<AnswerState>& answers) {
+  Json list = Json::array();
+  for (const AnswerState& answer : answers) list.push_back(chosen(last(answer, answer.content)));
+  return list.size() == 1 ? list[0] : list;
+}
+
 void run_native(const CallPtr& call, const std::shared_ptr<ModelService>& model, NativeRequest request) {
-  auto jobs = make_jobs(*call, *model, request.settings, "prompt", {request.prompt}, 1);
+  auto jobs = make_jobs(*call, *model, request.settings, "prompt", request.prompts, 1);
   if (!jobs) return;
   AnswerPlan plan;
   plan.model = model;
@@ -177,7 +224,7 @@ void answer_native_completion(const CallPtr& call, const Json& body, const Reque
   Fields fields(body);
   NativeRequest request;
   read_native_common(fields, *model, request);
-  request.prompt = read_mixed_prompt(fields, *model);
+  request.prompts = read_native_prompts(fields, *model);
   request.model = shown_model(head.model, *model);
   if (fields.error()) return call->send_error(*fields.error());
   run_native(call, model, std::move(request));
@@ -208,7 +255,7 @@ void answer_infill(const CallPtr& call, const Json& body, const RequestHead& hea
   if (fields.error()) return call->send_error(*fields.error());
   auto prompt = fill_in_prompt(*model, fill_in);
   if (!prompt.ok()) return call->send_error(not_supported(prompt.error().message));
-  request.prompt = std::move(*prompt);
+  request.prompts = {std::move(*prompt)};
   request.model = shown_model(head.model, *model);
   run_native(call, model, std::move(request));
 }

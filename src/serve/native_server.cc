@@ -3,6 +3,7 @@
 
 #include "serve/routes.h"
 #include "serve/settings.h"
+#include "serve/tool_format.h"
 
 namespace s3d::serve {
 namespace {
@@ -15,6 +16,38 @@ std::vector<std::shared_ptr<ModelService>> loaded_models(const Services& service
     if (auto model = services.models.loaded(entry.card.id)) loaded.push_back(std::move(model));
   }
   return loaded;
+}
+
+// `job`: null for a place that is free.
+Json slot_json(const ModelCard& card, int id, const JobState* job) {
+  const int decoded = job == nullptr ? 0 : job->answer_tokens;
+  return {
+      {"id", id},
+      {"n_ctx", card.context},
+      {"speculative", card.drafter != "off"},
+      {"is_processing", job != nullptr},
+      {"id_task", job == nullptr ? Json(-1) : Json(job->id)},
+      {"model", card.id},
+      {"n_prompt_tokens", job == nullptr ? 0 : job->prompt_tokens},
+      {"n_decoded", decoded},
+      {"next_token",
+       Json::array(
+           {{{"has_next_token", job != nullptr}, {"has_new_line", false}, {"n_remain", -1}, {"n_decoded", decoded}}})}};
+}
+
+// What the model's chat template can show, by llama-server's names.
+Json template_powers(std::string_view chat_template) {
+  const bool tools = template_shows_tools(chat_template);
+  const auto mentions = [&](std::string_view word) { return chat_template.find(word) != std::string_view::npos; };
+  return {{"supports_tools", tools},
+          {"supports_tool_calls", tools && mentions("tool_calls")},
+          {"supports_parallel_tool_calls", tools && mentions("tool_calls")},
+          {"supports_object_arguments", tools && mentions("arguments")},
+          {"supports_system_role", mentions("system")},
+          {"supports_string_content", !chat_template.empty()},
+          {"supports_typed_content", false},
+          {"supports_reasoning_effort", mentions("reasoning_effort")},
+          {"supports_preserve_reasoning", mentions("reasoning_content")}};
 }
 
 }  // namespace
@@ -42,27 +75,12 @@ void handle_slots(const CallPtr& call) {
   }
   Json slots = Json::array();
   for (const auto& model : loaded_models(call->services)) {
-    const std::vector<JobState> jobs = model->jobs();
-    size_t id = 0;
-    for (const JobState& job : jobs) {
-      if (!job.running) continue;
-      slots.push_back({{"id", id++},
-                       {"id_task", job.id},
-                       {"n_ctx", model->card().context},
-                       {"speculative", model->card().drafter != "off"},
-                       {"is_processing", true},
-                       {"model", model->card().id},
-                       {"n_prompt_tokens", job.prompt_tokens},
-                       {"n_decoded", job.answer_tokens}});
+    const ModelCard& card = model->card();
+    int id = 0;
+    for (const JobState& job : model->jobs()) {
+      if (job.running) slots.push_back(slot_json(card, id++, &job));
     }
-    for (; id < static_cast<size_t>(model->card().parallel); ++id) {
-      slots.push_back({{"id", id},
-                       {"id_task", -1},
-                       {"n_ctx", model->card().context},
-                       {"speculative", model->card().drafter != "off"},
-                       {"is_processing", false},
-                       {"model", model->card().id}});
-    }
+    while (id < card.parallel) slots.push_back(slot_json(card, id++, nullptr));
   }
   call->send_json(slots);
 }
@@ -71,6 +89,7 @@ void handle_props(const CallPtr& call) {
   const std::optional<ModelEntry> entry = call->services.models.find("");
   if (!entry) return call->send_error({.status = 503, .message = "no model is there yet", .code = "model_not_loaded"});
   const ModelCard& card = entry->card;
+  const AppOptions& options = call->services.options;
   Settings defaults;
   defaults.sampler = card.sampler;
   call->send_json({{"default_generation_settings",
@@ -78,11 +97,19 @@ void handle_props(const CallPtr& call) {
                      {"n_ctx", card.context},
                      {"speculative", card.drafter != "off"},
                      {"is_processing", false},
-                     {"params", settings_json(defaults)}}},
+                     {"params", settings_json(defaults, /*stream=*/false)}}},
                    {"total_slots", card.parallel},
                    {"model_alias", card.id},
                    {"model_path", card.path},
-                   {"modalities", {{"vision", false}, {"audio", false}}},
+                   {"model_ftype", card.quantization},
+                   {"modalities", {{"vision", false}, {"video", false}, {"audio", false}}},
+                   {"endpoint_slots", options.slots},
+                   {"endpoint_props", false},  // that settings can be changed by it
+                   {"endpoint_metrics", options.metrics},
+                   {"ui", options.page != nullptr},
+                   {"ui_settings", Json::object()},
+                   {"cors_proxy_enabled", false},
+                   {"chat_template_caps", template_powers(card.chat_template)},
                    {"chat_template", card.chat_template},
                    {"bos_token", card.bos},
                    {"eos_token", card.eos},

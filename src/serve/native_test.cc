@@ -46,6 +46,30 @@ TEST(NativeCompletion, JoinsTextsAndTokens) {
   EXPECT_EQ(server.model().prompt_text(), "<256>abc");
 }
 
+TEST(NativeCompletion, AnswersSeveralPrompts) {
+  FakeServer server;
+  Json json = server.post("/completion", {{"prompt", {"a", "b"}}}).json();
+  ASSERT_EQ(json.size(), 2U);
+  EXPECT_EQ(json[1]["index"], 1);
+  EXPECT_EQ(json[1]["prompt"], "<s>b");
+  EXPECT_EQ(json[1]["content"], "Hello!");
+  json = server.post("/completion", {{"prompt", {{"a", 98}, {97, 98}, "c"}}}).json();
+  ASSERT_EQ(json.size(), 3U);
+  EXPECT_EQ(json[0]["prompt"], "<s>ab");
+  EXPECT_EQ(json[1]["prompt"], "ab");
+  EXPECT_EQ(server.post("/completion", {{"prompt", {97, 98}}}).json()["prompt"], "ab");
+  EXPECT_EQ(server.post("/completion", {{"prompt", {{"prompt_string", "a"}}}}).json()["prompt"], "<s>a");
+  EXPECT_THAT(server.refusal("/completion", {{"prompt", {{"prompt_string", "a"}, {"multimodal_data", {"x"}}}}}),
+              StartsWith("400 prompt"));
+}
+
+TEST(NativeCompletion, GivesTheMembersThatAreAskedFor) {
+  FakeServer server;
+  const Json fields = {"content", "generation_settings/n_predict", "timings/none", "x"};
+  EXPECT_EQ(server.post("/completion", {{"prompt", "a"}, {"n_predict", 2}, {"response_fields", fields}}).json(),
+            Json({{"content", "Hello"}, {"generation_settings/n_predict", 2}}));
+}
+
 TEST(NativeCompletion, GivesProbabilities) {
   FakeServer server;
   const Json json = server.post("/completion", {{"prompt", "a"}, {"n_probs", 1}}).json();

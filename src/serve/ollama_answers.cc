@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/index.h"
+#include "serve/answer_forms.h"
 #include "serve/chat_plan.h"
 #include "serve/figures.h"
 #include "serve/fill_in.h"
@@ -28,24 +29,19 @@ struct OllamaRequest {
   bool logprobs = false;
 };
 
-// "format": "json", a schema, or nothing.
-std::optional<ConstraintSpec> read_format(Fields& fields) {
-  const Json* format = fields.find("format");
-  if (format == nullptr || (format->is_string() && format->get_ref<const std::string&>().empty())) return {};
-  if (*format == "json") return ConstraintSpec{ConstraintSpec::Kind::kJsonObject, ""};
-  if (format->is_object()) return ConstraintSpec{ConstraintSpec::Kind::kJsonSchema, to_text(*format)};
-  fields.fail("format", fmt::format("expected \"json\" or a JSON schema, got {}", to_text(*format)));
-  return {};
-}
-
-// "think": a truth value or an effort, for the template.
-std::vector<std::string> read_think(Fields& fields) {
+// "think": a truth value or an effort, for the template. A model without thoughts cannot be asked for them.
+std::vector<std::string> read_think(Fields& fields, const ModelService& model) {
   const Json* think = fields.find("think");
   if (think == nullptr) return {};
-  if (think->is_boolean()) return {"enable_thinking=" + to_text(*think)};
-  if (think->is_string()) return {"enable_thinking=true", "reasoning_effort=" + to_text(*think)};
-  fields.fail("think", "expected true, false, or low, medium or high");
-  return {};
+  if (*think == false) return {"enable_thinking=false"};
+  const bool effort = *think == "low" || *think == "medium" || *think == "high" || *think == "max";
+  if (*think != true && !effort) {
+    fields.fail("think", fmt::format("expected true, false, or low, medium, high or max, got {}", to_text(*think)));
+  } else if (thought_marks_of(model.card().chat_template).begin.empty()) {
+    fields.fail("think", "this model has no thoughts");
+  }
+  if (*think == true) return {"enable_thinking=true"};
+  return {"enable_thinking=true", "reasoning_effort=" + to_text(*think)};
 }
 
 void read_ollama_options(Fields& fields, const ModelService& model, OllamaRequest& request) {
@@ -55,7 +51,7 @@ void read_ollama_options(Fields& fields, const ModelService& model, OllamaReques
   request.settings = read_settings(own, model);
   constexpr int64_t kMaxInt = std::numeric_limits<int>::max();
   // -1: without end; -2: until the context is full. Both are the same here.
-  const int64_t predict = own.integer("num_predict", -2, kMaxInt).value_or(-1);
+  const int64_t predict = own.integer("num_predict", -2, kMaxInt).value_or(request.settings.max_tokens);
   request.settings.max_tokens = static_cast<int>(std::max<int64_t>(predict, -1));
   request.wanted_context = static_cast<int>(own.integer("num_ctx", 0, kMaxInt).value_or(0));
   if (own.error()) fields.fail(*own.error());
@@ -64,7 +60,7 @@ void read_ollama_options(Fields& fields, const ModelService& model, OllamaReques
 void read_ollama_common(Fields& fields, const ModelService& model, OllamaRequest& request) {
   read_ollama_options(fields, model, request);
   request.stream = fields.boolean("stream").value_or(true);
-  request.settings.constraint = read_format(fields);
+  request.settings.form = read_ollama_form(fields);
   request.logprobs = fields.boolean("logprobs").value_or(false);
   const auto top = fields.integer("top_logprobs", 0, kMaxTopLogprobs);
   if (request.logprobs) request.settings.top_logprobs = static_cast<int>(top.value_or(0));
@@ -227,29 +223,38 @@ void answer_ollama_chat(const CallPtr& call, const Json& body, const RequestHead
     if (!images.empty()) fields.fail(fmt::format("messages[{}].images", i), "this server reads text only");
   }
   ChatInput chat;
-  chat.variables = read_think(fields);
+  chat.variables = read_think(fields, *model);
   if (fields.error()) return call->send_error(*fields.error());
   const ChatPowers powers = read_chat_powers(fields);
   if (fields.error()) return call->send_error(*fields.error());
-  request.chat = plan_chat(fields, *model, clean, std::move(chat), powers, request.settings.constraint);
+  request.chat = plan_chat(fields, *model, clean, std::move(chat), powers, request.settings.form);
   if (!request.chat) return call->send_error(*fields.error());
   request.prompt = request.chat->prompt;
   run_ollama(call, model, std::move(request));
 }
 
-// The prompt of /api/generate: raw, with a gap to be filled, or as the only question of a chat.
-Result<std::vector<TokenId>> generate_prompt(const ModelService& model, Fields& fields, const std::string& text) {
+// The prompt of /api/generate: raw, with a gap to be filled, or as the only question of a chat, whose answer may begin
+// with thoughts.
+void read_generate_prompt(Fields& fields, const ModelService& model, const std::string& text, OllamaRequest& request) {
   const std::string suffix = fields.text("suffix").value_or("");
-  if (!suffix.empty()) return fill_in_prompt(model, {.before = text, .after = suffix});
+  if (!suffix.empty()) {
+    auto filled = fill_in_prompt(model, {.before = text, .after = suffix});
+    if (!filled.ok()) return fields.fail(bad_request("prompt", filled.error().message));
+    request.prompt = std::move(*filled);
+    return;
+  }
   if (fields.boolean("raw").value_or(false) || model.card().chat_template.empty()) {
-    return model.tokenize(text, /*add_special=*/true, /*parse_special=*/true);
+    request.prompt = model.tokenize(text, /*add_special=*/true, /*parse_special=*/true);
+    return;
   }
   Json messages = Json::array();
   if (const auto system = fields.text("system")) messages.push_back({{"role", "system"}, {"content", *system}});
   messages.push_back({{"role", "user"}, {"content", text}});
   ChatInput chat;
-  chat.variables = read_think(fields);
-  return chat_prompt(model, messages, std::move(chat));
+  chat.variables = read_think(fields, model);
+  if (!fields.ok()) return;
+  request.chat = plan_chat(fields, model, std::move(messages), std::move(chat), {}, request.settings.form);
+  if (request.chat) request.prompt = request.chat->prompt;
 }
 
 void answer_ollama_generate(const CallPtr& call, const Json& body, const RequestHead& head,
@@ -264,15 +269,13 @@ void answer_ollama_generate(const CallPtr& call, const Json& body, const Request
   request.model = head.model;
   read_ollama_common(fields, *model, request);
   fields.refuse_unless("template", "", "templates are those of the model's file here; send the whole prompt with raw");
-  std::vector<TokenId> context = fields.tokens("context");
+  const std::vector<TokenId> context = fields.tokens("context");
   for (const TokenId id : context) {
     if (id >= model->card().vocab_size) fields.fail("context", fmt::format("{} is no token of this model", id));
   }
-  auto prompt = generate_prompt(*model, fields, text);
+  if (fields.ok()) read_generate_prompt(fields, *model, text, request);
   if (fields.error()) return call->send_error(*fields.error());
-  if (!prompt.ok()) return call->send_error(bad_request("prompt", prompt.error().message));
-  request.prompt = std::move(context);
-  request.prompt.insert(request.prompt.end(), prompt->begin(), prompt->end());
+  request.prompt.insert(request.prompt.begin(), context.begin(), context.end());
   run_ollama(call, model, std::move(request));
 }
 

@@ -5,6 +5,7 @@
 
 #include "serve/ollama_common.h"
 #include "serve/routes.h"
+#include "serve/tool_format.h"
 
 namespace s3d::serve {
 namespace {
@@ -20,7 +21,8 @@ bool mentions(const std::string& text, std::string_view word) {
 Json capabilities(const ModelCard& card) {
   Json list = {"completion"};
   if (mentions(card.chat_template, "tools")) list.push_back("tools");
-  if (mentions(card.chat_template, "think")) list.push_back("thinking");
+  if (!thought_marks_of(card.chat_template).begin.empty()) list.push_back("thinking");
+  if (card.pooling != Pooling::kNone) list.push_back("embedding");
   return list;
 }
 
@@ -137,10 +139,6 @@ void handle_ollama_pull(const CallPtr& call) {
   const bool taken = call->services.downloads.post(
       [call, name = head.model, stream] { return stream ? stream_pull(call, name) : whole_pull(call, name); });
   if (!taken) call->send_error({.status = 503, .message = "too many downloads wait already", .code = "overloaded"});
-}
-
-void handle_ollama_embed(const CallPtr& call) {
-  handle_embeddings(call);
 }
 
 void handle_ollama_unavailable(const CallPtr& call) {

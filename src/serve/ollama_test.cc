@@ -56,6 +56,7 @@ TEST(OllamaChat, SaysThatTheContextIsCut) {
 
 TEST(OllamaChat, PassesThinkingOn) {
   FakeServer server;
+  EXPECT_THAT(server.refusal("/api/chat", ask({{"think", true}})), StartsWith("400 think: this model has no thoughts"));
   server.post("/api/chat", ask({{"think", false}}));
   EXPECT_THAT(server.model().last_chat.variables, ElementsAre("enable_thinking=false"));
 }
@@ -81,6 +82,7 @@ TEST(OllamaChat, RefusesByName) {
   EXPECT_THAT(server.refusal("/api/chat", ask({{"format", "xml"}})), StartsWith("400 format"));
   EXPECT_THAT(server.refusal("/api/chat", ask({{"format", "json"}})), StartsWith("400 keyword 'not'"));
   EXPECT_THAT(server.refusal("/api/chat", ask({{"think", 5}})), StartsWith("400 think"));
+  EXPECT_THAT(server.refusal("/api/chat", ask({{"think", "hard"}})), StartsWith("400 think"));
   EXPECT_THAT(server.refusal("/api/chat", ask({{"keep_alive", "soon"}})), StartsWith("400 keep_alive"));
   EXPECT_THAT(
       server.refusal("/api/chat", ask({{"messages", {{{"role", "user"}, {"content", "a"}, {"images", {"abc"}}}}}})),
@@ -103,6 +105,34 @@ TEST(OllamaGenerate, MakesAChatOfThePrompt) {
   EXPECT_EQ(json["response"], "Hello!");
   EXPECT_EQ(server.model().prompt_text(), "system:S|user:Hi|assistant:");
   EXPECT_EQ(json["context"].size(), server.model().taken[0].prompt.size() + 3);
+}
+
+TEST(OllamaGenerate, PartsThoughtsFromTheAnswer) {
+  FakeServer server;
+  server.model().card().chat_template = "{{ messages }} </think>";
+  server.model().script = {"<think>", "Well", "</think>", "So"};
+  Json body = {{"model", "fake"}, {"prompt", "Hi"}, {"think", "high"}, {"stream", false}};
+  Json json = server.post("/api/generate", body).json();
+  EXPECT_EQ(json["thinking"], "Well");
+  EXPECT_EQ(json["response"], "So");
+  EXPECT_THAT(server.model().last_chat.variables, ElementsAre("enable_thinking=true", "reasoning_effort=\"high\""));
+  body["stream"] = true;
+  std::string thinking, response;
+  for (const Json& line : server.post("/api/generate", body).events()) {
+    thinking += line.value("thinking", "");
+    response += line["response"].get<std::string>();
+  }
+  EXPECT_EQ(thinking, "Well");
+  EXPECT_EQ(response, "So");
+  body["think"] = true;
+  server.post("/api/generate", body);
+  EXPECT_THAT(server.model().last_chat.variables, ElementsAre("enable_thinking=true"));
+  body["raw"] = true;  // what the model writes stays as it is
+  body["stream"] = false;
+  EXPECT_EQ(server.post("/api/generate", body).json()["response"], "<think>Well</think>So");
+  server.model().card().chat_template = "{{ messages }}";
+  body.erase("raw");
+  EXPECT_THAT(server.refusal("/api/generate", body), StartsWith("400 think: this model has no thoughts"));
 }
 
 TEST(OllamaGenerate, TakesRawPromptsAndGaps) {
@@ -153,7 +183,7 @@ TEST(OllamaModels, AreShown) {
   for (const char* key : {"model", "name"}) {
     const Json json = server.post("/api/show", {{key, "fake"}}).json();
     EXPECT_EQ(json["template"], "{{ messages }} tools think");
-    EXPECT_EQ(json["capabilities"], Json({"completion", "tools", "thinking"}));
+    EXPECT_EQ(json["capabilities"], Json({"completion", "tools"}));
     EXPECT_EQ(json["model_info"]["general.architecture"], "llama");
     EXPECT_EQ(json["model_info"]["llama.context_length"], 128);
     EXPECT_THAT(json["parameters"].get<std::string>(), HasSubstr("num_ctx                        64\n"));
@@ -182,7 +212,6 @@ TEST(OllamaServer, AnswersWhatClientsAskFirst) {
   FakeServer server;
   EXPECT_THAT(server.get("/api/version").json()["version"].get<std::string>(), testing::MatchesRegex("[0-9.]+"));
   EXPECT_EQ(server.get("/").body, "Ollama is running");
-  EXPECT_EQ(server.post("/api/embed", {{"model", "fake"}, {"input", "a"}}).status, 501);
   EXPECT_EQ(server.post("/api/create", {{"model", "x"}}).status, 501);
 }
 

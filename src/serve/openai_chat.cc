@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/index.h"
+#include "serve/answer_forms.h"
 #include "serve/chat_plan.h"
 #include "serve/event_format.h"
 #include "serve/figures.h"
@@ -53,13 +54,13 @@ ChatRequest read_chat(Fields& fields, const ModelService& model, int max_answers
   request.delivery = read_delivery(fields, max_answers);
   request.settings = read_settings(fields, model);
   const auto newer = read_max_tokens(fields, "max_completion_tokens"), older = read_max_tokens(fields, "max_tokens");
-  request.settings.max_tokens = newer.value_or(older.value_or(-1));
+  request.settings.max_tokens = newer.value_or(older.value_or(request.settings.max_tokens));
   request.messages = read_messages(fields, "messages");
   request.chat.variables = read_template_variables(fields);
   request.powers = read_chat_powers(fields);
   request.prediction = read_prediction(fields);
   read_logprobs(fields, request);
-  request.settings.constraint = read_openai_constraint(fields);
+  request.settings.form = read_openai_form(fields);
   read_s3d_member(fields, request.settings);
   refuse_unknown_powers(fields);
   return request;
@@ -221,7 +222,7 @@ void answer_chat(const CallPtr& call, const Json& body, const RequestHead& head,
   Fields fields(body);
   ChatRequest request = read_chat(fields, *model, call->services.options.max_answers);
   if (fields.error()) return call->send_error(*fields.error());
-  auto chat = plan_chat(fields, *model, request.messages, request.chat, request.powers, request.settings.constraint);
+  auto chat = plan_chat(fields, *model, request.messages, request.chat, request.powers, request.settings.form);
   if (!chat) return call->send_error(*fields.error());
   const int prompt_tokens = isize(chat->prompt);
   auto jobs =

@@ -7,10 +7,12 @@
 #include <utility>
 
 #include "base/index.h"
+#include "serve/answer_forms.h"
 #include "serve/event_format.h"
 #include "serve/figures.h"
 #include "serve/fill_in.h"
 #include "serve/messages.h"
+#include "serve/prompts.h"
 #include "serve/request.h"
 #include "serve/routes.h"
 #include "text/utf8.h"
@@ -28,40 +30,6 @@ struct CompletionRequest {
   bool logprobs = false;
   bool scores = false;  // of the prompts too: echo and logprobs
 };
-
-// One prompt: a text, or ids.
-std::vector<TokenId> read_prompt(Fields& fields, const Json& prompt, const std::string& where,
-                                 const ModelService& model) {
-  if (prompt.is_string()) return model.tokenize(prompt.get_ref<const std::string&>(), true, true);
-  Json holder = {{"prompt", prompt}};
-  Fields own(holder);
-  std::vector<TokenId> ids = own.tokens("prompt");
-  if (own.error()) {
-    fields.fail(where, "expected a text or a list of token ids");
-    return {};
-  }
-  for (const TokenId id : ids) {
-    if (id >= model.card().vocab_size) fields.fail(where, fmt::format("{} is no token of this model", id));
-  }
-  return ids;
-}
-
-// "prompt": one prompt or a list of them. A list of numbers is one prompt.
-std::vector<std::vector<TokenId>> read_prompts(Fields& fields, const ModelService& model) {
-  const Json* prompt = fields.find("prompt");
-  if (prompt == nullptr) {
-    fields.fail("prompt", "expected a text, a list of texts, or token ids");
-    return {};
-  }
-  const bool several = prompt->is_array() && !prompt->empty() && !(*prompt)[0].is_number();
-  if (!several) return {read_prompt(fields, *prompt, "prompt", model)};
-  if (isize(*prompt) > kMaxPrompts) fields.fail("prompt", fmt::format("at most {} prompts", kMaxPrompts));
-  std::vector<std::vector<TokenId>> prompts;
-  for (int i = 0; i < isize(*prompt) && fields.ok(); ++i) {
-    prompts.push_back(read_prompt(fields, (*prompt)[usize(i)], fmt::format("prompt[{}]", i), model));
-  }
-  return prompts;
-}
 
 // That begin in some bytes, which may end within one.
 size_t characters(std::string_view bytes) {
@@ -96,8 +64,9 @@ CompletionRequest read_completion(Fields& fields, const ModelService& model, int
   CompletionRequest request;
   request.delivery = read_delivery(fields, max_answers);
   request.settings = read_settings(fields, model);
-  request.settings.max_tokens = read_max_tokens(fields, "max_tokens", /*least=*/0).value_or(-1);
-  request.prompts = read_prompts(fields, model);
+  request.settings.max_tokens =
+      read_max_tokens(fields, "max_tokens", /*least=*/0).value_or(request.settings.max_tokens);
+  request.prompts = read_prompts(fields, "prompt", model, kMaxPrompts);
   read_suffix(fields, model, request);
   if (const auto top = fields.integer("logprobs", 0, kMaxTopLogprobs)) {
     request.logprobs = true;
@@ -105,7 +74,7 @@ CompletionRequest read_completion(Fields& fields, const ModelService& model, int
   }
   read_echo(fields, model, request);
   fields.refuse_unless("best_of", request.delivery.answers, "this server does not choose among answers");
-  request.settings.constraint = read_openai_constraint(fields);
+  request.settings.form = read_openai_form(fields);
   read_s3d_member(fields, request.settings);
   return request;
 }
@@ -172,7 +141,8 @@ Json CompletionFormat::logprobs(std::span<const AnswerToken> tokens, size_t& off
   Json json = {{"tokens", Json::array()},
                {"token_logprobs", Json::array()},
                {"top_logprobs", Json::array()},
-               {"text_offset", Json::array()}};
+               {"text_offset", Json::array()},
+               {"content", Json::array()}};  // llama-server's form
   for (const AnswerToken& token : tokens) {
     const Json own = token_json(*model_, token.id, token.logprob);
     const bool first = std::isnan(token.logprob);  // of the text: nothing foretells it
@@ -180,6 +150,7 @@ Json CompletionFormat::logprobs(std::span<const AnswerToken> tokens, size_t& off
     json["token_logprobs"].push_back(first ? Json() : own["logprob"]);
     json["top_logprobs"].push_back(first ? Json() : top_json(token));
     json["text_offset"].push_back(offset);
+    if (!first) json["content"].push_back(logprobs_json(*model_, std::span(&token, 1))[0]);
     offset += characters(model_->piece(token.id, /*special=*/false));
   }
   return json;
@@ -225,11 +196,8 @@ void CompletionFormat::piece(const AnswerState& answer, const AnswerDelta& delta
 void CompletionFormat::end(const AnswerState& answer, std::string& out) {
   Json json = object(&answer, "", nullptr, openai_reason(answer));
   const Figures figures = sum_of({answer}, 1);
-  if (request_.delivery.usage_everywhere) {
-    json["usage"] = usage_json(figures);
-  } else if (request_.delivery.usage_chunk) {
-    json["usage"] = nullptr;
-  }
+  const bool later = request_.delivery.usage_chunk && !request_.delivery.usage_everywhere;
+  json["usage"] = later ? Json() : usage_json(figures);  // llama-server has it here without being asked
   json["timings"] = timings_json(figures);
   json["metrics"] = {{"speculative_decoding", speculation_json(figures.spec)}};
   out += sse_event(json);

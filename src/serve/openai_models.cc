@@ -1,4 +1,4 @@
-// GET /v1/models, /v1/models/{id}; POST /v1/embeddings.
+// GET /v1/models, /v1/models/{id}.
 #include <utility>
 
 #include "serve/request.h"
@@ -11,7 +11,10 @@ namespace {
 Json model_json(const ModelEntry& entry) {
   const ModelCard& card = entry.card;
   return {{"id", card.id},
+          {"aliases", card.aliases},
+          {"tags", Json::array()},
           {"object", "model"},
+          {"architecture", {{"input_modalities", {"text"}}, {"output_modalities", {"text"}}}},
           {"created", card.modified},
           {"owned_by", "s3d"},
           {"max_model_len", card.context},
@@ -38,12 +41,6 @@ void handle_model(const CallPtr& call) {
   const std::optional<ModelEntry> entry = call->services.models.find(call->parameter);
   if (!entry || call->parameter.empty()) return call->send_error(model_not_found(call->parameter));
   call->send_json(model_json(*entry));
-}
-
-void handle_embeddings(const CallPtr& call) {
-  call->send_error(not_supported(
-      "embeddings are not supported: the models of this server are made for writing text, and no pooling of their "
-      "hidden states is built in; use a server for embedding models beside this one"));
 }
 
 }  // namespace s3d::serve

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/index.h"
+#include "serve/answer_forms.h"
 #include "serve/chat_plan.h"
 #include "serve/event_format.h"
 #include "serve/figures.h"
@@ -147,7 +148,8 @@ void refuse_memory(Fields& fields) {
 void read_output_form(Fields& fields, ResponseRequest& request) {
   if (const Json* text = fields.object("text")) {
     Fields own(*text, "text.");
-    request.settings.constraint = read_response_format(own, "format");
+    request.settings.form = read_response_format(own, "format");
+    if (request.settings.form) request.settings.form->field = "text.format";
     if (own.error()) fields.fail(*own.error());
   }
   if (const Json* reasoning = fields.object("reasoning")) {
@@ -168,7 +170,7 @@ ResponseRequest read_response(Fields& fields, const Json& body, const ModelServi
   ResponseRequest request;
   request.stream = fields.boolean("stream").value_or(false);
   request.settings = read_settings(fields, model);
-  request.settings.max_tokens = read_max_tokens(fields, "max_output_tokens").value_or(-1);
+  request.settings.max_tokens = read_max_tokens(fields, "max_output_tokens").value_or(request.settings.max_tokens);
   request.messages = read_input(fields);
   read_output_form(fields, request);
   const Json chat_form = in_chat_form(body);
@@ -397,7 +399,7 @@ void answer_response(const CallPtr& call, const Json& body, const RequestHead& h
   Fields fields(body);
   ResponseRequest request = read_response(fields, body, *model);
   if (fields.error()) return call->send_error(*fields.error());
-  auto chat = plan_chat(fields, *model, request.messages, request.chat, request.powers, request.settings.constraint);
+  auto chat = plan_chat(fields, *model, request.messages, request.chat, request.powers, request.settings.form);
   if (!chat) return call->send_error(*fields.error());
   auto jobs = make_jobs(*call, *model, request.settings, "input", {std::move(chat->prompt)}, 1);
   if (!jobs) return;

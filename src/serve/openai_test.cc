@@ -1,7 +1,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -20,6 +23,13 @@ const Json kHello = {{"role", "user"}, {"content", "Hi"}};
 Json chat(const Json& more = Json::object(), Json messages = Json::array({kHello})) {
   Json body = {{"model", "fake"}, {"messages", std::move(messages)}};
   body.update(more);
+  return body;
+}
+
+// A request that the route takes; the routes refuse some of each other's fields.
+Json body_for(std::string_view path, const Json& more = Json::object()) {
+  Json body = chat(more);
+  body[path == "/v1/responses" ? "input" : "prompt"] = "a";
   return body;
 }
 
@@ -120,9 +130,9 @@ TEST(ChatCompletions, GivesLogprobs) {
   const Json json = server.post(kChat, chat({{"logprobs", true}, {"top_logprobs", 2}})).json();
   const Json& content = json["choices"][0]["logprobs"]["content"];
   ASSERT_EQ(content.size(), 3U);
-  EXPECT_EQ(content[0], Json::parse(R"({"token": "Hel", "logprob": -0.5, "bytes": [72, 101, 108], "top_logprobs": [
-      {"token": "Hel", "logprob": -0.5, "bytes": [72, 101, 108]},
-      {"token": "lo", "logprob": -1.5, "bytes": [108, 111]}]})"));
+  EXPECT_EQ(content[0], Json::parse(R"({"token": "Hel", "logprob": -0.5, "bytes": [72, 101, 108], "id": 300,
+      "top_logprobs": [{"token": "Hel", "logprob": -0.5, "bytes": [72, 101, 108], "id": 300},
+                       {"token": "lo", "logprob": -1.5, "bytes": [108, 111], "id": 301}]})"));
   EXPECT_EQ(server.model().taken[0].top_logprobs, 2);
   const auto events = server.post(kChat, chat({{"logprobs", true}, {"stream", true}})).events();
   EXPECT_EQ(events[1]["choices"][0]["logprobs"]["content"][0]["token"], "Hel");
@@ -172,6 +182,27 @@ TEST(ChatCompletions, DrawsASeedWhereNoneIsNamed) {
   server.post(kChat, chat());
   server.post(kChat, chat({{"seed", -1}}));
   EXPECT_NE(server.model().taken[0].sampler.seed, server.model().taken[1].sampler.seed);
+}
+
+TEST(ChatCompletions, TakesTheServersSettingsWhereNoneAreNamed) {
+  FakeServer server;
+  server.model().card().seed = 5;
+  server.model().card().max_tokens = 2;
+  server.model().card().sampler.temperature = 0.5F;
+  for (const char* path : {kChat, "/v1/completions", "/v1/responses", "/completion", "/api/chat", "/api/generate"}) {
+    server.model().taken.clear();
+    server.post(path, body_for(path));
+    ASSERT_EQ(server.model().taken.size(), 1U) << path;
+    EXPECT_EQ(server.model().taken.back().max_tokens, 2) << path;
+    EXPECT_EQ(server.model().taken.back().sampler.seed, 5U) << path;
+    EXPECT_EQ(server.model().taken.back().sampler.temperature, 0.5F) << path;
+  }
+  server.post(kChat, chat({{"max_tokens", 3}, {"seed", 6}, {"temperature", 0}}));
+  EXPECT_EQ(server.model().taken.back().max_tokens, 3);
+  EXPECT_EQ(server.model().taken.back().sampler.seed, 6U);
+  EXPECT_EQ(server.model().taken.back().sampler.temperature, 0);
+  server.post(kChat, chat({{"seed", -1}}));
+  EXPECT_NE(server.model().taken.back().sampler.seed, 5U);
 }
 
 TEST(ChatCompletions, ReadsMessages) {
@@ -356,6 +387,55 @@ TEST(ChatCompletions, SaysWhyAModelIsNotThere) {
   EXPECT_THAT(server.refusal(kChat, chat()), StartsWith("503 -: no memory"));
 }
 
+// A request whose answer does not come until the client leaves.
+class Waiting {
+ public:
+  Waiting(const std::string& path, const Json& body) {
+    server_.model().hold = true;
+    server_.model().script = {};
+    server_.options.ping_seconds = 0.01;
+    app_.emplace(server_.models, server_.options);
+    http::Request request;
+    request.method = "POST";
+    request.path = path;
+    request.body = to_text(body);
+    app_->handle(std::move(request), responder_);
+    responder_->until([this](const std::string& /*text*/) { return server_.model().waiting() > 0; });
+  }
+  ~Waiting() {
+    responder_->leave();
+    server_.model().join();
+  }
+  FakeResponder& responder() { return *responder_; }
+
+ private:
+  FakeServer server_;
+  std::optional<App> app_;
+  std::shared_ptr<FakeResponder> responder_ = std::make_shared<FakeResponder>();
+};
+
+TEST(ChatCompletions, SaysThatAStreamIsStillThere) {
+  for (const char* path : {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/completion"}) {
+    Waiting waiting(path, body_for(path, {{"stream", true}}));
+    waiting.responder().until([](const std::string& text) {
+      return text.starts_with(": ping\n\n: ping\n\n") || text.find("\n\n: ping\n\n: ping\n\n") != std::string::npos;
+    });
+  }
+}
+
+TEST(ChatCompletions, SaysNothingWhereCommentsAreUnknown) {
+  Waiting lines("/api/chat", chat({{"stream", true}}));
+  Waiting whole(kChat, chat({{"stream", false}}));
+  Waiting events(kChat, chat({{"stream", true}}));
+  events.responder().until([](const std::string& text) { return text.find(": ping\n\n: ping") != std::string::npos; });
+  const auto nothing = [](const std::string& text) {
+    EXPECT_EQ(text, "");
+    return true;
+  };
+  lines.responder().until(nothing);
+  whole.responder().until(nothing);
+}
+
 TEST(ChatCompletions, IsCancelledWhenTheClientLeaves) {
   for (const bool stream : {false, true}) {
     FakeServer server;
@@ -383,6 +463,65 @@ TEST(ChatCompletions, SeparatesKeysWhereAsked) {
   EXPECT_EQ(server.model().taken[0].cache_key, "");
   EXPECT_EQ(server.model().taken[1].cache_key, "secret");
   EXPECT_EQ(server.model().taken[2].cache_key, "other");
+}
+
+// What reached the model of the form that a request wants.
+ConstraintSpec form_of(const Json& more) {
+  FakeServer server;
+  EXPECT_THAT(server.refusal(kChat, chat(more)), HasSubstr("keyword 'not'")) << more;  // the fake knows no forms
+  return server.model().last_constraint.value_or(ConstraintSpec{});
+}
+
+TEST(ChatCompletions, TakeVllmsForms) {
+  using Kind = ConstraintSpec::Kind;
+  for (const Json& more : {Json{{"structured_outputs", {{"regex", "a+"}}}}, Json{{"guided_regex", "a+"}}}) {
+    EXPECT_EQ(form_of(more).kind, Kind::kRegex);
+    EXPECT_EQ(form_of(more).text, "a+");
+  }
+  for (const Json& more :
+       {Json{{"structured_outputs", {{"choice", {"yes", "no"}}}}}, Json{{"guided_choice", {"yes", "no"}}}}) {
+    EXPECT_EQ(form_of(more).kind, Kind::kTags);
+    EXPECT_EQ(Json::parse(form_of(more).text)["elements"][1]["value"], "no");
+  }
+  for (const Json& more : {Json{{"structured_outputs", {{"json", {{"type", "object"}}}}}},
+                           Json{{"guided_json", "{\"type\":\"object\"}"}}}) {
+    EXPECT_EQ(form_of(more).kind, Kind::kJsonSchema);
+    EXPECT_EQ(form_of(more).text, "{\"type\":\"object\"}");
+  }
+  EXPECT_EQ(form_of({{"structured_outputs", {{"grammar", "root ::= x"}}}}).kind, Kind::kGrammar);
+  EXPECT_EQ(form_of({{"guided_grammar", "root ::= x"}}).kind, Kind::kGrammar);
+  EXPECT_EQ(form_of({{"structured_outputs", {{"json_object", true}}}}).kind, Kind::kJsonObject);
+}
+
+TEST(ChatCompletions, RefuseVllmsFormsByName) {
+  FakeServer server;
+  const auto refusal = [&](const Json& more) { return server.refusal(kChat, chat(more)); };
+  EXPECT_THAT(refusal({{"structured_outputs", {{"regex", "a"}}}}), StartsWith("400 structured_outputs: keyword"));
+  EXPECT_THAT(refusal({{"guided_regex", "a"}}), StartsWith("400 guided_regex: keyword"));
+  EXPECT_THAT(refusal({{"structured_outputs", 1}}), StartsWith("400 structured_outputs"));
+  EXPECT_THAT(refusal({{"structured_outputs", {{"regex", 1}}}}), StartsWith("400 structured_outputs.regex"));
+  EXPECT_THAT(refusal({{"structured_outputs", {{"choice", Json::array()}}}}),
+              StartsWith("400 structured_outputs.choice"));
+  EXPECT_THAT(refusal({{"guided_choice", {"a", ""}}}), StartsWith("400 guided_choice"));
+  EXPECT_THAT(refusal({{"guided_json", 1}}), StartsWith("400 guided_json"));
+  EXPECT_THAT(refusal({{"structured_outputs", {{"structural_tag", "x"}}}}),
+              StartsWith("400 structured_outputs.structural_tag"));
+  EXPECT_THAT(refusal({{"structured_outputs", {{"regex", "a"}, {"choice", {"b"}}}}}),
+              StartsWith("400 structured_outputs.choice: structured_outputs.choice: a second form"));
+  EXPECT_THAT(refusal({{"guided_regex", "a"}, {"response_format", {{"type", "json_object"}}}}),
+              StartsWith("400 guided_regex: guided_regex: a second form beside response_format"));
+}
+
+TEST(ChatCompletions, TakeAFormBesideTools) {
+  const Json tools = Json::parse(R"([{"type": "function", "function": {"name": "f"}}])");
+  const Json format = {{"type", "json_schema"}, {"json_schema", {{"schema", {{"type", "object"}}}}}};
+  ConstraintSpec form = form_of({{"tools", tools}, {"response_format", format}});
+  EXPECT_EQ(form.kind, ConstraintSpec::Kind::kJsonSchema);
+  EXPECT_THAT(form.or_tags, HasSubstr("{\\\"name\\\": \\\"f\\\""));
+  form = form_of({{"tools", tools}, {"response_format", format}, {"tool_choice", "required"}});
+  EXPECT_EQ(form.kind, ConstraintSpec::Kind::kTags);  // nothing but calls
+  form = form_of({{"tools", tools}, {"response_format", format}, {"tool_choice", "none"}});
+  EXPECT_EQ(form.or_tags, "");
 }
 
 TEST(Completions, AnswersPromptsOfAllKinds) {
@@ -413,8 +552,11 @@ TEST(Completions, HasTheOlderShape) {
             Json({{"text", "abHello"}, {"index", 1}, {"logprobs", nullptr}, {"finish_reason", "length"}}));
   EXPECT_EQ(json["usage"]["prompt_tokens"], 3);
   json = server.post("/v1/completions", {{"prompt", "ab"}, {"logprobs", 1}}).json();
+  EXPECT_EQ(json["choices"][0]["logprobs"]["content"][1]["token"], "lo");
+  json["choices"][0]["logprobs"].erase("content");
   EXPECT_EQ(json["choices"][0]["logprobs"], Json::parse(R"({"tokens": ["Hel", "lo", "!"],
-      "token_logprobs": [-0.5, -0.5, -0.5], "top_logprobs": [{"Hel": -0.5}, {"Hel": -0.5}, {"Hel": -0.5}],
+      "token_logprobs": [-0.5, -0.5, -0.5],
+      "top_logprobs": [{"Hel": -0.5}, {"Hel": -0.5, "lo": -0.5}, {"Hel": -0.5, "!": -0.5}],
       "text_offset": [0, 3, 5]})"));
 }
 
@@ -428,8 +570,11 @@ TEST(Completions, Streams) {
   EXPECT_EQ(events[0]["choices"][0]["text"], "ab");
   EXPECT_EQ(events[1]["choices"][0]["text"], "Hel");
   EXPECT_EQ(events[4]["choices"][0]["finish_reason"], "stop");
+  EXPECT_TRUE(events[4]["usage"].is_null());
   EXPECT_EQ(events[5]["usage"]["completion_tokens"], 3);
   EXPECT_TRUE(reply.body.ends_with("data: [DONE]\n\n"));
+  const auto plain = server.post("/v1/completions", {{"prompt", "ab"}, {"stream", true}}).events();
+  EXPECT_EQ(plain.back()["usage"]["completion_tokens"], 3);
 }
 
 // The first token (BOS, which the text does not show) has no score; each other one has its own beside the best ones.
@@ -444,6 +589,8 @@ TEST(Completions, ScoresThePrompt) {
   EXPECT_EQ(server.model().taken[0].max_tokens, 0);
   EXPECT_EQ(json["choices"][0]["text"], "ab");
   EXPECT_EQ(json["choices"][0]["finish_reason"], "length");
+  EXPECT_EQ(json["choices"][0]["logprobs"]["content"].size(), 2U);
+  json["choices"][0]["logprobs"].erase("content");
   EXPECT_EQ(json["choices"][0]["logprobs"], Json::parse(kScores));
   json = server.post("/v1/completions", {{"prompt", "ab"}, {"echo", true}, {"logprobs", 1}, {"max_tokens", 1}}).json();
   EXPECT_EQ(json["choices"][0]["text"], "abHel");
@@ -459,15 +606,18 @@ TEST(Completions, ScoresThePrompt) {
 TEST(Completions, StreamsTheScoresOfThePrompt) {
   FakeServer server;
   const auto events =
-      server
-          .post("/v1/completions", {{"prompt", {"ab", "cd"}}, {"echo", true}, {"logprobs", 1}, {"stream", true}})
+      server.post("/v1/completions", {{"prompt", {"ab", "cd"}}, {"echo", true}, {"logprobs", 1}, {"stream", true}})
           .events();
   std::vector<std::string> texts(2);
   for (const Json& event : events) {
     const Json& choice = event["choices"][0];
     std::string& text = texts[choice["index"].get<size_t>()];
-    if (text.empty()) EXPECT_EQ(choice["logprobs"]["token_logprobs"], Json({nullptr, -0.25, -0.5}));
-    if (text == "ab") EXPECT_EQ(choice["logprobs"]["text_offset"], Json({2}));
+    if (text.empty()) {
+      EXPECT_EQ(choice["logprobs"]["token_logprobs"], Json({nullptr, -0.25, -0.5}));
+    }
+    if (text == "ab") {
+      EXPECT_EQ(choice["logprobs"]["text_offset"], Json({2}));
+    }
     text += choice["text"].get<std::string>();
   }
   EXPECT_THAT(texts, ElementsAre("abHello!", "cdHello!"));
@@ -590,7 +740,7 @@ TEST(Responses, RefusesByName) {
   EXPECT_THAT(refusal({{"input", {{{"role", "user"}, {"content", {{{"type", "input_image"}}}}}}}}),
               StartsWith("400 input[0].content[0]"));
   EXPECT_THAT(refusal({{"max_output_tokens", 0}}), StartsWith("400 max_output_tokens"));
-  EXPECT_THAT(refusal({{"text", {{"format", {{"type", "json_object"}}}}}}), StartsWith("400 response_format"));
+  EXPECT_THAT(refusal({{"text", {{"format", {{"type", "json_object"}}}}}}), StartsWith("400 text.format"));
 }
 
 TEST(Models, AreListed) {
@@ -605,13 +755,6 @@ TEST(Models, AreListed) {
   EXPECT_EQ(server.get("/models").json(), json);
   EXPECT_EQ(server.get("/v1/models/fake").json(), json["data"][0]);
   EXPECT_EQ(server.get("/v1/models/none").status, 404);
-}
-
-TEST(Embeddings, AreNotThere) {
-  FakeServer server;
-  const Reply reply = server.post("/v1/embeddings", {{"input", "a"}});
-  EXPECT_EQ(reply.status, 501);
-  EXPECT_EQ(reply.json()["error"]["type"], "not_supported_error");
 }
 
 }  // namespace

@@ -42,6 +42,13 @@ std::optional<int> read_max_tokens(Fields& fields, std::string_view name, int le
   return most ? std::optional(static_cast<int>(*most)) : std::nullopt;
 }
 
+void add_sender(const Call& call, Job& job) {
+  const std::string key = call.key();
+  const std::string& peer = call.request.peer;
+  job.client = key.empty() ? peer.substr(0, peer.rfind(':')) : key;
+  if (call.services.options.isolate_keys) job.cache_key = key;
+}
+
 std::optional<std::vector<Job>> make_jobs(const Call& call, const ModelService& model, const Settings& settings,
                                           const std::string& param, const std::vector<std::vector<TokenId>>& prompts,
                                           int n) {
@@ -61,13 +68,11 @@ std::optional<std::vector<Job>> make_jobs(const Call& call, const ModelService& 
     }
     for (int i = 0; i < n; ++i) {
       Job job = make_job(settings, prompt, usize(i));
-      if (call.services.options.isolate_keys) job.cache_key = call.key();
-      if (settings.constraint) {
-        auto constraint = model.constrain(*settings.constraint);
+      add_sender(call, job);
+      if (settings.form) {
+        auto constraint = model.constrain(settings.form->form);
         if (!constraint.ok()) {
-          call.send_error(
-              bad_request(settings.constraint->kind == ConstraintSpec::Kind::kGrammar ? "grammar" : "response_format",
-                          constraint.error().message));
+          call.send_error(bad_request(settings.form->field, constraint.error().message));
           return {};
         }
         job.constraint = std::move(*constraint);

@@ -45,6 +45,9 @@ struct AnswerIdentity {
 // What completions of OpenAI's begin with: "id", "object", "created", "model", "system_fingerprint".
 Json identity_json(const AnswerIdentity& identity, std::string_view object);
 
+// Puts into a job what the call says of its sender.
+void add_sender(const Call& call, Job& job);
+
 // Jobs for `n` answers to each prompt, with what the call says of its sender. Errors, sent: a prompt that does not fit
 // into the context, settings out of range, a form that cannot be had. Nothing: an error was sent.
 // `param`: the field that the prompts came from.

@@ -35,7 +35,6 @@ void handle_ollama_show(const CallPtr& call);
 void handle_ollama_ps(const CallPtr& call);
 void handle_ollama_version(const CallPtr& call);
 void handle_ollama_pull(const CallPtr& call);
-void handle_ollama_embed(const CallPtr& call);
 void handle_ollama_unavailable(const CallPtr& call);  // push, create, copy, delete, blobs
 void handle_ollama_root(const CallPtr& call);
 

@@ -60,10 +60,11 @@ void read_numbers(Fields& fields, SamplerOptions& s) {
   if (const auto n = fields.integer("repeat_last_n", -1, kMaxInt)) s.penalty_last_n = static_cast<int>(*n);
 }
 
-uint64_t read_seed(Fields& fields) {
+uint64_t read_seed(Fields& fields, const ModelCard& card) {
   const auto seed = fields.integer("seed", std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max());
   constexpr int64_t kAnySeed = -1;  // as llama-server and Ollama have it
   if (seed && *seed != kAnySeed) return static_cast<uint64_t>(*seed);
+  if (!seed && card.seed) return *card.seed;
   std::random_device device;
   return uint64_t{device()};
 }
@@ -116,13 +117,48 @@ void read_logit_bias(Fields& fields, const ModelService& model, SamplerOptions& 
   }
 }
 
+// Members of llama-server's for what is not here, each switched off.
+Json absent_settings() {
+  return {{"dynatemp_range", 0.0},
+          {"dynatemp_exponent", 1.0},
+          {"top_n_sigma", -1.0},
+          {"xtc_probability", 0.0},
+          {"xtc_threshold", 0.1},
+          {"typical_p", 1.0},
+          {"dry_multiplier", 0.0},
+          {"dry_base", 1.75},
+          {"dry_allowed_length", 2},
+          {"dry_penalty_last_n", 0},
+          {"dry_sequence_breakers", Json::array({"\n"})},
+          {"mirostat", 0},
+          {"mirostat_tau", 5.0},
+          {"mirostat_eta", 0.1},
+          {"adaptive_target", -1.0},
+          {"adaptive_decay", 0.9},
+          {"n_keep", 0},
+          {"n_discard", 0},
+          {"min_keep", 0},
+          {"grammar_lazy", false},
+          {"grammar_triggers", Json::array()},
+          {"preserved_tokens", Json::array()},
+          {"chat_format", "Content-only"},
+          {"reasoning_format", "none"},
+          {"reasoning_in_content", false},
+          {"generation_prompt", ""},
+          {"timings_per_token", false},
+          {"post_sampling_probs", false},
+          {"backend_sampling", false},
+          {"lora", Json::array()}};
+}
+
 }  // namespace
 
 Settings read_settings(Fields& fields, const ModelService& model) {
   Settings settings;
   settings.sampler = model.card().sampler;
+  settings.max_tokens = model.card().max_tokens;
   read_numbers(fields, settings.sampler);
-  settings.sampler.seed = read_seed(fields);
+  settings.sampler.seed = read_seed(fields, model.card());
   read_logit_bias(fields, model, settings.sampler);
   refuse_missing_samplers(fields);
   settings.stops = fields.texts("stop").value_or(std::vector<std::string>());
@@ -157,25 +193,32 @@ Job make_job(const Settings& settings, std::vector<TokenId> prompt, uint64_t str
   return job;
 }
 
-Json settings_json(const Settings& settings) {
+Json settings_json(const Settings& settings, bool stream) {
   const SamplerOptions& s = settings.sampler;
   Json bias = Json::array();
   for (const auto& [token, value] : s.logit_bias) bias.push_back({{"token", token}, {"bias", value}});
-  return {{"seed", s.seed},
-          {"temperature", s.temperature},
-          {"top_k", s.top_k},
-          {"top_p", s.top_p},
-          {"min_p", s.min_p},
-          {"repeat_last_n", s.penalty_last_n},
-          {"repeat_penalty", s.repetition_penalty},
-          {"presence_penalty", s.presence_penalty},
-          {"frequency_penalty", s.frequency_penalty},
-          {"stop", settings.stops},
-          {"max_tokens", settings.max_tokens},
-          {"n_predict", settings.max_tokens},
-          {"ignore_eos", settings.ignore_end},
-          {"logit_bias", std::move(bias)},
-          {"n_probs", std::max(settings.top_logprobs, 0)}};
+  const bool grammar = settings.form && settings.form->form.kind == ConstraintSpec::Kind::kGrammar;
+  Json json = {{"seed", s.seed},
+               {"temperature", s.temperature},
+               {"top_k", s.top_k},
+               {"top_p", s.top_p},
+               {"min_p", s.min_p},
+               {"repeat_last_n", s.penalty_last_n},
+               {"repeat_penalty", s.repetition_penalty},
+               {"presence_penalty", s.presence_penalty},
+               {"frequency_penalty", s.frequency_penalty},
+               {"stop", settings.stops},
+               {"max_tokens", settings.max_tokens},
+               {"n_predict", settings.max_tokens},
+               {"ignore_eos", settings.ignore_end},
+               {"stream", stream},
+               {"logit_bias", std::move(bias)},
+               {"n_probs", std::max(settings.top_logprobs, 0)},
+               {"grammar", grammar ? settings.form->form.text : ""},
+               {"samplers", {"penalties", "temperature", "top_k", "top_p", "min_p"}},
+               {"speculative.types", settings.drafter.value_or("auto")}};
+  json.update(absent_settings());
+  return json;
 }
 
 }  // namespace s3d::serve

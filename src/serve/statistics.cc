@@ -204,6 +204,8 @@ void MetricsPage::llama_server() {
   double longest = 0;
   for (const auto& [model, totals] : totals_) longest = std::max(longest, static_cast<double>(totals.longest));
   sum("llamacpp:prompt_tokens_total", "counter", "Tokens of prompts that were run.", prompt);
+  sum("llamacpp:prompt_tokens_cached_total", "counter", "Tokens of prompts that the prefix cache had.",
+      all([](const Totals& t) { return static_cast<double>(t.cached_tokens); }));
   sum("llamacpp:prompt_seconds_total", "counter", "Time that they took.", prompt_seconds);
   sum("llamacpp:tokens_predicted_total", "counter", "Tokens of answers.", answer);
   sum("llamacpp:tokens_predicted_seconds_total", "counter", "Time that they took.", answer_seconds);

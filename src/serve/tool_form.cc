@@ -102,6 +102,12 @@ Result<std::string> tool_call_tags(const ToolFormOptions& options) {
   return framed(options, tags).dump();
 }
 
+std::string choice_tags(const std::vector<std::string>& texts) {
+  Json options = Json::array();
+  for (const std::string& text : texts) options.push_back(text_tag(text));
+  return Json{{"type", "or"}, {"elements", std::move(options)}}.dump();
+}
+
 std::string_view start_mark(ToolFormat format) {
   if (format == ToolFormat::kMistral) return "[TOOL_CALLS]";
   return format == ToolFormat::kPhi4 ? "<|tool_call|>" : "";

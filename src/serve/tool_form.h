@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "serve/tool_format.h"
@@ -21,6 +22,9 @@ struct ToolFormOptions {
 // same format cannot fail on it. Errors: parameters that plain_json_schema() refuses, with the tool's name; no tool
 // `only`.
 Result<std::string> tool_call_tags(const ToolFormOptions& options);
+
+// An answer that is one of some texts, likewise.
+std::string choice_tags(const std::vector<std::string>& texts);
 
 // The control token with which calls begin, or empty. As grammars hold no control tokens, a prompt whose answer has to
 // call tools ends with it.

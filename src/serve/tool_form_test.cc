@@ -33,10 +33,19 @@ class ToolForm : public testing::TestWithParam<ToolFormat> {
     if (!has_grammars()) GTEST_SKIP() << "built without grammars";
   }
 
-  std::string walk(const ToolFormOptions& options, std::mt19937& random) {
+  static std::string tags_of(const ToolFormOptions& options) {
     const auto tags = tool_call_tags(options);
     EXPECT_TRUE(tags.ok()) << tags.error().message;
-    const auto constraint = compiler_.compile({.kind = AnswerForm::Kind::kTags, .text = *tags});
+    return tags.ok() ? *tags : "{}";
+  }
+
+  std::string walk(const ToolFormOptions& options, std::mt19937& random) {
+    return walk(AnswerForm{.kind = AnswerForm::Kind::kTags, .text = tags_of(options)}, random);
+  }
+
+  // A random text of the form.
+  std::string walk(const AnswerForm& form, std::mt19937& random) {
+    const auto constraint = compiler_.compile(form);
     EXPECT_TRUE(constraint.ok()) << constraint.error().message;
     std::vector<uint32_t> mask(usize(tokenizer_.vocab_size() + 31) / 32);
     std::string text;
@@ -91,6 +100,31 @@ TEST_P(ToolForm, ReadersFindNothingButCalls) {
       EXPECT_TRUE(SchemaCheck(parameters_of(call.name)).allows(arguments)) << text;
     }
   }
+}
+
+TEST_P(ToolForm, AFormBesideItIsTheOnlyOtherAnswer) {
+  const std::string schema =
+      R"({"type": "object", "properties": {"answer": {"type": "boolean"}}, "required": ["answer"]})";
+  const AnswerForm form{.kind = AnswerForm::Kind::kJsonSchema,
+                        .text = schema,
+                        .or_tags = tags_of({.format = GetParam(), .tools_json = kTools})};
+  std::mt19937 random(9);
+  int texts = 0, calls = 0;
+  for (int i = 0; i < 60 && (texts == 0 || calls == 0); ++i) {
+    const std::string text = walk(form, random);
+    if (text.size() >= 3000) continue;  // a long string by chance
+    const auto reader = make_answer_reader({.tools = GetParam(), .tools_json = kTools});
+    const AnswerDelta delta = reader->push(utf8_replace_broken(text));
+    const std::string content = delta.content + reader->finish().content;
+    EXPECT_NE(content.empty(), delta.calls.empty()) << text;
+    calls += delta.calls.empty() ? 0 : 1;
+    texts += content.empty() ? 0 : 1;
+    if (!content.empty()) {
+      EXPECT_TRUE(SchemaCheck(Json::parse(schema)).allows(Json::parse(content))) << text;
+    }
+  }
+  EXPECT_GT(texts, 0);
+  EXPECT_GT(calls, 0);
 }
 
 TEST_P(ToolForm, ANamedToolIsTheOnlyOne) {
