@@ -91,7 +91,9 @@ part_clients() {
   scripts/fetch-model smollm2-135m >/dev/null || { echo "clients: the model could not be fetched"; return 1; }
   [[ -x "$environment/bin/python" ]] || python3 -m venv "$environment" || return 1
   "$environment/bin/pip" install --quiet --disable-pip-version-check -r tests/clients/requirements.txt || return 1
-  build_release && "$environment/bin/python" tests/clients/clients_test.py build-test/src/cli/s3d smollm2-135m
+  build_release && "$environment/bin/python" tests/clients/clients_test.py build-test/src/cli/s3d smollm2-135m || return 1
+  python3 tests/clients/compare_shapes.py build-test/src/cli/s3d "$(scripts/fetch-model smollm2-135m)"
+  (($? == 0 || $? == 77))  # 77: llama-server is not here
 }
 
 part_tsan() {

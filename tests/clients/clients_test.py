@@ -5,6 +5,7 @@ requirements.txt describes. MODEL needs a chat template (smollm2-135m)."""
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ import litellm
 import ollama
 import openai
 from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import BaseModel
 
@@ -50,8 +51,8 @@ ADD_TOOL = openai.pydantic_function_tool(Add)
 
 
 class Server:
-    def __init__(self, *more):
-        command = [S3D, "serve", "-m", MODEL, "--port", "0", "--log-disable", *more]
+    def __init__(self, *more, model=MODEL):
+        command = [S3D, "serve", "-m", str(model), "--port", "0", "--log-disable", *more]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.url = None
         ready = threading.Event()
@@ -131,6 +132,50 @@ class OpenAiClient(unittest.TestCase):
         self.assertEqual(caught.exception.code, "context_length_exceeded")
         with self.assertRaises(openai.InternalServerError):
             self.client.embeddings.create(model=MODEL, input="a")
+
+
+def embedding_model(folder):
+    """A tiny model whose file names a pooling: the last token. The new keys keep the file's alignment of 32 bytes."""
+    source = Path(__file__).parents[1] / "data" / "models" / "qwen3-f32.gguf"
+    data = source.read_bytes()
+    key, filler = b"qwen3.pooling_type", b"test.filler"
+    keys = struct.pack("<Q", len(key)) + key + struct.pack("<II", 4, 3)
+    keys += struct.pack("<Q", len(filler)) + filler + struct.pack("<IQ", 8, 31) + b"." * 31
+    count = struct.unpack_from("<Q", data, 16)[0]
+    path = Path(folder) / "embedding.gguf"
+    path.write_bytes(data[:16] + struct.pack("<Q", count + 2) + keys + data[24:])
+    return path
+
+
+class Embeddings(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.server = Server("-t", "1", model=embedding_model(cls.folder.name))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.stop()
+        cls.folder.cleanup()
+
+    def test_openai(self):
+        client = openai.OpenAI(base_url=self.server.url + "/v1", api_key="none", max_retries=0)
+        packed = client.embeddings.create(model="embedding", input=["the in", "an"])  # base64, by itself
+        plain = client.embeddings.create(model="embedding", input=["the in", "an"], encoding_format="float")
+        self.assertEqual([one.embedding for one in packed.data], [one.embedding for one in plain.data])
+        self.assertAlmostEqual(sum(x * x for x in packed.data[0].embedding), 1, places=5)
+        self.assertEqual(packed.usage.prompt_tokens, packed.usage.total_tokens)
+
+    def test_langchain(self):
+        model = OpenAIEmbeddings(base_url=self.server.url + "/v1", api_key="none", model="embedding",
+                                 check_embedding_ctx_length=False)
+        self.assertEqual(len(model.embed_documents(["the", "in an"])), 2)
+
+    def test_ollama(self):
+        client = ollama.Client(host=self.server.url)
+        vectors = client.embed(model="embedding", input=["the in", "an"]).embeddings
+        self.assertEqual(len(vectors), 2)
+        self.assertEqual(list(vectors[1]), list(client.embeddings(model="embedding", prompt="an").embedding))
 
 
 class OpenAiForms(unittest.TestCase):
