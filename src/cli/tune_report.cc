@@ -39,10 +39,10 @@ std::string cost_table(const Evidence& evidence) {
     head += fmt::format(" {} |", rows);
     rule += "---|";
     full += fmt::format(" {:.2f} |", costs.full.of(rows) / one);
-    draft += fmt::format(" {:.2f} |", costs.draft(layers, rows) / one);
+    draft += fmt::format(" {:.2f} |", costs.context * costs.draft(layers, rows) / one);
   }
   return fmt::format(
-      "T(1) is {:.3f} ms here. On the texts below, passes take {:.2f} times as long as measured alone.\n\n"
+      "T(1) is {:.3f} ms on the texts that were tried; draft passes take {:.2f} times as long there as alone.\n\n"
       "{}\n{}\n{}\n{}\n",
       1000 * one, costs.context, head, rule, full, draft);
 }

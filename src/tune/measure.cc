@@ -15,25 +15,31 @@
 namespace s3d::tune {
 namespace {
 
-// What answers to all prompts came to.
-struct Answers {
-  SpecStats stats;
+// What answers of one drafter to all prompts came to; `speculator` null: of plain decoding.
+struct Trial {
+  std::unique_ptr<Speculator> speculator;
+  SpecStats stats = {};
   int64_t tokens = 0;
   double seconds = 0;
 };
 
-// One answer to each prompt; `speculator` null: plain.
-Result<Answers> answer_all(Runtime& runtime, const MeasureOptions& options, Speculator* speculator) {
-  Answers out;
-  for (const std::vector<TokenId>& prompt : options.prompts) {
+// Each answers every prompt, which is prefilled once.
+Status answer_all(Runtime& runtime, const MeasureOptions& options, std::vector<Trial>& trials, const OnPart& on_part) {
+  for (size_t i = 0; i < options.prompts.size(); ++i) {
+    if (!on_part(fmt::format("text {} of {}", i + 1, options.prompts.size()))) return Error{"interrupted"};
+    const std::vector<TokenId>& prompt = options.prompts[i];
     const KvSequence seq = runtime.kv().add_sequence();
-    S3D_ASSIGN(const Generation answer,
-               runtime.generate(seq, prompt, {.max_tokens = options.max_tokens, .speculator = speculator}));
-    out.stats.add(answer.spec);
-    out.tokens += answer.timings.decoded_tokens;
-    out.seconds += answer.timings.decode_seconds;
+    for (Trial& trial : trials) {
+      runtime.kv().truncate(seq, std::min(runtime.kv().length(seq), isize(prompt) - 1));
+      S3D_ASSIGN(
+          const Generation answer,
+          runtime.generate(seq, prompt, {.max_tokens = options.max_tokens, .speculator = trial.speculator.get()}));
+      trial.stats.add(answer.spec);
+      trial.tokens += answer.timings.decoded_tokens;
+      trial.seconds += answer.timings.decode_seconds;
+    }
   }
-  return out;
+  return Ok();
 }
 
 std::vector<Rate> rates_of(const SpecStats& stats) {
@@ -43,14 +49,6 @@ std::vector<Rate> rates_of(const SpecStats& stats) {
     rates.push_back({.rate = shares[d], .count = static_cast<double>(stats.reached_by_depth[d])});
   }
   return rates;
-}
-
-// `depth` tokens are drafted in every round.
-Result<std::vector<Rate>> drafter_rates(Runtime& runtime, const MeasureOptions& options,
-                                        std::unique_ptr<Drafter> drafter, int depth) {
-  const std::unique_ptr<Speculator> speculator = make_fixed_speculator(std::move(drafter), depth);
-  S3D_ASSIGN(const Answers answers, answer_all(runtime, options, speculator.get()));
-  return rates_of(answers.stats);
 }
 
 // The trained drafter that is open: what has a file of its own.
@@ -119,8 +117,7 @@ class Measurement {
     const std::string open = open_drafter(runtime_);
     if (!open.empty()) evidence_.open = plan_of_open(runtime_, open);
     S3D_TRY(measure_costs());
-    S3D_TRY(measure_plain());
-    S3D_TRY(measure_rates());
+    S3D_TRY(measure_answers());
     return evidence_;
   }
 
@@ -172,30 +169,60 @@ class Measurement {
     return Ok();
   }
 
-  Status measure_plain() {
-    S3D_TRY(begin("plain decoding"));
-    S3D_ASSIGN(const Answers plain, answer_all(runtime_, options_, nullptr));
+  // Plain decoding, each untrained plan, the open drafter.
+  Status measure_answers() {
+    std::vector<Trial> trials(1);
+    for (const SkipRate& skip : evidence_.skips) {
+      auto drafter = make_layer_skip_drafter(runtime_.backend(), runtime_.kv(), skip.layers, /*depth=*/1);
+      trials.push_back({.speculator = make_fixed_speculator(std::move(drafter), 1)});
+    }
+    if (evidence_.open) {
+      S3D_ASSIGN(std::unique_ptr<Drafter> drafter, open_one());
+      const int depth = std::min(drafter->max_depth(), kMostMasks + 1);
+      trials.push_back({.speculator = make_fixed_speculator(std::move(drafter), depth)});
+    }
+    S3D_TRY(answer_all(runtime_, options_, trials, on_part_));
+    for (size_t i = 0; i < evidence_.skips.size(); ++i) {
+      const std::vector<Rate> rates = rates_of(trials[i + 1].stats);
+      if (!rates.empty()) evidence_.skips[i].rate = rates[0];
+    }
+    if (evidence_.open) evidence_.open->rates = rates_of(trials.back().stats);
+    return take_costs(trials);
+  }
+
+  // Costs as they were on the texts: plain decoding has passes of one row, untrained plans of two, the open drafter of
+  // one more than it drafts.
+  Status take_costs(const std::vector<Trial>& trials) {
+    const Trial& plain = trials[0];
     const auto rounds = static_cast<double>(plain.stats.num_rounds);
     if (plain.tokens == 0 || rounds == 0) return Error{"the model ends every answer at once: nothing to draft"};
     evidence_.plain_tps = static_cast<double>(plain.tokens) / plain.seconds;
-    evidence_.costs.context = std::max(1.0, plain.stats.verify_seconds / rounds / evidence_.costs.full.of(1));
-    evidence_.costs.rest = std::max(0.0, plain.seconds - plain.stats.verify_seconds) / rounds;
+    Costs& costs = evidence_.costs;
+    costs.rest = std::max(0.0, plain.seconds - plain.stats.verify_seconds) / rounds;
+    std::vector<PassSample> seen = {{.rows = 1, .seconds = plain.stats.verify_seconds / rounds}};
+    SpecStats pairs;
+    for (size_t i = 1; i <= evidence_.skips.size(); ++i) pairs.add(trials[i].stats);
+    add_sample(pairs, seen);
+    if (evidence_.open && !evidence_.open->fused) add_sample(trials.back().stats, seen);
+    costs.context = seen[0].seconds / costs.full.of(1);
+    const size_t depth = evidence_.open_draft_seconds.size();
+    if (depth > 0 && trials.back().stats.num_drafts > 0) {
+      const SpecStats& open = trials.back().stats;
+      costs.context = open.draft_seconds / static_cast<double>(open.num_drafts) / evidence_.open_draft_seconds.back();
+    }
+    costs.full = in_texts(costs.full, seen);
+    // LoRA of rank 16 in all layers: 0.15 one-row passes of smollm2-135m (docs/notes/training.md).
+    constexpr double kRiderLora = 0.15;
+    costs.riders = kRiderLora * costs.full.of(1);
     return Ok();
   }
 
-  Status measure_rates() {
-    for (SkipRate& skip : evidence_.skips) {
-      S3D_TRY(begin(fmt::format("drafts by layers {}+{}", skip.layers.first, skip.layers.last)));
-      auto drafter = make_layer_skip_drafter(runtime_.backend(), runtime_.kv(), skip.layers, /*depth=*/1);
-      S3D_ASSIGN(const std::vector<Rate> rates, drafter_rates(runtime_, options_, std::move(drafter), 1));
-      if (!rates.empty()) skip.rate = rates[0];
-    }
-    if (!evidence_.open) return Ok();
-    S3D_TRY(begin("drafts of " + evidence_.open->name));
-    S3D_ASSIGN(std::unique_ptr<Drafter> drafter, open_one());
-    const int depth = std::min(drafter->max_depth(), kMostMasks + 1);
-    S3D_ASSIGN(evidence_.open->rates, drafter_rates(runtime_, options_, std::move(drafter), depth));
-    return Ok();
+  // Drafts behind the end of an answer are not counted, but their rows were run: so it is rounded up.
+  static void add_sample(const SpecStats& stats, std::vector<PassSample>& seen) {
+    if (stats.num_rounds == 0) return;
+    const auto rounds = static_cast<double>(stats.num_rounds);
+    const int rows = 1 + static_cast<int>(std::ceil(static_cast<double>(stats.num_draft_tokens) / rounds));
+    if (rows > seen.back().rows) seen.push_back({.rows = rows, .seconds = stats.verify_seconds / rounds});
   }
 
   Runtime& runtime_;

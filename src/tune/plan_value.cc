@@ -14,6 +14,23 @@ double Costs::draft(int layers, int rows) const {
   return adapter * (head[at] + layer[at] * layers);
 }
 
+PassCosts in_texts(const PassCosts& alone, const std::vector<PassSample>& seen) {
+  S3D_CHECK(!seen.empty(), "passes were seen");
+  const auto ratio = [&](const PassSample& sample) { return sample.seconds / alone.of(sample.rows); };
+  PassCosts out = alone;
+  size_t next = 0;
+  for (int rows = 1; rows <= PassCosts::kMaxRows; ++rows) {
+    while (next < seen.size() && seen[next].rows < rows) ++next;
+    double factor = ratio(seen[std::min(next, seen.size() - 1)]);
+    if (next > 0 && next < seen.size()) {
+      const PassSample &from = seen[next - 1], &to = seen[next];
+      factor = ratio(from) + (ratio(to) - ratio(from)) * (rows - from.rows) / (to.rows - from.rows);
+    }
+    out.full[usize(rows)] *= factor;
+  }
+  return out;
+}
+
 double Laws::u(double share) const {
   S3D_CHECK(!splits.empty(), "laws have a split");
   size_t next = 0;
@@ -42,9 +59,7 @@ std::string Plan::text() const {
 }
 
 PlanValue best_depth(const Costs& costs, const std::vector<double>& rates, const std::vector<double>& draft_seconds) {
-  const auto seconds = [&](int rows, double draft) {
-    return costs.context * (draft + costs.full.of(rows)) + costs.rest;
-  };
+  const auto seconds = [&](int rows, double draft) { return costs.context * draft + costs.full.of(rows) + costs.rest; };
   PlanValue best = {.plan = {}, .seconds = seconds(1, 0)};
   best.tps = 1 / best.seconds;
   double tokens = 1, path = 1;
@@ -64,7 +79,7 @@ PlanValue fused_value(const Costs& costs, const std::vector<double>& rates) {
   double tokens = 1, path = 1;
   for (const double rate : rates) tokens += path *= rate;
   const int rows = (masks + 1) * (masks + 1);
-  const double seconds = costs.context * (costs.full.of(rows) + costs.riders) + costs.rest;
+  const double seconds = costs.full.of(rows) + costs.riders + costs.rest;
   return {.plan = {.fused = true, .layers = {}, .masks = masks},
           .depth = masks,
           .tokens = tokens,

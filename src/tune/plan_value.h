@@ -18,11 +18,22 @@ struct Costs {
   double adapter = 1;         // times that, what a trained adapter's draft pass takes: its LoRA, Markov head, …
   double riders = 0;          // of a pass in which masks ride, beside its rows: their LoRA
   double rest = 0;            // of a round: choosing and committing tokens
-  double context = 1;         // times all passes: at the length of the texts, where T and D were measured at 64
+  double context = 1;         // times draft passes: on texts, where D was measured alone
 
   // D(layers, rows) of a trained draft pass.
   double draft(int layers, int rows) const;
 };
+
+// What full passes of so many rows took while texts were decoded, on average.
+struct PassSample {
+  int rows = 1;
+  double seconds = 0;
+};
+
+// The curve `alone`, raised or lowered to go through `seen` (ascending by rows, at least one): its ratio to them is a
+// straight line between them, and the same as at the outermost beyond. Passes that are measured alone are short of
+// context, and the memory's state and other programs change what they take.
+PassCosts in_texts(const PassCosts& alone, const std::vector<PassSample>& seen);
 
 // What was learned of drafts: laws by the place of the layers, and what training and depth do to them.
 struct Laws {

@@ -35,12 +35,25 @@ TEST(PlanValueTest, NoDraftWhereNoneIsRight) {
   EXPECT_NEAR(value.tps, 1, 1e-12);
 }
 
-TEST(PlanValueTest, TextsAreSlowerThanPassesAlone) {
+TEST(PlanValueTest, DraftsOnTextsAreSlowerThanAlone) {
   Costs costs = simple_costs();
   costs.context = 2;
   costs.rest = 0.5;
   const PlanValue value = best_depth(costs, {0.9}, {0.2});
-  EXPECT_NEAR(value.seconds, 2 * (0.2 + 1.1) + 0.5, 1e-12);
+  EXPECT_EQ(value.depth, 1);
+  EXPECT_NEAR(value.seconds, 2 * 0.2 + 1.1 + 0.5, 1e-12);
+}
+
+TEST(PlanValueTest, PassesOnTextsGoThroughWhatWasSeen) {
+  const PassCosts alone = simple_costs().full;
+  const PassCosts texts =
+      in_texts(alone, {{.rows = 1, .seconds = 1.5}, {.rows = 2, .seconds = 2.2}, {.rows = 5, .seconds = 1.4}});
+  EXPECT_NEAR(texts.of(1), 1.5, 1e-12);
+  EXPECT_NEAR(texts.of(2), 2.2, 1e-12);                  // twice as long as alone
+  EXPECT_NEAR(texts.of(3), 1.2 * (2 - 1.0 / 3), 1e-12);  // a third of the way to what five rows take alone
+  EXPECT_NEAR(texts.of(5), 1.4, 1e-12);
+  EXPECT_NEAR(texts.of(11), 2, 1e-12);
+  EXPECT_NEAR(in_texts(alone, {{.rows = 1, .seconds = 3}}).of(11), 6, 1e-12);
 }
 
 TEST(PlanValueTest, MasksThatRideCostRowsAndTheirLora) {
