@@ -7,6 +7,7 @@
 #include <map>
 
 #include "base/index.h"
+#include "base/median.h"
 #include "decode/drafters.h"
 #include "decode/speculator.h"
 #include "engine/pass_costs.h"
@@ -15,12 +16,24 @@
 namespace s3d::tune {
 namespace {
 
-// What answers of one drafter to all prompts came to; `speculator` null: of plain decoding.
+// What answers of one drafter to all prompts came to; `speculator` null: of plain decoding. Times are by prompt, so
+// that a disturbed one does not count: their medians are used.
 struct Trial {
   std::unique_ptr<Speculator> speculator;
   SpecStats stats = {};
-  int64_t tokens = 0;
-  double seconds = 0;
+  std::vector<double> token_seconds = {}, verify_seconds = {};  // of a token, of a full pass
+  std::vector<double> draft_seconds = {};                       // of a draft
+
+  void add(const Generation& answer) {
+    const SpecStats& now = answer.spec;
+    stats.add(now);
+    const auto of_each = [](double seconds, int64_t n, std::vector<double>& all) {
+      if (n > 0) all.push_back(seconds / static_cast<double>(n));
+    };
+    of_each(answer.timings.decode_seconds, answer.timings.decoded_tokens, token_seconds);
+    of_each(now.verify_seconds, now.num_rounds, verify_seconds);
+    of_each(now.draft_seconds, now.num_drafts, draft_seconds);
+  }
 };
 
 // Each answers every prompt, which is prefilled once.
@@ -34,9 +47,7 @@ Status answer_all(Runtime& runtime, const MeasureOptions& options, std::vector<T
       S3D_ASSIGN(
           const Generation answer,
           runtime.generate(seq, prompt, {.max_tokens = options.max_tokens, .speculator = trial.speculator.get()}));
-      trial.stats.add(answer.spec);
-      trial.tokens += answer.timings.decoded_tokens;
-      trial.seconds += answer.timings.decode_seconds;
+      trial.add(answer);
     }
   }
   return Ok();
@@ -193,24 +204,27 @@ class Measurement {
   // Costs as they were on the texts: plain decoding has passes of one row, untrained plans of two, the open drafter of
   // one more than it drafts.
   Status take_costs(const std::vector<Trial>& trials) {
-    const Trial& plain = trials[0];
-    const auto rounds = static_cast<double>(plain.stats.num_rounds);
-    if (plain.tokens == 0 || rounds == 0) return Error{"the model ends every answer at once: nothing to draft"};
-    evidence_.plain_tps = static_cast<double>(plain.tokens) / plain.seconds;
+    const Trial &plain = trials[0], &last = trials.back();
+    if (plain.token_seconds.empty()) return Error{"the model ends every answer at once: nothing to draft"};
+    const double token = median(plain.token_seconds), pass = median(plain.verify_seconds);
     Costs& costs = evidence_.costs;
-    costs.rest = std::max(0.0, plain.seconds - plain.stats.verify_seconds) / rounds;
-    std::vector<PassSample> seen = {{.rows = 1, .seconds = plain.stats.verify_seconds / rounds}};
-    SpecStats pairs;
-    for (size_t i = 1; i <= evidence_.skips.size(); ++i) pairs.add(trials[i].stats);
+    costs.rest = std::max(0.0, token - pass);
+    std::vector<PassSample> seen = {{.rows = 1, .seconds = pass}};
+    Trial pairs;
+    for (size_t i = 1; i <= evidence_.skips.size(); ++i) {
+      pairs.stats.add(trials[i].stats);
+      pairs.verify_seconds.insert(pairs.verify_seconds.end(), trials[i].verify_seconds.begin(),
+                                  trials[i].verify_seconds.end());
+    }
     add_sample(pairs, seen);
-    if (evidence_.open && !evidence_.open->fused) add_sample(trials.back().stats, seen);
-    costs.context = seen[0].seconds / costs.full.of(1);
-    const size_t depth = evidence_.open_draft_seconds.size();
-    if (depth > 0 && trials.back().stats.num_drafts > 0) {
-      const SpecStats& open = trials.back().stats;
-      costs.context = open.draft_seconds / static_cast<double>(open.num_drafts) / evidence_.open_draft_seconds.back();
+    const bool drafts_alone = !evidence_.open_draft_seconds.empty();  // by passes of its own
+    if (drafts_alone) add_sample(last, seen);
+    costs.context = pass / costs.full.of(1);
+    if (drafts_alone && !last.draft_seconds.empty()) {
+      costs.context = median(last.draft_seconds) / evidence_.open_draft_seconds.back();
     }
     costs.full = in_texts(costs.full, seen);
+    evidence_.plain_tps = 1 / (costs.full.of(1) + costs.rest);
     // LoRA of rank 16 in all layers: 0.15 one-row passes of smollm2-135m (docs/notes/training.md).
     constexpr double kRiderLora = 0.15;
     costs.riders = kRiderLora * costs.full.of(1);
@@ -218,11 +232,11 @@ class Measurement {
   }
 
   // Drafts behind the end of an answer are not counted, but their rows were run: so it is rounded up.
-  static void add_sample(const SpecStats& stats, std::vector<PassSample>& seen) {
-    if (stats.num_rounds == 0) return;
-    const auto rounds = static_cast<double>(stats.num_rounds);
-    const int rows = 1 + static_cast<int>(std::ceil(static_cast<double>(stats.num_draft_tokens) / rounds));
-    if (rows > seen.back().rows) seen.push_back({.rows = rows, .seconds = stats.verify_seconds / rounds});
+  static void add_sample(const Trial& trial, std::vector<PassSample>& seen) {
+    if (trial.verify_seconds.empty()) return;
+    const auto rounds = static_cast<double>(trial.stats.num_rounds);
+    const int rows = 1 + static_cast<int>(std::ceil(static_cast<double>(trial.stats.num_draft_tokens) / rounds));
+    if (rows > seen.back().rows) seen.push_back({.rows = rows, .seconds = median(trial.verify_seconds)});
   }
 
   Runtime& runtime_;

@@ -28,6 +28,8 @@ PassCosts in_texts(const PassCosts& alone, const std::vector<PassSample>& seen) 
     }
     out.full[usize(rows)] *= factor;
   }
+  for (size_t rows = PassCosts::kMaxRows; rows > 1; --rows)
+    out.full[rows - 1] = std::min(out.full[rows - 1], out.full[rows]);
   return out;
 }
 

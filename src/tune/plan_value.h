@@ -32,7 +32,8 @@ struct PassSample {
 
 // The curve `alone`, raised or lowered to go through `seen` (ascending by rows, at least one): its ratio to them is a
 // straight line between them, and the same as at the outermost beyond. Passes that are measured alone are short of
-// context, and the memory's state and other programs change what they take.
+// context, and the memory's state and other programs change what they take. It rises: a wider pass does all that a
+// narrower one does, so a narrower one that took longer was disturbed.
 PassCosts in_texts(const PassCosts& alone, const std::vector<PassSample>& seen);
 
 // What was learned of drafts: laws by the place of the layers, and what training and depth do to them.

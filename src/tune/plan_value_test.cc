@@ -47,13 +47,21 @@ TEST(PlanValueTest, DraftsOnTextsAreSlowerThanAlone) {
 TEST(PlanValueTest, PassesOnTextsGoThroughWhatWasSeen) {
   const PassCosts alone = simple_costs().full;
   const PassCosts texts =
-      in_texts(alone, {{.rows = 1, .seconds = 1.5}, {.rows = 2, .seconds = 2.2}, {.rows = 5, .seconds = 1.4}});
+      in_texts(alone, {{.rows = 1, .seconds = 1.5}, {.rows = 2, .seconds = 2.2}, {.rows = 5, .seconds = 4.2}});
   EXPECT_NEAR(texts.of(1), 1.5, 1e-12);
   EXPECT_NEAR(texts.of(2), 2.2, 1e-12);                  // twice as long as alone
-  EXPECT_NEAR(texts.of(3), 1.2 * (2 - 1.0 / 3), 1e-12);  // a third of the way to what five rows take alone
-  EXPECT_NEAR(texts.of(5), 1.4, 1e-12);
-  EXPECT_NEAR(texts.of(11), 2, 1e-12);
+  EXPECT_NEAR(texts.of(3), 1.2 * (2 + 1.0 / 3), 1e-12);  // a third of the way to three times
+  EXPECT_NEAR(texts.of(5), 4.2, 1e-12);
+  EXPECT_NEAR(texts.of(11), 6, 1e-12);
   EXPECT_NEAR(in_texts(alone, {{.rows = 1, .seconds = 3}}).of(11), 6, 1e-12);
+}
+
+TEST(PlanValueTest, ANarrowPassThatWasDisturbedTakesNoMoreThanAWiderOne) {
+  const PassCosts texts = in_texts(
+      simple_costs().full, {{.rows = 1, .seconds = 4}, {.rows = 2, .seconds = 2.2}, {.rows = 5, .seconds = 2.8}});
+  EXPECT_NEAR(texts.of(1), 2.2, 1e-12);
+  EXPECT_NEAR(texts.of(2), 2.2, 1e-12);
+  EXPECT_NEAR(texts.of(5), 2.8, 1e-12);
 }
 
 TEST(PlanValueTest, MasksThatRideCostRowsAndTheirLora) {
