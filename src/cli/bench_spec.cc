@@ -18,6 +18,7 @@
 #include "cli/report.h"
 #include "cli/sampling_options.h"
 #include "engine/prompt_file.h"
+#include "engine/tuning.h"
 
 namespace s3d::cli {
 namespace {
@@ -165,6 +166,8 @@ Result<SpecBenchPage> measure(const BenchSpecCommand& o, Runtime& runtime, const
 
 Result<int> run_bench_spec(const BenchSpecCommand& o, Console& console) {
   S3D_ASSIGN(const std::unique_ptr<Runtime> runtime, o.model.load(console));
+  const std::string stale = read_tuning(*runtime).stale;
+  if (!stale.empty()) console.note("tuning that is not used: " + stale);
   const Interrupt interrupt;
   const Result<SpecBenchPage> page = measure(o, *runtime, console);
   if (Interrupt::requested()) return kExitInterrupted;
