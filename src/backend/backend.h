@@ -15,11 +15,13 @@
 #include "backend/token_choice.h"
 #include "base/result.h"
 #include "model/layer_set.h"
+#include "model/weights.h"
 #include "s3d/types.h"
 
 namespace s3d {
 
 class PackedAdapter;
+struct SideMatrix;
 
 struct Row {
   TokenId token;     // >= 0: token id; -1 - j: mask embedding j of the adapter
@@ -53,6 +55,13 @@ struct Block {
   bool want_hidden = false;
   // The caller asks for the choice of tokens and not for logits: a backend that keeps_logits() returns none then.
   bool keep_logits = false;
+  // [n rows] or empty: a row's input vector [d_model] instead of the embedding of its token, which is then not looked
+  // at; null: the embedding. Not together with an adapter.
+  std::span<const float* const> input = {};
+  // Also return the hidden states of the rows `tapped` (ascending indices) behind the first taps[i] layers, before any
+  // norm; numbers from 1 to the model's, rising. Only in passes over all layers.
+  std::span<const int> taps = {};
+  std::span<const int> tapped = {};
 };
 
 // Views into the backend's memory, valid until its next run().
@@ -62,6 +71,7 @@ struct PassOutput {
   std::span<const float> hidden;  // [n_wanted, d_model] if asked, else empty
   // Rows whose logits the backend has kept instead, until its next run(), and the number of the first of them.
   int kept = 0, first_kept = 0;
+  std::span<const float> tapped;  // [n_tapped, taps, d_model]
 };
 
 // Thread rule: one run() at a time per backend.
@@ -89,6 +99,16 @@ class Backend {
   // other one after the best token of the row before it. What comes after a row without one is not specified.
   virtual Status choose_draft(const PackedAdapter& adapter, const LogitRows& rows, TokenId previous,
                               const ChoiceAsk& ask, Choices& out);
+
+  // What drafters compute beside passes. A backend that cannot refuses beside() and can_multiply(), by name; it also
+  // need not run blocks with inputs or taps.
+  //
+  // Another model on the same threads and device, with at most `max_rows` rows in a pass; of the two one runs at a time.
+  // `model`: made of the parts of this one's and a layer of a file of its own (load_side_model).
+  virtual Result<std::unique_ptr<Backend>> beside(std::shared_ptr<const Model> model, int max_rows);
+  // out = w x for rows x; `in`: [n, in], `out`: [n, out]. Only where can_multiply() is no error.
+  virtual Status can_multiply() const;
+  virtual void multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out);
 
   // A cache for run(), in the backend's memory. Errors: those of KvCache::create.
   virtual Result<KvCache> make_kv_cache(KvType type, int64_t tokens) { return KvCache::create(config(), type, tokens); }

@@ -1,8 +1,10 @@
 #include "backend/block_placement.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 
 #include "backend/packed_adapter.h"
 #include "base/index.h"
@@ -16,6 +18,24 @@ Status check_riders(const Block& block, const ModelConfig& config) {
   if (block.layers.count() == config.n_layers) return Ok();
   return Error{
       fmt::format("riders in a pass over {} of {} layers: expected all", block.layers.count(), config.n_layers)};
+}
+
+// Inputs and taps.
+Status check_features(const Block& block, const ModelConfig& config) {
+  const size_t n = block.rows.size();
+  if (!block.input.empty() && (block.input.size() != n || block.adapter != nullptr || block.riders != nullptr)) {
+    return Error{fmt::format("a block of {} rows with {} inputs: expected one for each row, and no adapter", n,
+                             block.input.size())};
+  }
+  if (block.taps.empty() && block.tapped.empty()) return Ok();
+  if (block.layers.count() != config.n_layers) return Error{"taps of a pass that skips layers: expected all"};
+  const auto rising = [](std::span<const int> values, int first, size_t end) {
+    const bool in_range = values.empty() || (values.front() >= first && usize(values.back()) < end);
+    return in_range && std::is_sorted(values.begin(), values.end(), std::less_equal<>());
+  };
+  if (rising(block.taps, 1, usize(config.n_layers) + 1) && rising(block.tapped, 0, n)) return Ok();
+  return Error{fmt::format("taps [{}] of rows [{}]: expected rising numbers, of layers 1 to {} and of rows below {}",
+                           fmt::join(block.taps, ", "), fmt::join(block.tapped, ", "), config.n_layers, n)};
 }
 
 Status check_block(const Block& block, const ModelConfig& config, int max_rows) {
@@ -36,6 +56,7 @@ Status check_block(const Block& block, const ModelConfig& config, int max_rows) 
     return Error{
         fmt::format("a block of {} rows with {} states: expected one for each row, or none", n, block.state.size())};
   }
+  S3D_TRY(check_features(block, config));
   if (block.riders != nullptr) return check_riders(block, config);
   if (block.adapter == nullptr) return Ok();
   if (block.adapter->config().fused) return Error{"a draft pass with an adapter whose masks ride in full passes"};
@@ -59,7 +80,7 @@ Status check_row(const Block& block, size_t i, const ModelConfig& config, const 
   if (row.token < -masks_of(block)) {
     return fail(fmt::format("token {} is mask {}, but there are {}", row.token, -1 - row.token, masks_of(block)));
   }
-  if (row.token >= config.vocab_size) {
+  if (row.token >= config.vocab_size && (block.input.empty() || block.input[i] == nullptr)) {
     return fail(fmt::format("token {} is outside the vocabulary of {}", row.token, config.vocab_size));
   }
   if (!kv.has_sequence(row.seq)) return fail(fmt::format("there is no sequence {}", row.seq));

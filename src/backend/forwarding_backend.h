@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "backend/backend.h"
 
@@ -25,6 +27,13 @@ class ForwardingBackend : public Backend {
   Status choose_draft(const PackedAdapter& adapter, const LogitRows& rows, TokenId previous, const ChoiceAsk& ask,
                       Choices& out) override {
     return real_.choose_draft(adapter, rows, previous, ask, out);
+  }
+  Result<std::unique_ptr<Backend>> beside(std::shared_ptr<const Model> model, int max_rows) override {
+    return real_.beside(std::move(model), max_rows);
+  }
+  Status can_multiply() const override { return real_.can_multiply(); }
+  void multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out) override {
+    real_.multiply(w, in, out);
   }
   Result<KvCache> make_kv_cache(KvType type, int64_t tokens) override { return real_.make_kv_cache(type, tokens); }
   const ModelConfig& config() const override { return real_.config(); }

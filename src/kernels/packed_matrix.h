@@ -54,6 +54,13 @@ class PackedMatrix {
                                    std::span<const int32_t> order = {}, const std::function<void()>& after_slice = {},
                                    WeightMemory* memory = nullptr);
 
+  // The first `rows` rows, 1 to all of them, in the same memory.
+  PackedMatrix first_rows(size_t rows) const {
+    PackedMatrix out = *this;
+    out.rows_ = rows;
+    return out;
+  }
+
   ggml_type type() const { return type_; }
   size_t rows() const { return rows_; }
   size_t cols() const { return cols_; }

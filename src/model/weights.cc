@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/index.h"
 #include "model/family.h"
 #include "model/layout.h"
 #include "model/tensor_floats.h"
@@ -143,6 +144,48 @@ std::vector<int32_t> head_order(std::span<const int32_t> first, int vocab_size) 
 }
 
 }  // namespace
+
+ModelConfig side_config(const ModelConfig& base, int vocab) {
+  ModelConfig config = base;
+  config.n_layers = 1;
+  config.local_layer.clear();
+  config.sliding_window = 0;
+  config.logit_softcap = 0;
+  if (vocab > 0) config.vocab_size = vocab;
+  return config;
+}
+
+std::vector<LayerTensor> side_layer_tensors(const ModelConfig& base) {
+  const Family* family = find_family(base.family);
+  S3D_CHECK(family != nullptr, "a config of an unknown family");
+  std::vector<LayerTensor> out;
+  for (const TensorSpec& spec : layer_specs(base, family->layout, 0)) {
+    std::vector<int64_t> shape = {spec.cols};
+    if (spec.matrix) shape.push_back(spec.rows);
+    out.push_back({spec.name, std::move(shape), spec.optional});
+  }
+  return out;
+}
+
+Result<Model> load_side_model(const Model& base, std::shared_ptr<const GgufFile> layers, const PackedMatrix& head,
+                              std::vector<int32_t> head_ids, ThreadPool& pool) {
+  Model model{};
+  model.config = side_config(base.config, isize(head_ids));
+  model.file = base.file;
+  model.token_embedding = base.token_embedding;
+  if (!head.empty()) {
+    const LayerLayout& layout = find_family(base.config.family)->layout;
+    const LoadProgress nobody;
+    Loader loader(*layers, pool, nobody, 0);
+    model.layers.resize(1);
+    S3D_TRY(load_attention(loader, model.config, layout, 0, model.layers[0]));
+    S3D_TRY(load_feed_forward(loader, model.config, layout, 0, model.layers[0]));
+  }
+  model.output_norm = base.output_norm;
+  model.lm_head = head;
+  model.side = std::make_shared<const SideParts>(SideParts{std::move(layers), std::move(head_ids)});
+  return model;
+}
 
 size_t Model::packed_bytes() const {
   size_t bytes = lm_head.bytes();

@@ -30,6 +30,12 @@ struct LayerWeights {
   std::vector<float> ffn_post_norm;   // [d_model] gemmas, olmo2
 };
 
+// Of a model that stands beside another (load_side_model): what does not come from `Model::file`.
+struct SideParts {
+  std::shared_ptr<const GgufFile> layers;  // holds the tensors of its layers
+  std::vector<int32_t> head_ids;           // [vocab] rows of the other's LM head that are its own; empty: all
+};
+
 struct Model {
   ModelConfig config;
   std::shared_ptr<const GgufFile> file;  // kept mapped: embedding rows are read from it
@@ -38,6 +44,7 @@ struct Model {
   std::vector<float> output_norm;    // [d_model] times ModelConfig::logit_scale
   PackedMatrix lm_head;              // [vocab, d_model], packed from output.weight or token_embd.weight
   std::vector<int32_t> lm_head_ids;  // [vocab] token of each row of `lm_head`; empty: row r is token r
+  std::shared_ptr<const SideParts> side = nullptr;  // of load_side_model; null: a model of its own
   size_t packed_bytes() const;       // all packed matrices: what one full pass reads
 
   // Row `token` of the embedding as floats, times config.embedding_scale; `out`: [d_model].
@@ -55,5 +62,21 @@ Result<Model> open_model(std::shared_ptr<const GgufFile> file, ModelConfig confi
 // and the found shape or type.
 Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig config, ThreadPool& pool,
                          const LoadProgress& progress = {}, std::span<const int32_t> lm_head_first = {});
+
+// The layer "blk.0" of `layers`, a file with nothing else of a model, between the input vectors that passes are given
+// and the output norm and LM head of `base`. One layer of the base's family without a window, no soft cap of logits.
+// `head`, [n, d_model] and its `head_ids` (empty: row r is token r) take the place of the base's vocabulary; of an
+// opened `base` (open_model) nothing is packed. Its embedding is not used. Errors: as of load_model.
+Result<Model> load_side_model(const Model& base, std::shared_ptr<const GgufFile> layers, const PackedMatrix& head,
+                              std::vector<int32_t> head_ids, ThreadPool& pool);
+// Its config for a head of `vocab` rows; 0: the base's.
+ModelConfig side_config(const ModelConfig& base, int vocab = 0);
+// The tensors of that layer with their shapes in GGUF's order; and whether one may be absent.
+struct LayerTensor {
+  std::string name;
+  std::vector<int64_t> shape;
+  bool optional;
+};
+std::vector<LayerTensor> side_layer_tensors(const ModelConfig& base);
 
 }  // namespace s3d

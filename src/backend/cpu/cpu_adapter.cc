@@ -103,11 +103,27 @@ void CpuBackend::Impl::add_markov(const PackedAdapter& markov, std::span<const T
     bridge_in.store(kernels, low.data(), {&w2}, i);
   }
   markov_sums.resize(std::max(markov_sums.size(), rows_given * size));
-  pool.run([&](int, Team& team) {
+  pool->run([&](int, Team& team) {
     team.for_chunks(w2.units(), pass.grain(w2.units(), w2.unit_bytes()), [&](size_t begin, size_t end) {
       kernels.matmul(w2, begin, end, bridge_in.for_matrix(w2), markov_sums.data(), size);
       const size_t first = begin * 16, count = std::min(end * 16, size) - first;
       for (size_t i = 0; i < rows_given; ++i) floats.add(&markov_sums[i * size + first], count, &to[i * size + first]);
+    });
+  });
+}
+
+// out = w x for rows x, by all threads.
+void CpuBackend::Impl::multiply(const PackedMatrix& w, std::span<const float> in, std::span<float> out) {
+  const size_t n = in.size() / w.cols();
+  S3D_CHECK(in.size() == n * w.cols() && out.size() == n * w.rows());
+  if (n == 0) return;
+  side_in.resize({&w}, n, w.cols(), kernels.tile);
+  pool->run([&](int, Team& team) {
+    team.for_chunks(n, 1, [&](size_t r, size_t end) {
+      for (; r < end; ++r) side_in.store(kernels, &in[r * w.cols()], {&w}, r);
+    });
+    team.for_chunks(w.units(), pass.grain(w.units(), w.unit_bytes()), [&](size_t begin, size_t end) {
+      kernels.matmul(w, begin, end, side_in.for_matrix(w), out.data(), w.rows());
     });
   });
 }

@@ -5,19 +5,20 @@
 #include <algorithm>
 
 #include "backend/cpu/cpu_backend_impl.h"
+#include "backend/side_matrix.h"
 #include "base/check.h"
 #include "base/index.h"
 
 namespace s3d {
 
-CpuBackend::Impl::Impl(std::shared_ptr<const Model> m, int threads, const Kernels& k, int most)
+CpuBackend::Impl::Impl(std::shared_ptr<const Model> m, std::shared_ptr<ThreadPool> threads, const Kernels& k, int most)
     : model(std::move(m)),
       config(model->config),
       kernels(k),
       floats(*k.floats),
       max_rows(usize(most)),
-      pool(threads),
-      pass(*model, k, pool.size(), max_rows),
+      pool(std::move(threads)),
+      pass(*model, k, pool->size(), max_rows),
       attention(pass, max_rows),
       feed_forward(pass, max_rows),
       lm_head(pass),
@@ -27,6 +28,8 @@ CpuBackend::Impl::Impl(std::shared_ptr<const Model> m, int threads, const Kernel
 
 void CpuBackend::Impl::prepare(const Block& block, KvCache& kv) {
   const FormatSet more = prepare_adapter(block);
+  inputs = block.input;
+  tapped.resize(block.tapped.size() * block.taps.size() * pass.d_model);
   pass.prepare(block.rows, attention.input_formats() | feed_forward.input_formats() | more);
   attention.prepare(placement, kv);
   feed_forward.prepare();
@@ -40,9 +43,11 @@ Result<PassOutput> CpuBackend::Impl::run(const Block& block, KvCache& kv) {
       "the KV cache was made for another model");
   S3D_TRY(place_block(block, config, static_cast<int>(max_rows), kv, placement));
   prepare(block, kv);
-  pool.run([&](int thread, Team& team) { walk(thread, team, block); });
+  pool->run([&](int thread, Team& team) { walk(thread, team, block); });
   if (block.kv == KvUse::kScratch) drop_pending(placement, kv);
-  return lm_head.output();
+  PassOutput out = lm_head.output();
+  out.tapped = tapped;
+  return out;
 }
 
 // ---- The pass: every thread ----------------------------------------------------------------------------------------
@@ -64,8 +69,20 @@ void CpuBackend::Impl::walk(int thread, Team& team, const Block& block) {
   for (size_t i = 0; i < layers.size(); ++i) {
     if (after_bridge(i)) bridge(team, attention.input(layers[i]));
     run_layer(thread, team, layers[i], lora_of != nullptr ? lora_of->layers()[i] : no_lora, input_of(i + 1));
+    take_taps(team, block, layers[i] + 1);
   }
   lm_head.run(thread, team);
+}
+
+// Each thread copies some rows: nobody changes the residual stream before all have met at the next barrier.
+void CpuBackend::Impl::take_taps(Team& team, const Block& block, int layers_run) {
+  const auto at = std::find(block.taps.begin(), block.taps.end(), layers_run);
+  if (at == block.taps.end()) return;
+  const size_t d = pass.d_model, taps = block.taps.size(), tap = usize(at - block.taps.begin());
+  const Team::Range mine = team.share(block.tapped.size());
+  for (size_t i = mine.begin; i < mine.end; ++i) {
+    std::copy_n(&pass.x[usize(block.tapped[i]) * d], d, &tapped[(i * taps + tap) * d]);
+  }
 }
 
 // x += post_norm(attention(norm(x))), then x += post_norm(feed_forward(norm(x))). The first norm was made before; each
@@ -77,12 +94,14 @@ void CpuBackend::Impl::run_layer(int thread, Team& team, int layer, const Packed
   feed_forward.run(team, layer, lora, {w.ffn_post_norm, next});
 }
 
-// The row's input: an embedding or a mask, and the state.
+// The row's input: a vector that was given, an embedding or a mask, and the state.
 void CpuBackend::Impl::begin_row(size_t r) {
   const size_t d = pass.d_model;
   float* row = &pass.mixed[r * d];
   const TokenId token = pass.rows[r].token;
-  if (token >= 0) {
+  if (!inputs.empty() && inputs[r] != nullptr) {
+    std::copy_n(inputs[r], d, row);
+  } else if (token >= 0) {
     model->embed(token, row);
     // The table would become resident row by row: a row may map 2 MiB of the file around it (large folios, Linux 6.18).
     constexpr unsigned kRowsBetweenReleases = 2;
@@ -97,8 +116,8 @@ void CpuBackend::Impl::begin_row(size_t r) {
 
 size_t CpuBackend::Impl::scratch_bytes() const {
   size_t count = 0;
-  for (const Floats* buffer : {&low, &states, &markov_sums, &ones}) count += buffer->capacity();
-  return count * sizeof(float) + bridge_in.bytes() + small_in.bytes() + pass.scratch_bytes() +
+  for (const Floats* buffer : {&low, &states, &markov_sums, &ones, &tapped}) count += buffer->capacity();
+  return count * sizeof(float) + bridge_in.bytes() + side_in.bytes() + small_in.bytes() + pass.scratch_bytes() +
          attention.scratch_bytes() + feed_forward.scratch_bytes() + lm_head.scratch_bytes();
 }
 
@@ -112,7 +131,16 @@ Result<std::unique_ptr<CpuBackend>> CpuBackend::create(std::shared_ptr<const Mod
         fmt::format("CPU backend: {} threads and passes of {} rows; expected 1 or more of each", threads, max_rows)};
   }
   return std::unique_ptr<CpuBackend>(
-      new CpuBackend(std::make_unique<Impl>(std::move(model), threads, *kernels, max_rows)));
+      new CpuBackend(std::make_unique<Impl>(std::move(model), std::make_shared<ThreadPool>(threads), *kernels, max_rows)));
+}
+
+Result<std::unique_ptr<Backend>> CpuBackend::beside(std::shared_ptr<const Model> model, int max_rows) {
+  return std::unique_ptr<Backend>(
+      new CpuBackend(std::make_unique<Impl>(std::move(model), impl_->pool, impl_->kernels, max_rows)));
+}
+
+void CpuBackend::multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out) {
+  impl_->multiply(w.packed, in, out);
 }
 
 CpuBackend::CpuBackend(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

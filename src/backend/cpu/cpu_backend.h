@@ -20,6 +20,9 @@ class CpuBackend : public Backend {
   ~CpuBackend() override;
 
   Result<PassOutput> run(const Block& block, KvCache& kv) override;
+  Result<std::unique_ptr<Backend>> beside(std::shared_ptr<const Model> model, int max_rows) override;
+  Status can_multiply() const override { return Ok(); }
+  void multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out) override;
 
   void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
                   std::span<float> z) override;

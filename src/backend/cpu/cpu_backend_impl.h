@@ -20,7 +20,7 @@ namespace s3d {
 struct CpuBackend::Impl {
   using Floats = AlignedFloats;
 
-  Impl(std::shared_ptr<const Model> m, int threads, const Kernels& k, int most);
+  Impl(std::shared_ptr<const Model> m, std::shared_ptr<ThreadPool> threads, const Kernels& k, int most);
 
   // In cpu_backend.cc. By one thread:
   Result<PassOutput> run(const Block& block, KvCache& kv);
@@ -29,6 +29,7 @@ struct CpuBackend::Impl {
 
   // By every thread of the team, in step:
   void walk(int thread, Team& team, const Block& block);
+  void take_taps(Team& team, const Block& block, int layers_run);
   void run_layer(int thread, Team& team, int layer, const PackedAdapter::Layer& lora, const SublayerInput& next);
 
   // By any thread, for the row `r`:
@@ -41,6 +42,7 @@ struct CpuBackend::Impl {
   void small_product(const PackedMatrix& w, const float* x, float* y);
   void add_markov(const PackedAdapter& markov, std::span<const int32_t> previous, std::span<float> to,
                   std::span<float> z);
+  void multiply(const PackedMatrix& w, std::span<const float> in, std::span<float> out);
 
   // By every thread of the team, in step:
   void bridge(Team& team, const SublayerInput& next);
@@ -50,7 +52,7 @@ struct CpuBackend::Impl {
   const Kernels& kernels;
   const FloatKernels& floats;
   const size_t max_rows;
-  ThreadPool pool;
+  std::shared_ptr<ThreadPool> pool;  // perhaps another backend's too
   CpuPass pass;
   SelfAttention attention;
   FeedForward feed_forward;
@@ -62,10 +64,13 @@ struct CpuBackend::Impl {
   const PackedAdapter* adapter = nullptr;  // of a draft pass
   const PackedAdapter* riders = nullptr;   // of a full pass with masks
   std::vector<const float*> injected;      // [n] what is added to each row's input, or null
+  std::span<const float* const> inputs;    // Block::input
+  Floats tapped;                           // [n tapped][taps][d_model]
 
   // Of draft passes; they stay empty without one.
   Floats low;            // [n][rank] of the bridge, or [markov rank]
   StoredRows bridge_in;  // [n][bridge rank]
+  StoredRows side_in;    // rows of multiply()
   Floats states;         // [distinct states][d_model] what is injected
   Floats markov_sums;    // [rows][draft vocabulary]
   Floats ones;           // [d_model] weights of a norm that has none

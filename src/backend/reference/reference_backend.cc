@@ -7,6 +7,7 @@
 
 #include "backend/packed_adapter.h"
 #include "backend/reference/plain_kv.h"
+#include "backend/side_matrix.h"
 #include "base/check.h"
 #include "base/index.h"
 
@@ -102,24 +103,37 @@ Result<std::unique_ptr<ReferenceBackend>> ReferenceBackend::create(std::shared_p
     return Error{fmt::format("a backend of {} threads and {} rows: expected 1 or more of each", threads, max_rows)};
   }
   S3D_ASSIGN(ReferenceModel model, ReferenceModel::load(std::move(file), std::move(config)));
-  return std::unique_ptr<ReferenceBackend>(new ReferenceBackend(std::move(model), threads, max_rows));
+  return std::unique_ptr<ReferenceBackend>(new ReferenceBackend(std::move(model), std::make_shared<ThreadPool>(threads), max_rows));
 }
 
-ReferenceBackend::ReferenceBackend(ReferenceModel model, int threads, int max_rows)
-    : model_(std::move(model)), pool_(threads), max_rows_(max_rows) {}
+Result<std::unique_ptr<Backend>> ReferenceBackend::beside(std::shared_ptr<const Model> model, int max_rows) {
+  S3D_ASSIGN(ReferenceModel side, ReferenceModel::load(*model));
+  return std::unique_ptr<Backend>(new ReferenceBackend(std::move(side), pool_, max_rows));
+}
+
+void ReferenceBackend::multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out) {
+  const Doubles y = model_.multiply(w, Doubles(in.begin(), in.end()), *pool_);
+  S3D_CHECK(y.size() == out.size());
+  std::copy(y.begin(), y.end(), out.begin());
+}
+
+ReferenceBackend::ReferenceBackend(ReferenceModel model, std::shared_ptr<ThreadPool> pool, int max_rows)
+    : model_(std::move(model)), pool_(std::move(pool)), max_rows_(max_rows) {}
 
 Result<ReferenceOutput> ReferenceBackend::compute(const Block& block, const KvCache& kv) {
   CacheStore store(placement_, kv);
   const std::vector<LayerSet> layers(block.rows.size(), block.layers);
   const bool riders = block.riders != nullptr;
-  if (block.adapter == nullptr && !riders)
-    return model_.run(block.rows, layers, placement_.wanted, pool_, nullptr, &store);
+  const ReferenceFeatures features = {.input = block.input, .taps = block.taps, .tapped = block.tapped};
+  if (block.adapter == nullptr && !riders) {
+    return model_.run(block.rows, layers, placement_.wanted, *pool_, nullptr, &store, features);
+  }
   const std::vector<Doubles> states = states_of(block, usize(config().d_model));
   const PackedAdapter& adapter = riders ? *block.riders : *block.adapter;
   const float* masks = adapter.config().masks > 0 ? adapter.mask(0) : nullptr;
   const ReferenceDraft draft = {
       .adapter = &adapter.source(), .first = 0, .state = states, .masks = masks, .riders = riders};
-  return model_.run(block.rows, layers, placement_.wanted, pool_, &draft, &store);
+  return model_.run(block.rows, layers, placement_.wanted, *pool_, &draft, &store, features);
 }
 
 Result<PassOutput> ReferenceBackend::run(const Block& block, KvCache& kv) {
@@ -133,8 +147,10 @@ Result<PassOutput> ReferenceBackend::run(const Block& block, KvCache& kv) {
   if (!out.ok()) return out.error();
   logits_.assign(out->logits.begin(), out->logits.end());
   hidden_.assign(out->hidden.begin(), out->hidden.end());
-  PassOutput views{.logits = logits_, .hidden = {}};
+  PassOutput views{.logits = logits_, .hidden = {}, .tapped = {}};
   if (block.want_hidden) views.hidden = hidden_;
+  tapped_.assign(out->tapped.begin(), out->tapped.end());
+  views.tapped = tapped_;
   return views;
 }
 
@@ -142,17 +158,17 @@ void ReferenceBackend::add_markov(const PackedAdapter& adapter, std::span<const 
                                   std::span<float> logits, std::span<float> z) {
   const Adapter& source = adapter.source();
   if (source.markov_p == nullptr) return;
-  const Doubles term = model_.markov_term(source, previous, pool_);
+  const Doubles term = model_.markov_term(source, previous, *pool_);
   S3D_CHECK(term.size() == logits.size(), "logits of a draft pass");
   for (size_t i = 0; i < term.size(); ++i) logits[i] = static_cast<float>(logits[i] + term[i]);
   if (z.empty()) return;
-  const Doubles state = model_.markov_state(source, previous, pool_);
+  const Doubles state = model_.markov_state(source, previous, *pool_);
   S3D_CHECK(state.size() == z.size());
   std::copy(state.begin(), state.end(), z.begin());
 }
 
 size_t ReferenceBackend::scratch_bytes() const {
-  return (logits_.capacity() + hidden_.capacity()) * sizeof(float);
+  return (logits_.capacity() + hidden_.capacity() + tapped_.capacity()) * sizeof(float);
 }
 
 }  // namespace s3d

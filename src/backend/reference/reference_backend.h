@@ -24,6 +24,9 @@ class ReferenceBackend : public Backend {
   static Result<std::unique_ptr<ReferenceBackend>> create(std::shared_ptr<const GgufFile> file, ModelConfig config,
                                                           int threads, int max_rows = 128);
 
+  Result<std::unique_ptr<Backend>> beside(std::shared_ptr<const Model> model, int max_rows) override;
+  Status can_multiply() const override { return Ok(); }
+  void multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out) override;
   Result<PassOutput> run(const Block& block, KvCache& kv) override;
   void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
                   std::span<float> z) override;
@@ -35,14 +38,14 @@ class ReferenceBackend : public Backend {
   size_t scratch_bytes() const override;  // between passes
 
  private:
-  ReferenceBackend(ReferenceModel model, int threads, int max_rows);
+  ReferenceBackend(ReferenceModel model, std::shared_ptr<ThreadPool> pool, int max_rows);
   Result<ReferenceOutput> compute(const Block& block, const KvCache& kv);
 
   ReferenceModel model_;
-  ThreadPool pool_;
+  std::shared_ptr<ThreadPool> pool_;
   int max_rows_;
   BlockPlacement placement_;
-  std::vector<float> logits_, hidden_;
+  std::vector<float> logits_, hidden_, tapped_;
 };
 
 }  // namespace s3d

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "backend/reference/reference_rounding.h"
+#include "backend/side_matrix.h"
 #include "base/check.h"
 #include "base/index.h"
 #include "kernels/packed_matrix.h"
@@ -97,6 +98,26 @@ Vector gather(const Vector& x, const std::vector<size_t>& rows, size_t width) {
 
 void scatter(const Vector& from, const std::vector<size_t>& rows, size_t width, Vector& x) {
   for (size_t i = 0; i < rows.size(); ++i) std::copy_n(from.data() + i * width, width, x.data() + rows[i] * width);
+}
+
+// Copies what was asked for of the state behind so many layers; tapped: [rows, taps, d].
+void take_taps(const ReferenceFeatures& features, int layers_run, size_t d, const Vector& x, Vector& tapped) {
+  const size_t taps = features.taps.size();
+  for (size_t tap = 0; tap < taps; ++tap) {
+    if (features.taps[tap] != layers_run) continue;
+    for (size_t i = 0; i < features.tapped.size(); ++i) {
+      std::copy_n(&x[usize(features.tapped[i]) * d], d, &tapped[(i * taps + tap) * d]);
+    }
+  }
+}
+
+// Columns `ids` of rows x, [n, width].
+Vector select(const Vector& x, size_t width, std::span<const TokenId> ids) {
+  Vector out;
+  for (size_t row = 0; row < x.size(); row += width) {
+    for (const TokenId id : ids) out.push_back(x[row + usize(id)]);
+  }
+  return out;
 }
 
 }  // namespace
@@ -231,22 +252,42 @@ class ReferenceModel::Loader {
   const GgufFile& file_;
 };
 
+struct ReferenceModel::Files {
+  std::shared_ptr<const GgufFile> model, layers;
+  std::vector<TokenId> head_ids;
+  int64_t vocab;  // rows of embedding and LM head
+};
+
 Result<ReferenceModel> ReferenceModel::load(std::shared_ptr<const GgufFile> file, ModelConfig config,
                                             ReferenceRounding rounding) {
-  const Loader loader(*file);
+  const int64_t vocab = config.vocab_size;
+  return load({.model = file, .layers = std::move(file), .head_ids = {}, .vocab = vocab}, std::move(config), rounding);
+}
+
+Result<ReferenceModel> ReferenceModel::load(const Model& model, ReferenceRounding rounding) {
+  if (model.side == nullptr) return load(model.file, model.config, rounding);
+  const int64_t vocab = model.token_embedding->rows();
+  return load({.model = model.file, .layers = model.side->layers, .head_ids = model.side->head_ids, .vocab = vocab},
+              model.config, rounding);
+}
+
+Result<ReferenceModel> ReferenceModel::load(Files files, ModelConfig config, ReferenceRounding rounding) {
+  const Loader loader(*files.model), layer_loader(*files.layers);
   ReferenceModel model;
   const char* head = config.tied_head ? "token_embd.weight" : "output.weight";
-  S3D_TRY(loader.matrix("token_embd.weight", config.d_model, config.vocab_size, model.embedding_));
-  S3D_TRY(loader.matrix(head, config.d_model, config.vocab_size, model.lm_head_));
+  S3D_TRY(loader.matrix("token_embd.weight", config.d_model, files.vocab, model.embedding_));
+  S3D_TRY(loader.matrix(head, config.d_model, files.vocab, model.lm_head_));
   S3D_TRY(loader.vector("output_norm.weight", config.d_model, model.output_norm_));
   for (double& weight : model.output_norm_) weight *= config.logit_scale;
   model.layers_.resize(usize(config.n_layers));
   for (size_t i = 0; i < model.layers_.size(); ++i) {
     const std::string blk = fmt::format("blk.{}.", i);
-    S3D_TRY(loader.attention(blk, config, model.layers_[i]));
-    S3D_TRY(loader.feed_forward(blk, config, model.layers_[i]));
+    S3D_TRY(layer_loader.attention(blk, config, model.layers_[i]));
+    S3D_TRY(layer_loader.feed_forward(blk, config, model.layers_[i]));
   }
-  model.file_ = std::move(file);
+  model.file_ = std::move(files.model);
+  model.layers_file_ = std::move(files.layers);
+  model.head_ids_ = std::move(files.head_ids);
   model.config_ = std::move(config);
   model.rounding_ = rounding;
   return model;
@@ -283,6 +324,16 @@ Vector ReferenceModel::multiply(const Matrix& w, Vector x, ThreadPool& pool) con
   return y;
 }
 
+Vector ReferenceModel::multiply(const SideMatrix& w, const Vector& x, ThreadPool& pool) const {
+  Vector y = multiply(Matrix{w.tensor, 0, w.tensor->rows()}, x, pool);
+  return w.ids.empty() ? y : select(y, usize(w.tensor->rows()), w.ids);
+}
+
+Vector ReferenceModel::logits_of(const Vector& normed, ThreadPool& pool) const {
+  Vector logits = multiply(lm_head_, normed, pool);
+  return head_ids_.empty() ? logits : select(logits, usize(lm_head_.rows), head_ids_);
+}
+
 // up (down x) for rows x.
 Vector ReferenceModel::low_rank(const LowRank& pair, Vector x, ThreadPool& pool) const {
   return multiply({pair.b, 0, pair.b->rows()}, multiply({pair.a, 0, pair.a->rows()}, std::move(x), pool), pool);
@@ -307,13 +358,19 @@ void ReferenceModel::mask(const ReferenceDraft& draft, int32_t index, float* out
   std::copy_n(draft.masks + index * static_cast<std::ptrdiff_t>(config_.d_model), config_.d_model, out);
 }
 
-// Embeddings of tokens, or masks of the adapter.
-Vector ReferenceModel::embed(std::span<const Row> rows, const ReferenceDraft* draft) const {
+// Embeddings of tokens, masks of the adapter, or what was given.
+Vector ReferenceModel::embed(std::span<const Row> rows, const ReferenceDraft* draft,
+                             const ReferenceFeatures& features) const {
   const auto d = usize(config_.d_model);
   Vector x;
   x.reserve(rows.size() * d);
   std::vector<float> decoded(d);
-  for (const Row& row : rows) {
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Row& row = rows[i];
+    if (const float* given = features.input_of(i)) {
+      x.insert(x.end(), given, given + d);
+      continue;
+    }
     const bool is_mask = row.token < 0;
     is_mask ? mask(*draft, -1 - row.token, decoded.data())
             : row_to_floats(*embedding_.tensor, row.token, decoded.data());
@@ -457,21 +514,16 @@ Vector ReferenceModel::run_layer(Vector x, const Forest& forest, const Lora& lor
 // Logits of rows `hidden`, [n, d_model].
 ReferenceOutput ReferenceModel::output(Vector hidden, const Adapter* adapter, ThreadPool& pool) const {
   const Vector normed = norm(hidden, output_norm_);
-  const Vector logits = multiply(lm_head_, normed, pool);
+  const Vector logits = logits_of(normed, pool);
   if (adapter == nullptr) {
-    ReferenceOutput out = {.logits = logits, .hidden = std::move(hidden)};
+    ReferenceOutput out = {.logits = logits, .hidden = std::move(hidden), .tapped = {}};
     if (const double cap = config_.logit_softcap; cap > 0) {
       for (double& logit : out.logits) logit = cap * std::tanh(logit / cap);
     }
     return out;
   }
-  if (adapter->draft_ids.empty()) return {.logits = logits, .hidden = normed};
-  ReferenceOutput out = {.logits = {}, .hidden = normed};
-  const auto vocab = usize(config_.vocab_size);
-  for (size_t row = 0; row < logits.size(); row += vocab) {
-    for (const TokenId id : adapter->draft_ids) out.logits.push_back(logits[row + usize(id)]);
-  }
-  return out;
+  if (adapter->draft_ids.empty()) return {.logits = logits, .hidden = normed, .tapped = {}};
+  return {.logits = select(logits, usize(config_.vocab_size), adapter->draft_ids), .hidden = normed, .tapped = {}};
 }
 
 // The hidden states of riders after the output norm, as those of a draft pass.
@@ -487,12 +539,12 @@ void ReferenceModel::norm_riders(std::span<const Row> rows, std::span<const int>
 
 Result<ReferenceOutput> ReferenceModel::run(std::span<const Row> rows, std::span<const LayerSet> layers,
                                             std::span<const int> wanted, ThreadPool& pool, const ReferenceDraft* draft,
-                                            ReferenceStore* store) const {
+                                            ReferenceStore* store, const ReferenceFeatures& features) const {
   S3D_CHECK(layers.empty() || layers.size() == rows.size(), "one layer set a row, or none at all");
   for (size_t i = 0; i < rows.size(); ++i) {
     const bool may_be_mask = draft != nullptr && static_cast<int>(i) >= draft->first;
     const int32_t least = may_be_mask ? -draft->adapter->config.masks : 0;
-    if (rows[i].token < least || rows[i].token >= config_.vocab_size) {
+    if (features.input_of(i) == nullptr && (rows[i].token < least || rows[i].token >= config_.vocab_size)) {
       return Error{fmt::format("token {} is outside the vocabulary of {} tokens", rows[i].token, config_.vocab_size)};
     }
   }
@@ -500,7 +552,8 @@ Result<ReferenceOutput> ReferenceModel::run(std::span<const Row> rows, std::span
   const Adapter* adapter = draft != nullptr ? draft->adapter : nullptr;
   int64_t n_tokens = 0;
   for (const Row& row : rows) n_tokens = std::max<int64_t>(n_tokens, row.position + 1);
-  Vector x = embed(rows, draft);
+  Vector x = embed(rows, draft, features);
+  Vector tapped(features.tapped.size() * features.taps.size() * d);
   if (draft != nullptr) inject_states(rows, *draft, x, pool);
   for (int layer = 0; layer < config_.n_layers; ++layer) {
     if (draft != nullptr && layer == config_.n_layers - adapter->config.layers.last) apply_bridge(*draft, x, pool);
@@ -516,11 +569,13 @@ Result<ReferenceOutput> ReferenceModel::run(std::span<const Row> rows, std::span
     }
     const Lora lora(draft, rows, forest, layer, config_.n_layers);
     scatter(run_layer(gather(x, forest.rows, d), forest, lora, layer, pool), forest.rows, d, x);
+    take_taps(features, layer + 1, d, x, tapped);
   }
   const bool riders = draft != nullptr && draft->riders;
   ReferenceOutput out =
       output(gather(x, std::vector<size_t>(wanted.begin(), wanted.end()), d), riders ? nullptr : adapter, pool);
   if (riders) norm_riders(rows, wanted, out);
+  out.tapped = std::move(tapped);
   return out;
 }
 

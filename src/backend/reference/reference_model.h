@@ -13,14 +13,27 @@
 #include "file/gguf.h"
 #include "model/adapter.h"
 #include "model/config.h"
+#include "model/weights.h"
 #include "s3d/types.h"
 
 namespace s3d {
+
+struct SideMatrix;
 
 // What a reference pass gives for the wanted rows, in the order in which they were asked for.
 struct ReferenceOutput {
   std::vector<double> logits;  // [n_wanted, vocab]; of draft rows [n_wanted, draft size], without the Markov term
   std::vector<double> hidden;  // [n_wanted, d_model], before the output norm; of draft rows after it
+  std::vector<double> tapped;  // [n_tapped, taps, d_model]
+};
+
+// What a pass is given and asked for beside its rows: Block::input, taps and tapped.
+struct ReferenceFeatures {
+  std::span<const float* const> input = {};
+  std::span<const int> taps = {};
+  std::span<const int> tapped = {};
+
+  const float* input_of(size_t row) const { return input.empty() ? nullptr : input[row]; }
 };
 
 // Makes rows of a reference pass those of a draft pass, or riders (docs/adapter.md). Borrows what it points to.
@@ -71,6 +84,8 @@ class ReferenceModel {
   // Errors: a tensor that is missing, or has another shape than the config says, or a type ggml cannot dequantize.
   static Result<ReferenceModel> load(std::shared_ptr<const GgufFile> file, ModelConfig config,
                                      ReferenceRounding rounding = {});
+  // The same of a model whose layer is in a file of its own (load_side_model). Errors: those of load().
+  static Result<ReferenceModel> load(const Model& model, ReferenceRounding rounding = {});
 
   // Runs `rows`, which hold whole sequences: a row with parent -1 begins one, and a row sees itself and its ancestors,
   // whatever their number, each at its own position (chains, trees and several sequences alike; Row::seq is not used).
@@ -81,8 +96,11 @@ class ReferenceModel {
   // row sees, instead of Row::parent. Without a store the text is as long as the highest position of all rows says
   // (RopeSet). Error: a token outside the vocabulary. Time: n rows * weights / (about 4e9 a second and core).
   Result<ReferenceOutput> run(std::span<const Row> rows, std::span<const LayerSet> layers, std::span<const int> wanted,
-                              ThreadPool& pool, const ReferenceDraft* draft = nullptr,
-                              ReferenceStore* store = nullptr) const;
+                              ThreadPool& pool, const ReferenceDraft* draft = nullptr, ReferenceStore* store = nullptr,
+                              const ReferenceFeatures& features = {}) const;
+
+  // w x for rows x: [n, w.rows()].
+  std::vector<double> multiply(const SideMatrix& w, const std::vector<double>& x, ThreadPool& pool) const;
 
   // P rms(E[token]) for each token, [tokens, Markov rank], and W2 times that, [tokens, draft size]: the Markov term,
   // which the adapter must have.
@@ -110,13 +128,17 @@ class ReferenceModel {
   struct Forest;
   struct Lora;
   class Loader;
+  // Where its tensors are.
+  struct Files;
 
   ReferenceModel() = default;
+  static Result<ReferenceModel> load(Files files, ModelConfig config, ReferenceRounding rounding);
+  Vector logits_of(const Vector& normed, ThreadPool& pool) const;
   Vector multiply(const Matrix& w, Vector x, ThreadPool& pool) const;
   void round_stored(Vector& heads) const;
   Vector multiply(const Matrix& w, const Lora& lora, LoraTarget target, const Vector& x, ThreadPool& pool) const;
   Vector low_rank(const LowRank& pair, Vector x, ThreadPool& pool) const;
-  Vector embed(std::span<const Row> rows, const ReferenceDraft* draft) const;
+  Vector embed(std::span<const Row> rows, const ReferenceDraft* draft, const ReferenceFeatures& features = {}) const;
   void mask(const ReferenceDraft& draft, int32_t index, float* out) const;
   Vector norm(const Vector& x, const Vector& weight) const;
   Vector rms(const Vector& x) const;
@@ -133,7 +155,8 @@ class ReferenceModel {
   Vector run_layer(Vector x, const Forest& forest, const Lora& lora, int layer, ThreadPool& pool) const;
   ReferenceOutput output(Vector hidden, const Adapter* adapter, ThreadPool& pool) const;
 
-  std::shared_ptr<const GgufFile> file_;
+  std::shared_ptr<const GgufFile> file_, layers_file_;
+  std::vector<TokenId> head_ids_;  // rows of lm_head_ that are the vocabulary; empty: all
   ModelConfig config_;
   ReferenceRounding rounding_;
   Matrix embedding_, lm_head_;

@@ -1,0 +1,65 @@
+#include "backend/side_matrix.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "backend/backend.h"
+#include "base/check.h"
+
+namespace s3d {
+
+Result<SideMatrix> pack_side_matrix(const GgufFile& file, const Tensor* tensor, ThreadPool* pool) {
+  SideMatrix out;
+  if (tensor == nullptr) return out;
+  out.tensor = tensor;
+  auto packed = PackedMatrix::pack(tensor->type, tensor->data, static_cast<size_t>(tensor->rows()),
+                                   static_cast<size_t>(tensor->cols()), pool);
+  if (!packed.ok()) return packed.error().within(fmt::format("{}: tensor \"{}\"", file.path(), tensor->name));
+  out.packed = std::move(*packed);
+  out.own_bytes = out.packed.bytes();
+  file.release_pages(*tensor);
+  return out;
+}
+
+Result<SideMatrix> side_head(const Model& base, std::span<const TokenId> ids, ThreadPool* pool) {
+  SideMatrix out;
+  out.tensor = base.file->find_tensor(base.config.tied_head ? "token_embd.weight" : "output.weight");
+  S3D_CHECK(out.tensor != nullptr, "a model that was opened has a head");
+  const std::vector<TokenId>& order = base.lm_head_ids;
+  if (ids.empty()) {
+    out.ids = order;
+    out.packed = base.lm_head;
+    return out;
+  }
+  out.ids.assign(ids.begin(), ids.end());
+  if (base.lm_head.empty()) return out;  // the reference's
+  if (ids.size() <= order.size() && std::equal(ids.begin(), ids.end(), order.begin())) {
+    out.packed = base.lm_head.first_rows(ids.size());
+    return out;
+  }
+  auto packed = PackedMatrix::pack(out.tensor->type, out.tensor->data, ids.size(), out.cols(), pool, ids);
+  if (!packed.ok()) return packed.error().within(fmt::format("{}: rows of its LM head", base.file->path()));
+  out.packed = std::move(*packed);
+  out.own_bytes = out.packed.bytes();
+  base.file->release_pages(*out.tensor);
+  return out;
+}
+
+// ---- What a backend does that cannot ------------------------------------------------------------------------------
+
+Status Backend::can_multiply() const {
+  return Error{fmt::format("the backend {} runs no drafter with layers or heads of its own (eagle, medusa); "
+                           "expected cpu or reference",
+                           name())};
+}
+
+Result<std::unique_ptr<Backend>> Backend::beside(std::shared_ptr<const Model> /*model*/, int /*max_rows*/) {
+  return can_multiply().error();
+}
+
+void Backend::multiply(const SideMatrix& /*w*/, std::span<const float> /*in*/, std::span<float> /*out*/) {
+  S3D_CHECK(false, "a backend that runs nothing beside its model");
+}
+
+}  // namespace s3d
