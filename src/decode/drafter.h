@@ -37,6 +37,14 @@ struct DraftLimits {
   int width = 1;  // alternatives for one position after the same tokens; 1 = a chain
 };
 
+// Rows of a sequence that a full pass has run and that are committed now.
+struct CommittedRows {
+  std::span<const TokenId> text;    // all decided tokens, the prompt's first; some of them may come after these rows
+  int first = 0;                    // position of the first of these rows
+  int count = 0;                    //
+  std::span<const float> features;  // [count, taps, d_model] hidden states behind the layers of Drafter::taps()
+};
+
 // Rows that a drafter wants to be run behind the committed ones of its sequence, and dropped again. All of them give
 // logits. Draft passes of the same layers and adapter are run together.
 struct DraftPass {
@@ -79,12 +87,19 @@ class Drafter {
   }
 
   // The adapter whose masks ride in full passes for this drafter (Block::riders); null: it has none. Then max_depth()
-  // masks in a chain may ride behind a row, and draft() makes its tree of what observe() was told.
+  // masks in a chain may ride behind a row, and draft() makes its tree of what observe_riders() was told.
   virtual const PackedAdapter* riders() const { return nullptr; }
   // Called after every round of a drafter with riders: the outputs of those behind the row whose logits decided the
   // last token, [masks, vocab] and [masks, d_model] after the output norm, or nothing where none rode there. Valid
   // during the call. The hidden states are there if the adapter has a confidence head.
-  virtual void observe(const PassOutput& /*riders*/) {}
+  virtual void observe_riders(const PassOutput& /*riders*/) {}
+
+  // Numbers of layers, rising, behind which the drafter reads the hidden states of all rows; none: it does not.
+  virtual std::span<const int> taps() const { return {}; }
+  // Called for a drafter with taps whenever rows are committed, those of the prompt too. Rows that are not run are not
+  // shown: those that the prefix cache or a kept sequence spared. Rows from `first` on take the place of what was shown
+  // at these positions and behind them. Valid during the call.
+  virtual void observe(const CommittedRows& /*rows*/) {}
 
   // Text that the answer may repeat, beside what is in DraftInput::tokens. Called once, before the first draft.
   virtual void expect(std::span<const TokenId> /*text*/) {}

@@ -23,7 +23,7 @@ class FusedDrafter : public Drafter {
   const PackedAdapter* riders() const override { return adapter_.get(); }
 
   // Keeps the logits of the tokens that can be drafted, in the draft vocabulary's order.
-  void observe(const PassOutput& riders) override {
+  void observe_riders(const PassOutput& riders) override {
     masks_ = static_cast<int>(riders.logits.size() / vocab_);
     const size_t n = adapter_->draft_size();
     logits_.resize(usize(masks_) * n);

@@ -65,14 +65,14 @@ TEST(FusedDrafter, DraftsWhatTheMasksGuess) {
     DraftTree tree;
     ASSERT_TRUE(drafter->draft(input, {.nodes = 8, .depth = 8}, tree).ok());
     EXPECT_TRUE(tree.empty()) << "nothing rode yet";
-    drafter->observe({.logits = logits, .hidden = {}});
+    drafter->observe_riders({.logits = logits, .hidden = {}});
     ASSERT_TRUE(drafter->draft(input, {.nodes = 8, .depth = 8}, tree).ok());
     ASSERT_EQ(tree.size(), 2U) << "two masks rode";
     const TokenId first = guess(setup, *backend, std::span(logits).first(vocab), 9);
     EXPECT_EQ(tree[0].token, first) << "the last token is 9";
     EXPECT_EQ(tree[1].token, guess(setup, *backend, std::span(logits).subspan(vocab), first));
     EXPECT_EQ(tree[1].parent, 0);
-    drafter->observe({});
+    drafter->observe_riders({});
     ASSERT_TRUE(drafter->draft(input, {.nodes = 8, .depth = 8}, tree).ok());
     EXPECT_TRUE(tree.empty()) << "nothing rode in the round before";
   }

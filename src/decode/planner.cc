@@ -106,9 +106,17 @@ void Planner::take(const DraftInput& input, const PassOutput& mine, Proposal& pr
   hand_over(proposal);
 }
 
-void Planner::observe(const PassOutput& riders) {
+std::span<const int> Planner::taps() const {
+  return pass_ != nullptr ? pass_->taps() : std::span<const int>();
+}
+
+void Planner::observe(const CommittedRows& rows) {
+  if (pass_ != nullptr) pass_->observe(rows);
+}
+
+void Planner::observe_riders(const PassOutput& riders) {
   if (rider() == nullptr) return;
-  rider()->observe(riders);
+  rider()->observe_riders(riders);
   observed_ = true;
 }
 
@@ -117,7 +125,7 @@ void Planner::learn(const DraftTree& tree, const RoundResult& result) {
   const std::vector<int> depths = depths_of(tree);
   learn_into(mine_, tree, depths, result);
   learn_into(*shared_, tree, depths, result);
-  if (rider() != nullptr && !observed_) rider()->observe({});
+  if (rider() != nullptr && !observed_) rider()->observe_riders({});
   observed_ = false;
 }
 

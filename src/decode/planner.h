@@ -32,7 +32,8 @@ class Planner : public Speculator {
  public:
   // `pass` may be null. `shared` holds the measured costs of drafts at first; planners with the same drafters may share
   // one: each begins with a faded copy of what the others learned, and adds to it. `width`: alternatives for each
-  // position that `pass` is asked for. At most one of the drafters, the last of the free ones, has riders.
+  // position that `pass` is asked for. At most one of the drafters, the last of the free ones, has riders;
+  // only `pass` may have taps.
   Planner(std::vector<std::unique_ptr<Drafter>> free, std::unique_ptr<Drafter> pass, std::shared_ptr<Experience> shared,
           int width = 1);
 
@@ -41,7 +42,9 @@ class Planner : public Speculator {
   Status propose(const DraftInput& input, const DraftLimits& limits, const RoundLoad& load,
                  Proposal& proposal) override;
   void take(const DraftInput& input, const PassOutput& mine, Proposal& proposal) override;
-  void observe(const PassOutput& riders) override;
+  void observe_riders(const PassOutput& riders) override;
+  std::span<const int> taps() const override;
+  void observe(const CommittedRows& rows) override;
   void learn(const DraftTree& tree, const RoundResult& result) override;
   void expect(std::span<const TokenId> text) override;
   size_t extra_bytes() const override;

@@ -26,7 +26,7 @@ struct Proposal {
   std::vector<bool> forced;  // [tree.size()] or empty: nodes that a constraint forces and no drafter proposed
   DraftPass pass;            // rows that have to be run before there is a tree; empty: none
   // Invisible to the tree. They count like its nodes against DraftLimits::nodes; those behind a node that gets no row
-  // get none. What they come to is told to Speculator::observe().
+  // get none. What they come to is told to Speculator::observe_riders().
   std::vector<Rider> riders;
   const PackedAdapter* rider_adapter = nullptr;  // not null if there are riders
   bool riders_want_hidden = false;

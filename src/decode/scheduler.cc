@@ -44,6 +44,7 @@ PassOutput slice(const PassOutput& out, int begin, int count, int all) {
   };
   return {.logits = part(out.logits),
           .hidden = part(out.hidden),
+          .tapped = {},
           .kept = out.kept > 0 ? count : 0,
           .first_kept = out.first_kept + begin};
 }
@@ -475,7 +476,9 @@ Status Scheduler::Impl::run_pass() {
                           .riders = riders,
                           .want = pass.want,
                           .want_hidden = hidden && pass.wanted > 0,
-                          .keep_logits = best > 0},
+                          .keep_logits = best > 0,
+                          .taps = pass.taps,
+                          .tapped = pass.tapped},
                          kv);
   if (out.ok() && out->kept > 0) {
     const Status chosen = backend.choose({.rows = out->kept}, {.best = best}, choices);
@@ -498,24 +501,35 @@ Status Scheduler::Impl::run_pass() {
 
 void Scheduler::Impl::absorb(const PassOutput& out, double seconds) {
   int at = 0;
-  const auto share_of = [&](int wanted) {
+  size_t features_at = 0;
+  const size_t feature = pass.tapped.empty() ? 0 : out.tapped.size() / pass.tapped.size();
+  const auto share_of = [&](const SequenceRun& run, int wanted, int rows) {
     const PassOutput mine = slice(out, at, wanted, pass.wanted);
     at += wanted;
-    return PassShare{.logits = mine.logits,
-                     .hidden = mine.hidden,
-                     .choices = out.kept > 0 ? &choices : nullptr,
-                     .wanted = wanted,
-                     .first = at - wanted,
-                     .seconds = seconds,
-                     .rows = isize(pass.rows)};
+    PassShare share = {.logits = mine.logits,
+                       .hidden = mine.hidden,
+                       .tapped = {},
+                       .taps = pass.taps,
+                       .choices = out.kept > 0 ? &choices : nullptr,
+                       .wanted = wanted,
+                       .first = at - wanted,
+                       .seconds = seconds,
+                       .rows = isize(pass.rows)};
+    if (run.taps().empty()) return share;
+    share.tapped = out.tapped.subspan(features_at, usize(rows) * feature);
+    features_at += share.tapped.size();
+    return share;
   };
-  for (Entry* entry : decoding) entry->run.absorb(share_of(entry->run.round_rows()), step_watch);
+  for (Entry* entry : decoding) {
+    SequenceRun& run = entry->run;
+    run.absorb(share_of(run, run.round_rows(), 1 + run.draft_nodes()), step_watch);
+  }
   size_t row = usize(total.last_rows - total.last_prompt_rows);
   for (Entry* entry : prompts) {
     const int count = entry->grant.prompt_rows;
     int wanted = 0;
     for (int i = 0; i < count; ++i) wanted += pass.want[row++] == Want::kLogits ? 1 : 0;
-    entry->run.absorb_prompt(count, share_of(wanted));
+    entry->run.absorb_prompt(count, share_of(entry->run, wanted, count));
   }
 }
 

@@ -475,7 +475,7 @@ class RidingSpeculator : public Speculator {
     return Ok();
   }
   // The scripted hidden state of a row is its token and its position.
-  void observe(const PassOutput& riders) override {
+  void observe_riders(const PassOutput& riders) override {
     ASSERT_EQ(riders.logits.size(), 2U * kScriptedVocab);
     ASSERT_EQ(riders.hidden.size(), 2U * 64);
     EXPECT_EQ(riders.hidden[0], -1);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "base/check.h"
@@ -27,9 +28,16 @@ void PassRows::clear() {
   rows.clear();
   want.clear();
   wanted = 0;
+  taps.clear();
+  tapped.clear();
 }
 
-void PassRows::add(const Row& row, Want wants) {
+void PassRows::add(const Row& row, Want wants, std::span<const int> taps_of_row) {
+  if (!taps_of_row.empty()) tapped.push_back(isize(rows));
+  for (const int tap : taps_of_row) {
+    const auto at = std::lower_bound(taps.begin(), taps.end(), tap);
+    if (at == taps.end() || *at != tap) taps.insert(at, tap);
+  }
   rows.push_back(row);
   want.push_back(wants);
   if (wants != Want::kNothing) ++wanted;
@@ -173,12 +181,15 @@ void SequenceRun::add_prompt_rows(int count, PassRows& pass) const {
     const bool scored = answer_tokens() == 0 && request_.score_from >= 0 && i >= request_.score_from;
     const int parent = i == begin ? -1 : isize(pass.rows) - 1;
     pass.add({.token = tokens_[usize(i)], .position = i, .parent = parent, .seq = seq()},
-             last || scored ? Want::kLogits : Want::kNothing);
+             last || scored ? Want::kLogits : Want::kNothing, taps());
   }
 }
 
 void SequenceRun::absorb_prompt(int count, const PassShare& share) {
   kv_.commit(seq(), count);
+  std::vector<int> rows(usize(count));
+  std::iota(rows.begin(), rows.end(), 0);
+  show_features(rows, share);
   if (answer_tokens() > 0) {  // run again
     timings_.decode_seconds += share.seconds;
     stats_.other_seconds += share.seconds;
@@ -284,11 +295,12 @@ RowWish SequenceRun::wish(std::vector<double>& paths) const {
 
 void SequenceRun::add_rows(PassRows& pass) const {
   const int first = isize(pass.rows);
-  pass.add({.token = tokens_.back(), .position = kv_.length(seq()), .parent = -1, .seq = seq()}, Want::kLogits);
+  pass.add({.token = tokens_.back(), .position = kv_.length(seq()), .parent = -1, .seq = seq()}, Want::kLogits,
+           taps());
   for (const DraftNode& node : proposal_.tree) {
     const int parent = first + 1 + node.parent;
     const int position = pass.rows[usize(parent)].position + 1;
-    pass.add({.token = node.token, .position = position, .parent = parent, .seq = seq()}, Want::kLogits);
+    pass.add({.token = node.token, .position = position, .parent = parent, .seq = seq()}, Want::kLogits, taps());
   }
   for (const Rider& rider : proposal_.riders) {
     int parent = first + 1 + rider.node;
@@ -309,10 +321,32 @@ void SequenceRun::show_riders(const Walk& walk, const PassShare& share) const {
     if (rider.node + 1 == walk.rows.back()) {
       PassOutput mine = {.logits = share.logits.subspan(row * vocab, masks * vocab)};
       if (!share.hidden.empty()) mine.hidden = share.hidden.subspan(row * d, masks * d);
-      speculator()->observe(mine);
+      speculator()->observe_riders(mine);
     }
     row += masks;
   }
+}
+
+std::span<const int> SequenceRun::taps() const {
+  return speculator() != nullptr ? speculator()->taps() : std::span<const int>();
+}
+
+// Tells the speculator the hidden states of its `rows` of the pass, which are the last that are committed.
+void SequenceRun::show_features(std::span<const int> rows, const PassShare& share) const {
+  const std::span<const int> mine = taps();
+  if (mine.empty() || rows.empty()) return;
+  const size_t d = usize(config_.d_model), width = share.taps.size() * d;
+  std::vector<float> features;
+  for (const int row : rows) {
+    for (const int tap : mine) {
+      const auto at = std::lower_bound(share.taps.begin(), share.taps.end(), tap) - share.taps.begin();
+      const std::span<const float> state = share.tapped.subspan(usize(row) * width + usize(at) * d, d);
+      features.insert(features.end(), state.begin(), state.end());
+    }
+  }
+  const int count = isize(rows);
+  speculator()->observe(
+      {.text = tokens_, .first = kv_.length(seq()) - count, .count = count, .features = features});
 }
 
 Status SequenceRun::decide_along_tree(const PassShare& share, Walk& walk) {
@@ -353,6 +387,7 @@ void SequenceRun::absorb(const PassShare& share, const Stopwatch& step) {
   const double sample_seconds = watch.seconds();
   keep_state(share.hidden, usize(walk.rows.back()));
   kv_.commit_path(seq(), walk.rows);
+  show_features(walk.rows, share);
   count_round(walk);
   if (asked_ && !finished_) show_riders(walk, share);
   if (asked_) learn(walk, share);

@@ -26,15 +26,19 @@ struct PassRows {
   std::vector<Row> rows;
   std::vector<Want> want;  // [rows]
   int wanted = 0;          // rows with outputs
+  std::vector<int> taps;    // of all sequences, rising: Block::taps
+  std::vector<int> tapped;  // rows of sequences with taps: Block::tapped
 
   void clear();
-  void add(const Row& row, Want wants);
+  void add(const Row& row, Want wants, std::span<const int> taps_of_row = {});
 };
 
 // What a pass came to for one sequence: the outputs of its rows that wanted some, in their order.
 struct PassShare {
   std::span<const float> logits;     // [wanted, vocab], or empty where choices are there instead
   std::span<const float> hidden;     // [wanted, d_model], or empty
+  std::span<const float> tapped;     // [its rows but riders, taps of the pass, d_model], or empty
+  std::span<const int> taps;         // of the pass
   const Choices* choices = nullptr;  // of the whole pass, or null
   int wanted = 0;
   int first = 0;       // of the rows in `choices`
@@ -103,6 +107,7 @@ class SequenceRun {
   void absorb(const PassShare& share, const Stopwatch& step);
 
   bool needs_hidden() const;
+  std::span<const int> taps() const;  // of its speculator
   bool may_draft() const { return speculator() != nullptr; }
   double usual_tokens() const { return usual_tokens_; }  // of a round
   int usual_rows() const { return usual_rows_; }
@@ -137,6 +142,7 @@ class SequenceRun {
   void keep_state(std::span<const float> hidden, size_t row);
   void check_proposal() const;
   void show_riders(const Walk& walk, const PassShare& share) const;
+  void show_features(std::span<const int> rows, const PassShare& share) const;
   void learn(const Walk& walk, const PassShare& share);
   int64_t compared_nodes(size_t depths) const;
   void count_round(const Walk& walk);

@@ -29,8 +29,10 @@ class FixedSpeculator : public Speculator {
     if (drafter_->riders() != nullptr) add_riders(limits, proposal);
     return Ok();
   }
-  void observe(const PassOutput& riders) override {
-    drafter_->observe(riders);
+  std::span<const int> taps() const override { return drafter_->taps(); }
+  void observe(const CommittedRows& rows) override { drafter_->observe(rows); }
+  void observe_riders(const PassOutput& riders) override {
+    drafter_->observe_riders(riders);
     observed_ = true;
   }
   void take(const DraftInput& input, const PassOutput& mine, Proposal& proposal) override {
@@ -38,7 +40,7 @@ class FixedSpeculator : public Speculator {
   }
 
   void learn(const DraftTree&, const RoundResult&) override {
-    if (!observed_) drafter_->observe({});
+    if (!observed_) drafter_->observe_riders({});
     observed_ = false;
   }
   void expect(std::span<const TokenId> text) override { drafter_->expect(text); }

@@ -40,7 +40,7 @@ struct RoundResult {
 // Thread rule: one call at a time; one object for each sequence that is generated.
 //
 // A round: propose(); if that left rows in `proposal.pass`, they are run and take() follows; then the scheduler grants
-// rows to some nodes of the tree, parents first, and verifies those; observe() if masks rode along; learn().
+// rows to some nodes of the tree, parents first, and verifies those; observe() if it has taps; observe_riders() if masks rode along; learn().
 class Speculator {
  public:
   virtual ~Speculator() = default;
@@ -53,7 +53,10 @@ class Speculator {
   virtual void take(const DraftInput& /*input*/, const PassOutput& /*mine*/, Proposal& /*proposal*/) {}
   // Outputs of the proposal's riders behind the row whose logits decided the last token: [masks, vocab] and, if they
   // were wanted, [masks, d_model]. Valid during the call, which comes before learn(), if there were such riders.
-  virtual void observe(const PassOutput& /*riders*/) {}
+  virtual void observe_riders(const PassOutput& /*riders*/) {}
+  // As those of Drafter.
+  virtual std::span<const int> taps() const { return {}; }
+  virtual void observe(const CommittedRows& /*rows*/) {}
   // What became of the nodes `tree` that were verified; after every round, plain ones too.
   virtual void learn(const DraftTree& tree, const RoundResult& result) = 0;
   // Text that the answer may repeat. Called once, before the first round.
