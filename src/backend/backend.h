@@ -103,8 +103,8 @@ class Backend {
   // What drafters compute beside passes. A backend that cannot refuses beside() and can_multiply(), by name; it also
   // need not run blocks with inputs or taps.
   //
-  // Another model on the same threads and device, with at most `max_rows` rows in a pass; of the two one runs at a time.
-  // `model`: made of the parts of this one's and a layer of a file of its own (load_side_model).
+  // Another model on the same threads and device, with at most `max_rows` rows in a pass; of the two one runs at a
+  // time. `model`: made of the parts of this one's and a layer of a file of its own (load_side_model).
   virtual Result<std::unique_ptr<Backend>> beside(std::shared_ptr<const Model> model, int max_rows);
   // out = w x for rows x; `in`: [n, in], `out`: [n, out]. Only where can_multiply() is no error.
   virtual Status can_multiply() const;

@@ -49,9 +49,10 @@ Result<SideMatrix> side_head(const Model& base, std::span<const TokenId> ids, Th
 // ---- What a backend does that cannot ------------------------------------------------------------------------------
 
 Status Backend::can_multiply() const {
-  return Error{fmt::format("the backend {} runs no drafter with layers or heads of its own (eagle, medusa); "
-                           "expected cpu or reference",
-                           name())};
+  return Error{
+      fmt::format("the backend {} runs no drafter with layers or heads of its own (eagle, medusa); "
+                  "expected cpu or reference",
+                  name())};
 }
 
 Result<std::unique_ptr<Backend>> Backend::beside(std::shared_ptr<const Model> /*model*/, int /*max_rows*/) {

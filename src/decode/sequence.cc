@@ -295,8 +295,7 @@ RowWish SequenceRun::wish(std::vector<double>& paths) const {
 
 void SequenceRun::add_rows(PassRows& pass) const {
   const int first = isize(pass.rows);
-  pass.add({.token = tokens_.back(), .position = kv_.length(seq()), .parent = -1, .seq = seq()}, Want::kLogits,
-           taps());
+  pass.add({.token = tokens_.back(), .position = kv_.length(seq()), .parent = -1, .seq = seq()}, Want::kLogits, taps());
   for (const DraftNode& node : proposal_.tree) {
     const int parent = first + 1 + node.parent;
     const int position = pass.rows[usize(parent)].position + 1;
@@ -345,8 +344,7 @@ void SequenceRun::show_features(std::span<const int> rows, const PassShare& shar
     }
   }
   const int count = isize(rows);
-  speculator()->observe(
-      {.text = tokens_, .first = kv_.length(seq()) - count, .count = count, .features = features});
+  speculator()->observe({.text = tokens_, .first = kv_.length(seq()) - count, .count = count, .features = features});
 }
 
 Status SequenceRun::decide_along_tree(const PassShare& share, Walk& walk) {

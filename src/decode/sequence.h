@@ -24,8 +24,8 @@ namespace s3d {
 // The rows of a pass, as sequences add them.
 struct PassRows {
   std::vector<Row> rows;
-  std::vector<Want> want;  // [rows]
-  int wanted = 0;          // rows with outputs
+  std::vector<Want> want;   // [rows]
+  int wanted = 0;           // rows with outputs
   std::vector<int> taps;    // of all sequences, rising: Block::taps
   std::vector<int> tapped;  // rows of sequences with taps: Block::tapped
 

@@ -40,7 +40,8 @@ struct RoundResult {
 // Thread rule: one call at a time; one object for each sequence that is generated.
 //
 // A round: propose(); if that left rows in `proposal.pass`, they are run and take() follows; then the scheduler grants
-// rows to some nodes of the tree, parents first, and verifies those; observe() if it has taps; observe_riders() if masks rode along; learn().
+// rows to some nodes of the tree, parents first, and verifies those; observe() if it has taps; observe_riders() if
+// masks rode along; learn().
 class Speculator {
  public:
   virtual ~Speculator() = default;

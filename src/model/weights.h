@@ -41,11 +41,11 @@ struct Model {
   std::shared_ptr<const GgufFile> file;  // kept mapped: embedding rows are read from it
   const Tensor* token_embedding;         // [vocab, d_model] in `file`
   std::vector<LayerWeights> layers;
-  std::vector<float> output_norm;    // [d_model] times ModelConfig::logit_scale
-  PackedMatrix lm_head;              // [vocab, d_model], packed from output.weight or token_embd.weight
-  std::vector<int32_t> lm_head_ids;  // [vocab] token of each row of `lm_head`; empty: row r is token r
+  std::vector<float> output_norm;                   // [d_model] times ModelConfig::logit_scale
+  PackedMatrix lm_head;                             // [vocab, d_model], packed from output.weight or token_embd.weight
+  std::vector<int32_t> lm_head_ids;                 // [vocab] token of each row of `lm_head`; empty: row r is token r
   std::shared_ptr<const SideParts> side = nullptr;  // of load_side_model; null: a model of its own
-  size_t packed_bytes() const;       // all packed matrices: what one full pass reads
+  size_t packed_bytes() const;                      // all packed matrices: what one full pass reads
 
   // Row `token` of the embedding as floats, times config.embedding_scale; `out`: [d_model].
   void embed(int32_t token, float* out) const;

@@ -130,8 +130,8 @@ Result<std::unique_ptr<CpuBackend>> CpuBackend::create(std::shared_ptr<const Mod
     return Error{
         fmt::format("CPU backend: {} threads and passes of {} rows; expected 1 or more of each", threads, max_rows)};
   }
-  return std::unique_ptr<CpuBackend>(
-      new CpuBackend(std::make_unique<Impl>(std::move(model), std::make_shared<ThreadPool>(threads), *kernels, max_rows)));
+  return std::unique_ptr<CpuBackend>(new CpuBackend(
+      std::make_unique<Impl>(std::move(model), std::make_shared<ThreadPool>(threads), *kernels, max_rows)));
 }
 
 Result<std::unique_ptr<Backend>> CpuBackend::beside(std::shared_ptr<const Model> model, int max_rows) {

@@ -103,7 +103,8 @@ Result<std::unique_ptr<ReferenceBackend>> ReferenceBackend::create(std::shared_p
     return Error{fmt::format("a backend of {} threads and {} rows: expected 1 or more of each", threads, max_rows)};
   }
   S3D_ASSIGN(ReferenceModel model, ReferenceModel::load(std::move(file), std::move(config)));
-  return std::unique_ptr<ReferenceBackend>(new ReferenceBackend(std::move(model), std::make_shared<ThreadPool>(threads), max_rows));
+  return std::unique_ptr<ReferenceBackend>(
+      new ReferenceBackend(std::move(model), std::make_shared<ThreadPool>(threads), max_rows));
 }
 
 Result<std::unique_ptr<Backend>> ReferenceBackend::beside(std::shared_ptr<const Model> model, int max_rows) {
