@@ -1,10 +1,12 @@
-// Writes the seeds of adapter_fuzz: adapter_seeds FOLDER. One adapter with every part and one with few of them.
+// Writes the seeds of adapter_fuzz: adapter_seeds FOLDER. One adapter with every part, one with few of
+// them, and a file of EAGLE's and one of Medusa's.
 #include <cstdio>
 #include <string>
 #include <vector>
 
 #include "base/atomic_file.h"
 #include "model/adapter.h"
+#include "model/drafter_test_maker.h"
 #include "small_base.h"
 
 namespace {
@@ -62,5 +64,12 @@ int main(int argc, char** argv) {
   const auto whole = s3d::adapter_image(config, all_tensors(base, 4, 3), {9, 3, 0}, GGML_TYPE_F16, ngrams);
   config.masks = 0;
   const auto bare = s3d::adapter_image(config, {}, {}, GGML_TYPE_F32);
-  return write(folder + "/whole.gguf", whole) && write(folder + "/bare.gguf", bare) ? 0 : 1;
+  const std::vector<std::byte> eagle = s3d::drafter_test::eagle_image(
+      base,
+      {.taps = {1, 4}, .draft_ids = {9, 3, 0}, .type = GGML_TYPE_Q8_0, .fingerprint = s3d::kSmallBaseFingerprint});
+  const std::vector<std::byte> medusa = s3d::drafter_test::medusa_image(
+      base, {.heads = 2, .rank = 32, .draft_ids = {9, 3, 0}, .fingerprint = s3d::kSmallBaseFingerprint});
+  const bool written = write(folder + "/whole.gguf", whole) && write(folder + "/bare.gguf", bare) &&
+                       write(folder + "/eagle.gguf", eagle) && write(folder + "/medusa.gguf", medusa);
+  return written ? 0 : 1;
 }

@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/index.h"
+#include "model/drafter_file.h"
 #include "model/fingerprint.h"
 #include "model/tensor_floats.h"
 
@@ -98,6 +99,9 @@ Result<uint64_t> read_fingerprint(const GgufFile& file, const Reader& reader) {
 Status read_kind(const GgufFile& file, const Reader& reader, AdapterConfig& config) {
   S3D_ASSIGN(const auto kind, file.string("s3d.kind"));
   config.fused = kind == names::kKindFused;
+  if (kind == draft_file_names::kEagle || kind == draft_file_names::kMedusa) {
+    return reader.error("a drafter's file of kind \"{}\", not an adapter of S3D's: name it with --draft-file", *kind);
+  }
   if (kind && !config.fused) {
     return reader.error("metadata key \"s3d.kind\" is \"{:.40}\", this program knows \"{}\": get a newer s3d", *kind,
                         names::kKindFused);

@@ -1,4 +1,4 @@
-// Writing adapters: the other half of adapter.h.
+// Writing adapters and other drafters' files: the other half of adapter.h and drafter_file.h.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <gguf.h>
@@ -9,6 +9,7 @@
 
 #include "base/index.h"
 #include "model/adapter.h"
+#include "model/drafter_file.h"
 #include "model/fingerprint.h"
 
 namespace s3d {
@@ -25,12 +26,16 @@ struct FreeGgml {
 using GgufPtr = std::unique_ptr<gguf_context, FreeGguf>;
 using GgmlPtr = std::unique_ptr<ggml_context, FreeGgml>;
 
-void set_metadata(gguf_context* file, const AdapterConfig& config) {
+void set_header(gguf_context* file, uint64_t base_fingerprint, const std::string& base_name) {
   gguf_set_val_str(file, "general.architecture", std::string(names::kArchitecture).c_str());
   gguf_set_val_str(file, "general.type", "adapter");
   gguf_set_val_u32(file, "s3d.version", names::kVersion);
-  gguf_set_val_str(file, "s3d.base.fingerprint", fingerprint_text(config.base_fingerprint).c_str());
-  if (!config.base_name.empty()) gguf_set_val_str(file, "s3d.base.name", config.base_name.c_str());
+  gguf_set_val_str(file, "s3d.base.fingerprint", fingerprint_text(base_fingerprint).c_str());
+  if (!base_name.empty()) gguf_set_val_str(file, "s3d.base.name", base_name.c_str());
+}
+
+void set_metadata(gguf_context* file, const AdapterConfig& config) {
+  set_header(file, config.base_fingerprint, config.base_name);
   gguf_set_val_u32(file, "s3d.plan.head", static_cast<uint32_t>(config.layers.first));
   gguf_set_val_u32(file, "s3d.plan.tail", static_cast<uint32_t>(config.layers.last));
   gguf_set_val_u32(file, "s3d.plan.masks", static_cast<uint32_t>(config.masks));
@@ -101,6 +106,11 @@ std::vector<std::byte> bytes_of(const std::vector<T>& values) {
   return {first, first + values.size() * sizeof(T)};
 }
 
+void add_draft_ids(const std::vector<TokenId>& ids, Image& image) {
+  if (ids.empty()) return;
+  image.add(std::string(names::kDraftIds), GGML_TYPE_I32, {static_cast<int64_t>(ids.size())}, bytes_of(ids));
+}
+
 void add_ngrams(const Ngrams& ngrams, Image& image) {
   if (ngrams.size() == 0) return;
   std::vector<int32_t> tokens;
@@ -112,7 +122,38 @@ void add_ngrams(const Ngrams& ngrams, Image& image) {
   image.add(std::string(names::kNgramChance), GGML_TYPE_F32, {n}, bytes_of(ngrams.chance));
 }
 
+Status add_tensors(const std::vector<AdapterTensor>& tensors, ggml_type type, Image& image) {
+  for (const AdapterTensor& tensor : tensors) {
+    const ggml_type stored = stored_type(tensor, type);
+    S3D_ASSIGN(std::vector<std::byte> bytes, encode(tensor, stored));
+    image.add(tensor.name, stored, tensor.shape, std::move(bytes));
+  }
+  return Ok();
+}
+
 }  // namespace
+
+Result<std::vector<std::byte>> drafter_image(const DrafterMetadata& metadata, const std::vector<AdapterTensor>& tensors,
+                                             const std::vector<TokenId>& draft_ids, ggml_type type) {
+  if (type != GGML_TYPE_F32 && type != GGML_TYPE_F16 && type != GGML_TYPE_Q8_0 && type != GGML_TYPE_Q4_0 &&
+      type != GGML_TYPE_Q4_1) {
+    return Error{fmt::format("a drafter is stored as f32, f16, q8_0, q4_0 or q4_1, not as {}", ggml_type_name(type))};
+  }
+  Image image(tensors.size() + 1);
+  set_header(image.file(), metadata.header.base_fingerprint, metadata.header.base_name);
+  gguf_set_val_str(image.file(), "s3d.kind", metadata.header.kind.c_str());
+  if (!metadata.taps.empty()) {
+    gguf_set_arr_data(image.file(), std::string(draft_file_names::kEagleTaps).c_str(), GGUF_TYPE_INT32,
+                      metadata.taps.data(), metadata.taps.size());
+  }
+  if (metadata.heads > 0) {
+    gguf_set_val_u32(image.file(), std::string(draft_file_names::kMedusaHeads).c_str(),
+                     static_cast<uint32_t>(metadata.heads));
+  }
+  S3D_TRY(add_tensors(tensors, type, image));
+  add_draft_ids(draft_ids, image);
+  return image.bytes();
+}
 
 Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const std::vector<AdapterTensor>& tensors,
                                              const std::vector<int32_t>& draft_ids, ggml_type type,
@@ -122,15 +163,8 @@ Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const 
   }
   Image image(tensors.size() + 3);
   set_metadata(image.file(), config);
-  for (const AdapterTensor& tensor : tensors) {
-    const ggml_type stored = stored_type(tensor, type);
-    S3D_ASSIGN(std::vector<std::byte> bytes, encode(tensor, stored));
-    image.add(tensor.name, stored, tensor.shape, std::move(bytes));
-  }
-  if (!draft_ids.empty()) {
-    image.add(std::string(names::kDraftIds), GGML_TYPE_I32, {static_cast<int64_t>(draft_ids.size())},
-              bytes_of(draft_ids));
-  }
+  S3D_TRY(add_tensors(tensors, type, image));
+  add_draft_ids(draft_ids, image);
   add_ngrams(ngrams, image);
   return image.bytes();
 }
