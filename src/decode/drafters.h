@@ -9,6 +9,8 @@
 
 namespace s3d {
 
+class EagleHead;
+class MedusaHeads;
 class PackedAdapter;
 
 // S3D (docs/method.md): one draft pass over the last token and mask tokens, with the adapter (trained, or the
@@ -18,6 +20,12 @@ std::unique_ptr<Drafter> make_s3d_drafter(Backend& backend, KvCache& kv, std::sh
 
 // Fused drafts: masks that ride in the full pass before, with a fused adapter. No pass of its own.
 std::unique_ptr<Drafter> make_fused_drafter(Backend& backend, std::shared_ptr<const PackedAdapter> adapter);
+
+// EAGLE: a layer of its own guesses token after token, from the base's states (docs/drafters.md).
+std::unique_ptr<Drafter> make_eagle_drafter(std::shared_ptr<EagleHead> head);
+
+// Medusa: heads on the base's last state guess a token each.
+std::unique_ptr<Drafter> make_medusa_drafter(std::shared_ptr<MedusaHeads> heads);
 
 // Draft & Verify: the kept layers alone, without masks or adapter, draft one token after another, at most `depth`.
 std::unique_ptr<Drafter> make_layer_skip_drafter(Backend& backend, KvCache& kv, LayerSet layers, int depth);

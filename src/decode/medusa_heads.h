@@ -1,0 +1,52 @@
+// What all sequences of one Medusa drafter share (docs/drafters.md has the formulas).
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/side_matrix.h"
+#include "base/index.h"
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "model/drafter_file.h"
+#include "model/weights.h"
+
+namespace s3d {
+
+// Thread rule: one call at a time, and none while the backend runs.
+class MedusaHeads {
+ public:
+  // Packs the parts of `file`, which must have been opened for `base` (open_medusa). `backend`, the base's, must
+  // outlive it. Errors: a backend that multiplies nothing beside its model; out of memory.
+  static Result<std::shared_ptr<MedusaHeads>> create(MedusaFile file, std::shared_ptr<const Model> base,
+                                                     Backend& backend, ThreadPool& pool);
+
+  int heads() const { return isize(parts_); }
+  TokenId token(int index) const { return head_.ids.empty() ? index : head_.ids[static_cast<size_t>(index)]; }
+  size_t vocab() const { return head_.rows(); }  // tokens that can be drafted
+  size_t bytes() const;                          // of memory held
+
+  // Logits [heads, vocab] of the first `heads` heads behind a row with that hidden state, [d_model] before the output
+  // norm.
+  std::vector<float> logits(std::span<const float> state, int heads);
+
+ private:
+  struct Part {
+    SideMatrix weight, low, low_head;
+    std::vector<float> bias;
+  };
+  MedusaHeads(MedusaFile file, std::shared_ptr<const Model> base, Backend& backend)
+      : file_(std::move(file)), base_(std::move(base)), backend_(backend) {}
+
+  MedusaFile file_;
+  std::shared_ptr<const Model> base_;
+  Backend& backend_;
+  std::vector<float> norm_;  // [d_model] the base's output norm
+  std::vector<Part> parts_;
+  SideMatrix head_;
+};
+
+}  // namespace s3d
