@@ -21,6 +21,7 @@
 #include "engine/runtime.h"
 #include "engine/speculation.h"
 #include "model/adapter.h"
+#include "model/drafter_test_maker.h"
 #include "model/fingerprint.h"
 
 namespace s3d {
@@ -69,7 +70,7 @@ constexpr size_t kSamplers = 4;
 
 std::vector<Configuration> all_configurations(const Runtime& runtime) {
   std::vector<Configuration> out;
-  for (const OpenDrafter& drafter : open_drafters(runtime.adapter_path())) {
+  for (const OpenDrafter& drafter : open_drafters(runtime.draft_files())) {
     for (int rows = 0; rows <= 8; ++rows) {
       for (const int width : {1, 3}) {
         for (const int batch : {1, 3}) {
@@ -102,14 +103,16 @@ std::vector<std::vector<TokenId>> read_prompts(const Runtime& runtime, size_t co
 // An engine and what plain decoding says on it, kept for all configurations.
 class Contest {
  public:
-  // `adapter`: its file; empty: the one that is found.
-  Contest(const std::string& model, int threads, KvType kv_type, const Size& size, const std::string& adapter = "")
+  // `adapter`: its file; empty: the one that is found. `draft_files`: of other drafters.
+  Contest(const std::string& model, int threads, KvType kv_type, const Size& size, const std::string& adapter = "",
+          const std::vector<std::string>& draft_files = {})
       : loaded_(Runtime::load({.model = model,
                                .threads = threads,
                                .context = 512,
                                .sequences = 3,
                                .kv_type = kv_type,
-                               .adapter = adapter})
+                               .adapter = adapter,
+                               .draft_files = draft_files})
                     .value()),
         runtime_(*loaded_),
         size_(size),
@@ -247,6 +250,38 @@ TEST(LosslessFused, MasksThatRideChangeNoToken) {
   }
   EXPECT_GT(accepted, 0) << "no draft was ever accepted: nothing was tested";
   std::remove(adapter.c_str());
+}
+
+// EAGLE and Medusa without training, which guess that a token comes twice: now and then that is right.
+TEST(LosslessDraftFiles, LayersAndHeadsOfTheirOwnChangeNoToken) {
+  if (!find_model("smollm2-135m").ok()) GTEST_SKIP() << "smollm2-135m is absent: scripts/fetch-model smollm2-135m";
+  const Size size = chosen_size();
+  const std::unique_ptr<Runtime> plain = Runtime::load({.model = "smollm2-135m", .threads = 1, .context = 64}).value();
+  const uint64_t fingerprint = base_fingerprint(plain->file());
+  const std::vector<std::string> files = {testing::TempDir() + "s3d-eagle.gguf",
+                                          testing::TempDir() + "s3d-medusa.gguf"};
+  const auto eagle =
+      drafter_test::eagle_image(plain->config(), {.type = GGML_TYPE_Q8_0, .echo = true, .fingerprint = fingerprint});
+  const auto medusa =
+      drafter_test::medusa_image(plain->config(), {.type = GGML_TYPE_Q8_0, .echo = true, .fingerprint = fingerprint});
+  ASSERT_TRUE(write_file_atomically(files[0], eagle).ok());
+  ASSERT_TRUE(write_file_atomically(files[1], medusa).ok());
+  std::map<std::string, int64_t> accepted;
+  for (const KvType kv_type : {KvType::kF16, KvType::kQ8_0}) {
+    Contest contest("smollm2-135m", 2, kv_type, size, "", files);
+    size_t number = 0;
+    for (const Configuration& c : all_configurations(contest.runtime())) {
+      constexpr size_t kMore = 8;  // these drafters alone have few configurations
+      const bool theirs = c.drafter == "eagle" || c.drafter == "medusa";
+      if (!theirs || number++ % std::max<size_t>(1, size.stride / kMore) != 0) continue;
+      const int64_t before = contest.accepted;
+      contest.expect_same(c);
+      if (HasFatalFailure()) return;
+      accepted[c.drafter] += contest.accepted - before;
+    }
+  }
+  EXPECT_GT(accepted["eagle"] + accepted["medusa"], 0) << "no draft was ever accepted: nothing was tested";
+  for (const std::string& file : files) std::remove(file.c_str());
 }
 
 TEST(LosslessDraftModel, ASecondModelChangesNoToken) {

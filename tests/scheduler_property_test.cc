@@ -16,8 +16,11 @@
 #include "base/index.h"
 #include "decode/constraint.h"
 #include "decode/drafters.h"
+#include "decode/eagle_head.h"
+#include "decode/medusa_heads.h"
 #include "decode/planner.h"
 #include "decode/scheduler.h"
+#include "model/drafter_test_maker.h"
 #include "test_engine.h"
 
 namespace s3d {
@@ -95,7 +98,7 @@ class WrongBackend : public ForwardingBackend {
                        logits_.begin() + static_cast<std::ptrdiff_t>((first[0] + 1) * vocab),
                        logits_.begin() + static_cast<std::ptrdiff_t>(first[1] * vocab));
     }
-    return PassOutput{.logits = logits_, .hidden = out.hidden};
+    return PassOutput{.logits = logits_, .hidden = out.hidden, .tapped = out.tapped};
   }
 
   Fault fault_;
@@ -170,15 +173,24 @@ class SmallModel {
   SmallModel() : engine_(open_engine(std::string(S3D_SOURCE_DIR) + "/tests/data/models/llama-f32.gguf")) {
     alone_ = CpuBackend::create(engine_.model, /*threads=*/1, choose_kernels().value()).value();
     untrained_ = PackedAdapter::untrained(*engine_.model, {1, 1}, 3, 0).value();
+    using namespace drafter_test;
+    // An echo is sometimes right: these texts stammer.
+    eagle_ = open_eagle(as_file(eagle_image(config(), {.echo = true})), config(), kFingerprint).value();
+    medusa_ = open_medusa(as_file(medusa_image(config(), {.rank = 32})), config(), kFingerprint).value();
   }
   const ModelConfig& config() const { return engine_.model->config; }
   Backend& backend(int threads) { return threads == 1 ? *alone_ : *engine_.backend; }
   const std::shared_ptr<const PackedAdapter>& untrained() const { return untrained_; }
+  const std::shared_ptr<const Model>& model() const { return engine_.model; }
+  const EagleFile& eagle() const { return eagle_; }
+  const MedusaFile& medusa() const { return medusa_; }
 
  private:
   TestEngine engine_;                  // on two threads
   std::unique_ptr<CpuBackend> alone_;  // on one
   std::shared_ptr<const PackedAdapter> untrained_;
+  EagleFile eagle_;
+  MedusaFile medusa_;
 };
 
 class World {
@@ -206,7 +218,7 @@ class World {
       asked.max_tokens = below(8) == 0 ? 1 : 1 + below(40);
       asked.stream = static_cast<uint64_t>(i);
       asked.period = below(4) == 0 ? 1 + below(3) : 0;
-      asked.drafter = below(6);
+      asked.drafter = below(kSpeculators);
       asked.arrives = below(60);
       asked.leaves = below(6) == 0 ? asked.arrives + below(30) : -1;
       asked.use_cache = below(5) != 0;
@@ -229,6 +241,15 @@ class World {
     return request;
   }
 
+  // As many sequences as wish share a head; its cache is as large as the target's.
+  std::shared_ptr<EagleHead> eagle_head(Backend& backend, const KvCache& kv) {
+    if (eagle_ == nullptr) {
+      ThreadPool pool(1);
+      eagle_ = EagleHead::create(model_.eagle(), model_.model(), backend, kv, pool).value();
+    }
+    return eagle_;
+  }
+
   // The truth: alone, plainly, prompt and all in one pass.
   std::vector<TokenId> alone(const Asked& asked) const {
     KvCache kv = KvCache::create(model_.config(), type_, 2 * kContext).value();
@@ -238,7 +259,7 @@ class World {
   }
 
   std::shared_ptr<Speculator> speculator(int which, Backend& backend, KvCache& kv,
-                                         const std::shared_ptr<Experience>& experience) const {
+                                         const std::shared_ptr<Experience>& experience) {
     switch (which) {
       case 1:
         return make_fixed_speculator(make_suffix_drafter(), 5);
@@ -253,13 +274,26 @@ class World {
         return std::make_shared<Planner>(std::move(free), make_s3d_drafter(backend, kv, model_.untrained()), experience,
                                          which - 3);
       }
+      case 6:
+        return make_fixed_speculator(make_eagle_drafter(eagle_head(backend, kv)), 5);
+      case 7:
+        return make_fixed_speculator(make_eagle_drafter(eagle_head(backend, kv)), 7, /*width=*/3);
+      case 8: {
+        ThreadPool pool(1);
+        return make_fixed_speculator(
+            make_medusa_drafter(MedusaHeads::create(model_.medusa(), model_.model(), backend, pool).value()), 6,
+            /*width=*/3);
+      }
       default:
         return nullptr;
     }
   }
 
  private:
+  static constexpr int kSpeculators = 9;
+
   SmallModel& model_;
+  std::shared_ptr<EagleHead> eagle_;
   KvType type_;
   std::mt19937 random_;
 };

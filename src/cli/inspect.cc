@@ -16,6 +16,7 @@
 #include "kernels/packed_matrix.h"
 #include "model/adapter.h"
 #include "model/config.h"
+#include "model/drafter_file.h"
 #include "model/family.h"
 #include "model/fingerprint.h"
 #include "model/layout.h"
@@ -59,13 +60,35 @@ bool is_adapter(const GgufFile& file) {
 std::map<std::string, size_t> adapter_parts(const GgufFile& file) {
   std::map<std::string, size_t> parts;
   for (const Tensor& t : file.tensors()) {
-    const std::string part = t.name.starts_with("blk.") ? "lora" : t.name.substr(0, t.name.find('.'));
+    const bool lora = t.name.ends_with(".lora_a") || t.name.ends_with(".lora_b");
+    const std::string part = lora ? "lora" : t.name.starts_with("blk.") ? "layer" : t.name.substr(0, t.name.find('.'));
     parts[part] += t.bytes;
   }
   return parts;
 }
 
+void print_parts(const GgufFile& file, const Console& console) {
+  for (const auto& [part, bytes] : adapter_parts(file)) {
+    console.text(fmt::format("part         {:<12} {:>12}\n", visible(part), mebibytes(bytes)));
+  }
+}
+
+void print_drafter(const GgufFile& file, const DrafterHeader& header, const Console& console) {
+  console.text(fmt::format("{} drafter of {} (fingerprint {})\n", header.kind,
+                           header.base_name.empty() ? "unnamed" : visible(header.base_name),
+                           fingerprint_text(header.base_fingerprint)));
+  for (const std::string_view key : {draft_file_names::kEagleTaps, draft_file_names::kMedusaHeads}) {
+    const std::string name(key.substr(key.find('.') + 1)), value = file.value_text(key);
+    if (!value.empty()) console.text(fmt::format("{:<12} {}\n", name, visible(value)));
+  }
+  print_parts(file, console);
+}
+
 void print_adapter(const GgufFile& file, const Console& console) {
+  const auto header = read_drafter_header(file);
+  if (header.ok() && (header->kind == draft_file_names::kEagle || header->kind == draft_file_names::kMedusa)) {
+    return print_drafter(file, *header, console);
+  }
   const auto config = read_adapter_config(file);
   if (!config.ok()) {
     console.text(fmt::format("not usable: {}\n", visible(config.error().message)));
@@ -78,9 +101,7 @@ void print_adapter(const GgufFile& file, const Console& console) {
                                            config->masks, config->depth())
                              : fmt::format("plan         first {} and last {} layers, {} masks: {} tokens a draft\n",
                                            config->layers.first, config->layers.last, config->masks, config->depth()));
-  for (const auto& [part, bytes] : adapter_parts(file)) {
-    console.text(fmt::format("part         {:<12} {:>12}\n", visible(part), mebibytes(bytes)));
-  }
+  print_parts(file, console);
 }
 
 // What the file's metadata, tensors and tokenizer say of the model.
@@ -97,6 +118,10 @@ Result<Runnable> read_runnable(const GgufFile& file) {
   S3D_ASSIGN(const Tokenizer tokenizer, load_tokenizer(file, model.config));
   model.warnings = tokenizer.warnings();
   return model;
+}
+
+std::vector<OpenDrafter> drafters_of(const GgufFile& file) {
+  return open_drafters(find_draft_files(file.path(), base_fingerprint(file)));
 }
 
 Json to_json(const GgufFile& file, const InspectCommand& o) {
@@ -116,9 +141,8 @@ Json to_json(const GgufFile& file, const InspectCommand& o) {
     out["not_runnable"] = model.error().message;
   } else {
     out["warnings"] = model->warnings;
-    const std::string adapter = find_adapter(file.path(), base_fingerprint(file));
-    out["adapter"] = adapter;
-    for (const OpenDrafter& drafter : open_drafters(adapter)) out["drafters"].push_back(drafter.name);
+    out["adapter"] = find_adapter(file.path(), base_fingerprint(file));
+    for (const OpenDrafter& drafter : drafters_of(file)) out["drafters"].push_back(drafter.name);
     for (const BackendKind kind : backend_kinds()) out["backends"].push_back(backend_name(kind));
   }
   out["tensors"] = Json::array();
@@ -151,7 +175,7 @@ void print_model(const GgufFile& file, const Console& console) {
     if (kind == BackendKind::kCpu) continue;
     console.text(fmt::format("backend      {:<14} {}\n", backend_name(kind), backend_note(kind)));
   }
-  for (const OpenDrafter& d : open_drafters(find_adapter(file.path(), base_fingerprint(file)))) {
+  for (const OpenDrafter& d : drafters_of(file)) {
     console.text(fmt::format("drafter      {:<14} {}\n", d.name, visible(d.note)));
   }
 }

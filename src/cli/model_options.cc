@@ -36,6 +36,11 @@ void ModelOptions::add_to(CLI::App& command, const std::string& context_default)
       .add_option("--adapter", runtime.adapter,
                   "Draft adapter of the model, or none (default: the one found beside the model or in adapters/)")
       ->type_name("FILE");
+  command
+      .add_option("--draft-file", runtime.draft_files,
+                  "File of another drafter (eagle, medusa); may be given more than once (default: those found)")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
   command.add_option("-b,--batch", runtime.max_rows, "Rows of one prefill pass (default: 256)")->type_name("N");
 }
 

@@ -44,9 +44,9 @@ PassOutput slice(const PassOutput& out, int begin, int count, int all) {
   };
   return {.logits = part(out.logits),
           .hidden = part(out.hidden),
-          .tapped = {},
           .kept = out.kept > 0 ? count : 0,
-          .first_kept = out.first_kept + begin};
+          .first_kept = out.first_kept + begin,
+          .tapped = {}};
 }
 
 }  // namespace

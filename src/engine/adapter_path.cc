@@ -1,6 +1,7 @@
 #include "engine/adapter_path.h"
 
 #include <dlfcn.h>
+#include <fmt/format.h>
 #include <link.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include "base/environment.h"
 #include "engine/model_path.h"
 #include "model/adapter.h"
+#include "model/drafter_file.h"
 
 namespace s3d {
 namespace fs = std::filesystem;
@@ -69,13 +71,46 @@ std::vector<std::string> adapter_folders() {
   return folders;
 }
 
-std::string find_adapter(const std::string& model_path, uint64_t base_fingerprint) {
-  const fs::path folder = fs::path(model_path).parent_path();
-  std::vector<fs::path> candidates = files_with_ending(folder.empty() ? "." : folder, ".adapter.gguf");
+namespace {
+
+// Files with that ending in the model's folder, and all of the adapters' folders.
+std::vector<fs::path> candidates_of(const fs::path& folder, std::string_view ending) {
+  std::vector<fs::path> candidates = files_with_ending(folder.empty() ? "." : folder, ending);
   for (const std::string& other : adapter_folders()) {
     for (fs::path& path : files_with_ending(other, ".gguf")) candidates.push_back(std::move(path));
   }
-  for (const fs::path& path : candidates) {
+  return candidates;
+}
+
+}  // namespace
+
+Result<DraftFile> open_draft_file(const std::string& path) {
+  S3D_ASSIGN(const GgufFile file, GgufFile::open(path));
+  S3D_ASSIGN(DrafterHeader header, read_drafter_header(file));
+  return DraftFile{.kind = std::move(header.kind), .path = path};
+}
+
+std::vector<DraftFile> find_draft_files(const std::string& model_path, uint64_t base_fingerprint) {
+  std::vector<DraftFile> found;
+  if (const std::string adapter = find_adapter(model_path, base_fingerprint); !adapter.empty()) {
+    found.push_back(open_draft_file(adapter).value());
+  }
+  const fs::path folder = fs::path(model_path).parent_path();
+  for (const std::string_view kind : {draft_file_names::kEagle, draft_file_names::kMedusa}) {
+    const auto fits = [&](const fs::path& path) {
+      const auto file = GgufFile::open(path.string());
+      const auto header = file.ok() ? read_drafter_header(*file) : Result<DrafterHeader>(file.error());
+      return header.ok() && header->kind == kind && header->base_fingerprint == base_fingerprint;
+    };
+    const auto candidates = candidates_of(folder, fmt::format(".{}.gguf", kind));
+    const auto first = std::find_if(candidates.begin(), candidates.end(), fits);
+    if (first != candidates.end()) found.push_back({std::string(kind), first->string()});
+  }
+  return found;
+}
+
+std::string find_adapter(const std::string& model_path, uint64_t base_fingerprint) {
+  for (const fs::path& path : candidates_of(fs::path(model_path).parent_path(), ".adapter.gguf")) {
     if (is_for(path, base_fingerprint)) return path.string();
   }
   return "";

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
+
 namespace s3d {
 
 // Folders of adapters, in the order in which they are searched: $S3D_ADAPTERS when it is set, `<cache
@@ -21,5 +23,18 @@ std::vector<std::string> adapter_folders_near(const std::string& binary);
 // adapter_folders(); of several in one folder, the first by name. Empty if there is none; files that are no adapters
 // or cannot be read are passed over.
 std::string find_adapter(const std::string& model_path, uint64_t base_fingerprint);
+
+// The file of a drafter.
+struct DraftFile {
+  std::string kind;  // its s3d.kind; "s3d" where it has none
+  std::string path;
+};
+
+// Reads the beginning of a file. Error: it is none of a drafter.
+Result<DraftFile> open_draft_file(const std::string& path);
+
+// The files of all drafters of that base that are found, the adapter first and then one of each other kind (s3d.kind):
+// NAME.KIND.gguf beside the model, or any in adapter_folders(); of several of a kind in one folder, the first by name.
+std::vector<DraftFile> find_draft_files(const std::string& model_path, uint64_t base_fingerprint);
 
 }  // namespace s3d

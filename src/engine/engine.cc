@@ -17,6 +17,7 @@ Result<RuntimeOptions> runtime_options(const EngineOptions& options) {
   out.context = options.context;
   out.sequences = options.sequences;
   out.adapter = options.adapter;
+  out.draft_files = options.draft_files;
   out.progress = options.progress;
   S3D_ASSIGN(out.kv_type, parse_kv_type(options.kv_type));
   S3D_ASSIGN(out.backend, parse_backend(options.backend));

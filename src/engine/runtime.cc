@@ -9,6 +9,7 @@
 #include "engine/adapter_path.h"
 #include "engine/model_path.h"
 #include "engine/text_stream.h"
+#include "model/drafter_file.h"
 #include "model/fingerprint.h"
 
 namespace s3d {
@@ -33,6 +34,30 @@ Result<std::optional<Adapter>> load_adapter(const RuntimeOptions& options, const
   S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
   S3D_ASSIGN(Adapter adapter, open_adapter(std::make_shared<const GgufFile>(std::move(opened)), config, fingerprint));
   return std::optional(std::move(adapter));
+}
+
+// The adapter's file, and the others that the options name or that are found. Error: one that was named is none of
+// another drafter's.
+Result<std::vector<DraftFile>> draft_files_of(const RuntimeOptions& options, const GgufFile& base,
+                                              const std::optional<Adapter>& adapter) {
+  const auto is_adapters = [](const DraftFile& file) {
+    return file.kind != draft_file_names::kEagle && file.kind != draft_file_names::kMedusa;
+  };
+  std::vector<DraftFile> files;
+  if (adapter) files.push_back({adapter->config.fused ? "fused" : "s3d", adapter->file->path()});
+  for (const std::string& path : options.draft_files) {
+    S3D_ASSIGN(files.emplace_back(), open_draft_file(path));
+    if (!is_adapters(files.back())) continue;
+    return Error{
+        fmt::format("--draft-file {}: a file of kind \"{:.40}\", expected \"{}\" or \"{}\"; an adapter of S3D's "
+                    "is named with --adapter",
+                    path, files.back().kind, draft_file_names::kEagle, draft_file_names::kMedusa)};
+  }
+  if (!options.draft_files.empty() || options.adapter == "none") return files;
+  for (DraftFile& found : find_draft_files(base.path(), base_fingerprint(base))) {
+    if (!is_adapters(found)) files.push_back(std::move(found));
+  }
+  return files;
 }
 
 // The model's weights, in the form that the backend computes with.
@@ -88,6 +113,7 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
   S3D_ASSIGN(ModelConfig config, read_model_config(*file));
   S3D_ASSIGN(const int context, choose_context(options, config));
   S3D_ASSIGN(const std::optional<Adapter> adapter, load_adapter(options, *file, config));
+  S3D_ASSIGN(std::vector<DraftFile> draft_files, draft_files_of(options, *file, adapter));
   S3D_ASSIGN(Tokenizer tokenizer, load_tokenizer(*file, config));
   const int64_t positions = int64_t{context} * options.sequences;
 
@@ -109,6 +135,7 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
                                                .adapter = std::move(packed),
                                                .ngrams = std::move(ngrams),
                                                .adapter_path = adapter ? adapter->file->path() : "",
+                                               .draft_files = std::move(draft_files),
                                                .backend_kind = options.backend,
                                                .backend = std::move(backend),
                                                .kv = std::move(kv),
@@ -117,6 +144,13 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
 }
 
 Runtime::Runtime(Parts parts) : parts_(std::move(parts)), costs_(std::make_shared<PassCosts>()) {}
+
+std::string Runtime::draft_file(std::string_view kind) const {
+  for (const DraftFile& file : parts_.draft_files) {
+    if (file.kind == kind) return file.path;
+  }
+  return "";
+}
 
 MemoryUse Runtime::memory() const {
   return {.file = file().file_bytes(),

@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "decode/generate.h"
 #include "decode/ngram_table.h"
+#include "engine/adapter_path.h"
 #include "engine/backend_choice.h"
 #include "file/gguf.h"
 #include "model/weights.h"
@@ -33,8 +34,9 @@ struct RuntimeOptions {
   KvType kv_type = KvType::kF16;  // how keys and values are stored
   BackendKind backend = BackendKind::kCpu;
   int max_rows = 256;  // rows of one pass at most (not above what the KV pool holds): long prompts run in such chunks
-  std::string adapter = "";         // file of the draft adapter; "": the one that is found (find_adapter); "none"
-  LoadProgress progress = nullptr;  // called while weights are packed
+  std::string adapter = "";  // file of the draft adapter; "": the one that is found (find_adapter); "none"
+  std::vector<std::string> draft_files = {};  // of other drafters (docs/drafters.md); empty: those that are found
+  LoadProgress progress = nullptr;            // called while weights are packed
 
   Status check() const;  // numbers out of their range, before anything is read
 };
@@ -78,6 +80,12 @@ class Runtime {
   const std::string& adapter_path() const { return parts_.adapter_path; }
   // The adapter's n-grams, or null.
   const std::shared_ptr<const NgramTable>& ngrams() const { return parts_.ngrams; }
+  // The files of drafters, the adapter's too, and that of one kind (s3d.kind; "s3d" has none in its file); "": none.
+  const std::vector<DraftFile>& draft_files() const { return parts_.draft_files; }
+  std::string draft_file(std::string_view kind) const;
+  // What all sequences of one drafter share, for whoever makes that drafter; null until the first of them.
+  std::shared_ptr<void>& shared_by(const std::string& drafter) { return shared_[drafter]; }
+  const std::shared_ptr<const Model>& shared_model() const { return parts_.model; }
   BackendKind backend_kind() const { return parts_.backend_kind; }
   Backend& backend() { return *parts_.backend; }
   const Backend& backend() const { return *parts_.backend; }
@@ -112,6 +120,7 @@ class Runtime {
     std::shared_ptr<const PackedAdapter> adapter;
     std::shared_ptr<const NgramTable> ngrams;
     std::string adapter_path;
+    std::vector<DraftFile> draft_files;
     BackendKind backend_kind;
     std::unique_ptr<Backend> backend;
     KvCache kv;
@@ -121,6 +130,7 @@ class Runtime {
   explicit Runtime(Parts parts);
 
   Parts parts_;
+  std::map<std::string, std::shared_ptr<void>> shared_;  // refer to parts_
   std::map<std::string, std::shared_ptr<Experience>> experience_;
   std::shared_ptr<PassCosts> costs_;
 };

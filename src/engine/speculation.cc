@@ -7,11 +7,15 @@
 #include <cstdlib>
 
 #include "decode/drafters.h"
+#include "decode/eagle_head.h"
+#include "decode/medusa_heads.h"
 #include "decode/planner.h"
 #include "engine/model_path.h"
 #include "engine/pass_costs.h"
 #include "engine/runtime.h"
 #include "engine/tuning.h"
+#include "model/drafter_file.h"
+#include "model/fingerprint.h"
 
 namespace s3d {
 namespace {
@@ -107,34 +111,70 @@ MadeDrafter make_model(Runtime& runtime, const SpeculationOptions& options) {
   return make_second_model(runtime, options.draft_model);
 }
 
-// What a drafter needs beside the model.
-enum class Needs : uint8_t { kNothing, kAdapter, kFusedAdapter, kModel };
-
-bool has(Needs needs, const AdapterConfig* adapter) {
-  if (needs == Needs::kAdapter) return adapter != nullptr && !adapter->fused;
-  if (needs == Needs::kFusedAdapter) return adapter != nullptr && adapter->fused;
-  return needs == Needs::kNothing;
+// What all sequences of a drafter share is made with the first of them.
+template <typename Shared, typename Open>
+Result<std::shared_ptr<Shared>> shared_parts(Runtime& runtime, std::string_view kind, Open open) {
+  std::shared_ptr<void>& kept = runtime.shared_by(std::string(kind));
+  if (kept == nullptr) {
+    S3D_ASSIGN(GgufFile opened, GgufFile::open(runtime.draft_file(kind)));
+    ThreadPool pool(runtime.threads());
+    S3D_ASSIGN(kept, open(std::make_shared<const GgufFile>(std::move(opened)), base_fingerprint(runtime.file()), pool));
+  }
+  return std::static_pointer_cast<Shared>(kept);
 }
+
+MadeDrafter make_eagle(Runtime& runtime, const SpeculationOptions&) {
+  const auto open = [&](std::shared_ptr<const GgufFile> file, uint64_t fingerprint,
+                        ThreadPool& pool) -> Result<std::shared_ptr<EagleHead>> {
+    S3D_ASSIGN(EagleFile eagle, open_eagle(std::move(file), runtime.config(), fingerprint));
+    return EagleHead::create(std::move(eagle), runtime.shared_model(), runtime.backend(), runtime.kv(), pool);
+  };
+  S3D_ASSIGN(std::shared_ptr<EagleHead> head, shared_parts<EagleHead>(runtime, draft_file_names::kEagle, open));
+  return make_eagle_drafter(std::move(head));
+}
+
+MadeDrafter make_medusa(Runtime& runtime, const SpeculationOptions&) {
+  const auto open = [&](std::shared_ptr<const GgufFile> file, uint64_t fingerprint,
+                        ThreadPool& pool) -> Result<std::shared_ptr<MedusaHeads>> {
+    S3D_ASSIGN(MedusaFile medusa, open_medusa(std::move(file), runtime.config(), fingerprint));
+    return MedusaHeads::create(std::move(medusa), runtime.shared_model(), runtime.backend(), pool);
+  };
+  S3D_ASSIGN(std::shared_ptr<MedusaHeads> heads, shared_parts<MedusaHeads>(runtime, draft_file_names::kMedusa, open));
+  return make_medusa_drafter(std::move(heads));
+}
+
+// What a drafter needs beside the model.
+enum class Needs : uint8_t { kNothing, kFile, kModel };
 
 // All drafters, in the order in which help shows them: a new one is one line here.
 struct DrafterKind {
   std::string_view name;
   Needs needs;
+  std::string_view file_kind;  // of kFile: s3d.kind of the file
   MadeDrafter (*make)(Runtime& runtime, const SpeculationOptions& options);
-  std::string_view description;  // behind it stands the file of the adapter, if it needs one
+  std::string_view description;  // behind it stands the file, if it needs one
 };
 constexpr DrafterKind kDrafters[] = {
-    {"s3d", Needs::kAdapter, make_s3d, "adapter"},
-    {"fused", Needs::kFusedAdapter, make_fused, "masks that ride in full passes, adapter"},
-    {"s3d-untrained", Needs::kNothing, make_untrained, "the floor of s3d: masks without training"},
-    {"layerskip", Needs::kNothing, make_layerskip, "first and last layers, token by token"},
-    {"lookup", Needs::kNothing, make_lookup, "n-grams of prompt and answer"},
-    {"suffix", Needs::kNothing, make_suffix, "suffix automaton of prompt and answer, n-grams of the adapter"},
-    {"model", Needs::kModel, make_model, "a smaller model with the same vocabulary"},
+    {"s3d", Needs::kFile, "s3d", make_s3d, "adapter"},
+    {"fused", Needs::kFile, "fused", make_fused, "masks that ride in full passes, adapter"},
+    {"eagle", Needs::kFile, "eagle", make_eagle, "a layer of its own on the model's states"},
+    {"medusa", Needs::kFile, "medusa", make_medusa, "heads on the model's last state"},
+    {"s3d-untrained", Needs::kNothing, "", make_untrained, "the floor of s3d: masks without training"},
+    {"layerskip", Needs::kNothing, "", make_layerskip, "first and last layers, token by token"},
+    {"lookup", Needs::kNothing, "", make_lookup, "n-grams of prompt and answer"},
+    {"suffix", Needs::kNothing, "", make_suffix, "suffix automaton of prompt and answer, n-grams of the adapter"},
+    {"model", Needs::kModel, "", make_model, "a smaller model with the same vocabulary"},
 };
 
-Error no_adapter(const Runtime& runtime, const DrafterKind& kind) {
-  const bool fused = kind.needs == Needs::kFusedAdapter;
+Error no_file(const Runtime& runtime, const DrafterKind& kind) {
+  const bool own = kind.file_kind != "s3d" && kind.file_kind != adapter_names::kKindFused;
+  if (own) {
+    return Error{fmt::format(
+        "--spec {}: no file of that drafter for {} was found; train one with s3d-train {}, or name one with "
+        "--draft-file",
+        kind.name, runtime.file().path(), kind.name)};
+  }
+  const bool fused = kind.file_kind == adapter_names::kKindFused;
   return Error{fmt::format(
       "--spec {}: no {}adapter for {} was found{}; train one with s3d-train{}, name one with --adapter, or "
       "use s3d-untrained or layerskip",
@@ -149,11 +189,10 @@ MadeDrafter make_drafter(Runtime& runtime, const SpeculationOptions& options) {
     return Error{fmt::format("--draft-layers {}+{}: the model has {} layers", layers.first, layers.last,
                              runtime.config().n_layers)};
   }
-  const AdapterConfig* adapter = runtime.adapter() ? &runtime.adapter()->config() : nullptr;
   for (const DrafterKind& kind : kDrafters) {
     if (kind.name != options.drafter) continue;
-    const bool missing = kind.needs != Needs::kModel && !has(kind.needs, adapter);
-    return missing ? MadeDrafter(no_adapter(runtime, kind)) : kind.make(runtime, options);
+    const bool missing = kind.needs == Needs::kFile && runtime.draft_file(kind.file_kind).empty();
+    return missing ? MadeDrafter(no_file(runtime, kind)) : kind.make(runtime, options);
   }
   return Error{fmt::format("no drafter '{}'", options.drafter)};
 }
@@ -217,19 +256,15 @@ std::string drafter_cost_key(const Runtime& runtime, const SpeculationOptions& o
   return cost_key(runtime, options, drafter);
 }
 
-std::vector<OpenDrafter> open_drafters(const std::string& adapter_path) {
-  AdapterConfig config;
-  const AdapterConfig* adapter = nullptr;
-  if (!adapter_path.empty()) {
-    const Result<GgufFile> file = GgufFile::open(adapter_path);
-    const Result<AdapterConfig> read = file.ok() ? read_adapter_config(*file) : Result<AdapterConfig>(file.error());
-    if (read.ok()) adapter = &(config = *read);
-  }
+std::vector<OpenDrafter> open_drafters(std::span<const DraftFile> files) {
   std::vector<OpenDrafter> open;
   for (const DrafterKind& kind : kDrafters) {
-    if (kind.needs == Needs::kModel || !has(kind.needs, adapter)) continue;
-    const std::string file = kind.needs == Needs::kNothing ? "" : " " + adapter_path;
-    open.push_back({std::string(kind.name), std::string(kind.description) + file});
+    if (kind.needs == Needs::kNothing) open.push_back({std::string(kind.name), std::string(kind.description)});
+    if (kind.needs != Needs::kFile) continue;
+    for (const DraftFile& file : files) {
+      if (file.kind == kind.file_kind)
+        open.push_back({std::string(kind.name), fmt::format("{} {}", kind.description, file.path)});
+    }
   }
   return open;
 }

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "base/result.h"
 #include "decode/drafter.h"
 #include "decode/speculator.h"
+#include "engine/adapter_path.h"
 #include "s3d/options.h"
 
 namespace s3d {
@@ -35,11 +37,12 @@ Result<std::unique_ptr<Drafter>> make_named_drafter(Runtime& runtime, const Spec
 // The `drafter_key` of pass_costs() (engine/pass_costs.h) for such a drafter.
 std::string drafter_cost_key(const Runtime& runtime, const SpeculationOptions& options, const Drafter& drafter);
 
-// The drafters of a model whose adapter is that file (empty: it has none), but for "model", which needs another file.
+// The drafters of a model that has these files (find_draft_files, Runtime::draft_files), but for "model", which needs
+// another model.
 struct OpenDrafter {
   std::string name;
   std::string note;
 };
-std::vector<OpenDrafter> open_drafters(const std::string& adapter_path);
+std::vector<OpenDrafter> open_drafters(std::span<const DraftFile> files);
 
 }  // namespace s3d
