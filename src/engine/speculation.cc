@@ -259,12 +259,12 @@ std::string drafter_cost_key(const Runtime& runtime, const SpeculationOptions& o
 std::vector<OpenDrafter> open_drafters(std::span<const DraftFile> files) {
   std::vector<OpenDrafter> open;
   for (const DrafterKind& kind : kDrafters) {
-    if (kind.needs == Needs::kNothing) open.push_back({std::string(kind.name), std::string(kind.description)});
+    const std::string name(kind.name), text(kind.description);
+    if (kind.needs == Needs::kNothing) open.push_back({.name = name, .note = text, .file = ""});
     if (kind.needs != Needs::kFile) continue;
-    for (const DraftFile& file : files) {
-      if (file.kind == kind.file_kind)
-        open.push_back({std::string(kind.name), fmt::format("{} {}", kind.description, file.path)});
-    }
+    const auto fits = [&kind](const DraftFile& file) { return file.kind == kind.file_kind; };
+    const auto file = std::find_if(files.begin(), files.end(), fits);
+    if (file != files.end()) open.push_back({.name = name, .note = text + " " + file->path, .file = file->path});
   }
   return open;
 }

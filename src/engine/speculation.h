@@ -42,6 +42,7 @@ std::string drafter_cost_key(const Runtime& runtime, const SpeculationOptions& o
 struct OpenDrafter {
   std::string name;
   std::string note;
+  std::string file;  // that it is loaded from; empty: it needs none
 };
 std::vector<OpenDrafter> open_drafters(std::span<const DraftFile> files);
 

@@ -107,12 +107,20 @@ struct AdapterTensor {
   std::vector<float> values;
 };
 
+// What training a drafter cost, all runs together, for its file; nothing is written while `anchors` is 0.
+struct TrainingCost {
+  double core_seconds = 0;  // seconds times cores, or seconds of the device
+  int64_t anchors = 0;      // positions that were trained on
+  int64_t tokens = 0;       // of text
+  std::string device;       // empty: a processor
+};
+
 // The bytes of an adapter's file. `config` gives the metadata (its ranks are told by the tensors and not written);
 // `draft_ids` may be empty. Matrices are stored as `type` (F32, F16 or Q8_0; F16 instead of Q8_0 where rows are not a
 // multiple of 32), vectors as F32. Errors: another type, a shape that does not fit its values.
 Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const std::vector<AdapterTensor>& tensors,
                                              const std::vector<TokenId>& draft_ids, ggml_type type,
-                                             const Ngrams& ngrams = {});
+                                             const Ngrams& ngrams = {}, const TrainingCost& cost = {});
 
 // The bytes of `adapter`'s file with `ngrams` in place of those that it has. All else keeps its type and bits.
 std::vector<std::byte> with_ngrams(const Adapter& adapter, const Ngrams& ngrams);

@@ -34,6 +34,14 @@ void set_header(gguf_context* file, uint64_t base_fingerprint, const std::string
   if (!base_name.empty()) gguf_set_val_str(file, "s3d.base.name", base_name.c_str());
 }
 
+void set_training(gguf_context* file, const TrainingCost& cost) {
+  if (cost.anchors <= 0) return;
+  gguf_set_val_f32(file, "s3d.training.core_seconds", static_cast<float>(cost.core_seconds));
+  gguf_set_val_u64(file, "s3d.training.anchors", static_cast<uint64_t>(cost.anchors));
+  gguf_set_val_u64(file, "s3d.training.tokens", static_cast<uint64_t>(cost.tokens));
+  if (!cost.device.empty()) gguf_set_val_str(file, "s3d.training.device", cost.device.c_str());
+}
+
 void set_metadata(gguf_context* file, const AdapterConfig& config) {
   set_header(file, config.base_fingerprint, config.base_name);
   gguf_set_val_u32(file, "s3d.plan.head", static_cast<uint32_t>(config.layers.first));
@@ -150,6 +158,7 @@ Result<std::vector<std::byte>> drafter_image(const DrafterMetadata& metadata, co
     gguf_set_val_u32(image.file(), std::string(draft_file_names::kMedusaHeads).c_str(),
                      static_cast<uint32_t>(metadata.heads));
   }
+  set_training(image.file(), metadata.cost);
   S3D_TRY(add_tensors(tensors, type, image));
   add_draft_ids(draft_ids, image);
   return image.bytes();
@@ -157,12 +166,13 @@ Result<std::vector<std::byte>> drafter_image(const DrafterMetadata& metadata, co
 
 Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const std::vector<AdapterTensor>& tensors,
                                              const std::vector<int32_t>& draft_ids, ggml_type type,
-                                             const Ngrams& ngrams) {
+                                             const Ngrams& ngrams, const TrainingCost& cost) {
   if (type != GGML_TYPE_F32 && type != GGML_TYPE_F16 && type != GGML_TYPE_Q8_0) {
     return Error{fmt::format("an adapter is stored as f32, f16 or q8_0, not as {}", ggml_type_name(type))};
   }
   Image image(tensors.size() + 3);
   set_metadata(image.file(), config);
+  set_training(image.file(), cost);
   S3D_TRY(add_tensors(tensors, type, image));
   add_draft_ids(draft_ids, image);
   add_ngrams(ngrams, image);

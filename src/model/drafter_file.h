@@ -66,6 +66,7 @@ struct DrafterMetadata {
   DrafterHeader header;   // kind "eagle" or "medusa"
   std::vector<int> taps;  // of eagle
   int heads = 0;          // of medusa
+  TrainingCost cost = {};
 };
 
 // The bytes of a drafter's file. Matrices are stored as `type` (F32, F16, Q8_0, Q4_0 or Q4_1; F16 where rows are not a

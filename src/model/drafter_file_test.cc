@@ -169,6 +169,18 @@ TEST(MedusaFile, EveryWrongFileHasItsMessage) {
               HasSubstr("\"mask_embd\" is not part"));
 }
 
+TEST(DrafterFile, TellsWhatItsTrainingCost) {
+  const DrafterMetadata metadata = {
+      .header = {.kind = "eagle"}, .cost = {.core_seconds = 12.5, .anchors = 3, .tokens = 40, .device = "H100"}};
+  const auto file = as_file(drafter_image(metadata, {}, {}, GGML_TYPE_F32).value());
+  EXPECT_EQ(file->real("s3d.training.core_seconds").value(), 12.5);
+  EXPECT_EQ(file->integer("s3d.training.anchors").value(), 3);
+  EXPECT_EQ(file->integer("s3d.training.tokens").value(), 40);
+  EXPECT_EQ(file->string("s3d.training.device").value(), "H100");
+  EXPECT_EQ(as_file(drafter_image({}, {}, {}, GGML_TYPE_F32).value())->integer("s3d.training.anchors").value(),
+            std::nullopt);
+}
+
 TEST(DrafterFile, IsNoAdapter) {
   const ModelConfig base = base_of();
   const auto eagle = as_file(eagle_image(base, {}));

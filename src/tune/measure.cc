@@ -62,12 +62,10 @@ std::vector<Rate> rates_of(const SpecStats& stats) {
   return rates;
 }
 
-// The trained drafter that is open: what has a file of its own.
+// The drafter of the adapter that is open.
 std::string open_drafter(const Runtime& runtime) {
-  const std::vector<OpenDrafter> without = open_drafters("");
-  for (const OpenDrafter& one : open_drafters(runtime.adapter_path())) {
-    const auto same = [&one](const OpenDrafter& other) { return other.name == one.name; };
-    if (std::none_of(without.begin(), without.end(), same)) return one.name;
+  for (const OpenDrafter& one : open_drafters(runtime.draft_files())) {
+    if (!one.file.empty() && one.file == runtime.adapter_path()) return one.name;
   }
   return "";
 }
