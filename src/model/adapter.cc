@@ -79,6 +79,10 @@ Status check_format(const GgufFile& file, const Reader& reader) {
     return reader.error("general.architecture is \"{}\", expected \"{}\": this file is not an adapter",
                         architecture.value_or("(none)"), names::kArchitecture);
   }
+  S3D_ASSIGN(const auto kind, file.string("s3d.kind"));
+  if (kind == draft_file_names::kEagle || kind == draft_file_names::kMedusa) {
+    return reader.error("a drafter's file of kind \"{}\", not an adapter of S3D's: name it with --draft-file", *kind);
+  }
   S3D_ASSIGN(const auto version, file.integer("s3d.version"));
   if (!version) return reader.error("metadata key \"s3d.version\" is missing");
   if (*version == names::kVersion) return Ok();
@@ -99,9 +103,6 @@ Result<uint64_t> read_fingerprint(const GgufFile& file, const Reader& reader) {
 Status read_kind(const GgufFile& file, const Reader& reader, AdapterConfig& config) {
   S3D_ASSIGN(const auto kind, file.string("s3d.kind"));
   config.fused = kind == names::kKindFused;
-  if (kind == draft_file_names::kEagle || kind == draft_file_names::kMedusa) {
-    return reader.error("a drafter's file of kind \"{}\", not an adapter of S3D's: name it with --draft-file", *kind);
-  }
   if (kind && !config.fused) {
     return reader.error("metadata key \"s3d.kind\" is \"{:.40}\", this program knows \"{}\": get a newer s3d", *kind,
                         names::kKindFused);
