@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "decode/softmax.h"
+#include "base/softmax.h"
 
 namespace s3d {
 
