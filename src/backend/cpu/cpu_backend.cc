@@ -79,9 +79,10 @@ void CpuBackend::Impl::take_taps(Team& team, const Block& block, int layers_run)
   const auto at = std::find(block.taps.begin(), block.taps.end(), layers_run);
   if (at == block.taps.end()) return;
   const size_t d = pass.d_model, taps = block.taps.size(), tap = usize(at - block.taps.begin());
+  const Floats& x = pass.stream.mine(team).x;
   const Team::Range mine = team.share(block.tapped.size());
   for (size_t i = mine.begin; i < mine.end; ++i) {
-    std::copy_n(&pass.x[usize(block.tapped[i]) * d], d, &tapped[(i * taps + tap) * d]);
+    std::copy_n(&x[usize(block.tapped[i]) * d], d, &tapped[(i * taps + tap) * d]);
   }
 }
 
