@@ -3,11 +3,11 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
-#include <filesystem>
 #include <span>
 
 #include "base/atomic_file.h"
 #include "base/index.h"
+#include "cli/bench_spec_prompts.h"
 #include "cli/bench_spec_report.h"
 #include "cli/drafter_list.h"
 #include "cli/drafting_options.h"
@@ -17,7 +17,6 @@
 #include "cli/prompt_options.h"
 #include "cli/report.h"
 #include "cli/sampling_options.h"
-#include "engine/prompt_file.h"
 #include "engine/tuning.h"
 
 namespace s3d::cli {
@@ -35,13 +34,14 @@ struct BenchSpecCommand {
   std::string synthetic_cost = "0";
   int limit = 0;
   int repeats = 1;
+  int turns = 1;
   std::string format = "md";
   bool json = false;
   std::vector<std::string> outputs;
 };
 
 constexpr const char* kBenchSpecFooter =
-    R"(Every prompt (the first turn of a line) is answered by plain decoding and by each drafter in turns, in one
+    R"(Every prompt (the first turn of a line, or more with --turns) is answered by plain decoding and by each drafter in turns, in one
 process; the text must be the same, and the ratio of the times is what is printed.
 
 Examples:
@@ -96,34 +96,14 @@ Status check_bench_spec(BenchSpecCommand& o) {
   }
   if (o.limit < 0) return Error{fmt::format("--limit must be 0 (all) or more, got {}", o.limit)};
   if (o.repeats < 1) return Error{fmt::format("--repeats must be 1 or more, got {}", o.repeats)};
+  if (o.turns < 1) return Error{fmt::format("--turns must be 1 or more, got {}", o.turns)};
+  if (o.turns > 1 && o.prompt_options.raw)
+    return Error{"--turns: there are no turns with --raw; leave one of them out"};
   for (const float temperature : o.temperatures) {
     o.sampling.answer.generate.sampler.temperature = temperature;
     S3D_TRY(o.sampling.check());
   }
   return Ok();
-}
-
-// The first turns of a file, evenly from the whole of it when there is a limit.
-Result<std::vector<FilePrompt>> read_some(const std::string& path, int limit) {
-  S3D_ASSIGN(std::vector<FilePrompt> all, read_prompt_file(path));
-  const size_t n = limit > 0 ? std::min(all.size(), usize(limit)) : all.size();
-  std::vector<FilePrompt> some;
-  for (size_t i = 0; i < n; ++i) some.push_back(std::move(all[i * all.size() / n]));
-  return some;
-}
-
-// Of several files each is a task; else the lines say what their task is.
-Result<std::vector<BenchPrompt>> load_prompts(const BenchSpecCommand& o, const Runtime& runtime) {
-  S3D_ASSIGN(const PromptMaker maker, PromptMaker::create(runtime.tokenizer(), o.prompt_options));
-  std::vector<BenchPrompt> out;
-  for (const std::string& path : o.prompts) {
-    S3D_ASSIGN(const std::vector<FilePrompt> some, read_some(path, o.limit));
-    for (const FilePrompt& prompt : some) {
-      S3D_ASSIGN(const std::vector<TokenId> tokens, maker.question(prompt.turns[0]));
-      out.push_back({o.prompts.size() > 1 ? std::filesystem::path(path).stem().string() : prompt.category, tokens});
-    }
-  }
-  return out;
 }
 
 SpecBenchOptions plan_of(const BenchSpecCommand& o, const Runtime& runtime, const Console& console) {
@@ -141,7 +121,12 @@ SpecBenchOptions plan_of(const BenchSpecCommand& o, const Runtime& runtime, cons
 }
 
 Result<SpecBenchPage> measure(const BenchSpecCommand& o, Runtime& runtime, const Console& console) {
-  S3D_ASSIGN(const std::vector<BenchPrompt> prompts, load_prompts(o, runtime));
+  S3D_ASSIGN(const std::vector<BenchPrompt> prompts,
+             load_bench_prompts(runtime, {.files = o.prompts,
+                                          .limit = o.limit,
+                                          .turns = o.turns,
+                                          .prompt = o.prompt_options,
+                                          .max_tokens = o.sampling.answer.generate.max_tokens}));
   SpecBenchOptions plan = plan_of(o, runtime, console);
   SpecBenchPage page = {.model = runtime.file().path(),
                         .threads = runtime.threads(),
@@ -225,6 +210,8 @@ void add_bench_spec(CLI::App& bench, Program& program) {
   command->add_option("--limit", o->limit, "Only so many prompts of a file, evenly from it (default: all)")
       ->type_name("N");
   command->add_option("--repeats", o->repeats, "Runs of each prompt, the fastest counts (default: 1)")->type_name("N");
+  command->add_option("--turns", o->turns, "Turns of a line, each a prompt with the dialogue before it (default: 1)")
+      ->type_name("N");
   add_template_options(*command, o->prompt_options);
   add_system_option(*command, o->prompt_options);
   add_raw_option(*command, o->prompt_options);

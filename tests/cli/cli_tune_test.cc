@@ -116,6 +116,27 @@ TEST_F(CliSpecPageTest, AllDraftersThatTheModelHasGiveTheSameTokens) {
   }
 }
 
+TEST_F(CliSpecPageTest, EachTurnIsAPromptOfItsOwn) {
+  std::ofstream(folder_ / "turns.jsonl") << R"({"turns": ["the in", "an", "the"]})"
+                                         << "\n"
+                                         << R"({"turns": ["an"]})"
+                                         << "\n";
+  const auto prompts_with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all = {
+        "bench",  "spec",       "-m",     tiny_model(), "--chat-template",      "chatml", "-n", "4",
+        "--json", "--drafters", "lookup", "--prompts",  folder_ / "turns.jsonl"};
+    all.insert(all.end(), more.begin(), more.end());
+    const Outcome o = run_s3d(all, "", {{"S3D_CACHE", folder_.path()}});
+    EXPECT_EQ(o.code, 0) << o.err;
+    return o.code == 0 ? o.json()["drafters"][0]["prompts"].get<int>() : 0;
+  };
+  EXPECT_EQ(prompts_with({}), 2);
+  EXPECT_EQ(prompts_with({"--turns", "2"}), 3);
+  EXPECT_EQ(prompts_with({"--turns", "9"}), 4);
+  EXPECT_EQ(bench({"--turns", "2"}).code, 2);  // with --raw
+  EXPECT_EQ(bench({"--turns", "0"}).code, 2);
+}
+
 TEST_F(CliSpecPageTest, FilesAreWrittenInTheFormatOfTheirEnding) {
   std::vector<std::string> more = {"--drafters", "suffix"};
   for (const char* ending : {"md", "csv", "json", "svg"}) {
