@@ -35,6 +35,14 @@ inline void pause() {
 #endif
 }
 
+// Wakes who sleeps until `value` changes, which it did. The fence: who sleeps is read next, and must not be read before
+// the change is seen. It stands here, not in the store, because the line of `value` takes long to come, and the thread
+// can look at others' meanwhile.
+void wake(std::atomic<unsigned>& value) {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  value.notify_all();
+}
+
 // Returns when `value` differs from `old`; what was written before the change is visible then.
 void wait_until_changed(const std::atomic<unsigned>& value, unsigned old) {
   const auto give_up = std::chrono::steady_clock::now() + kSpin;
@@ -76,16 +84,20 @@ bool Team::take(int owner, bool front, size_t count, size_t step, Range& chunk) 
   }
 }
 
-void Team::release(unsigned phase) {
-  // The others do not touch the counter until they see the new phase.
-  shared_->arrived.store(0, std::memory_order_relaxed);
-  // Sequentially consistent: notify_all() next reads whether anybody sleeps, and must not do so before this is seen.
-  shared_->phase.store(phase + 1);
-  shared_->phase.notify_all();
-}
-
-void Team::wait(unsigned phase) {
-  wait_until_changed(shared_->phase, phase);
+void Team::barrier() {
+  if (size() == 1) return;
+  ++met_;
+  std::atomic<unsigned>& mine = barriers_of(thread_);
+  mine.store(met_, std::memory_order_release);
+  bool told = false;
+  for (int i = 1; i < size(); ++i) {
+    const int other = (thread_ + i) % size();
+    if (has_arrived(other, met_)) continue;
+    if (!told) wake(mine);
+    told = true;
+    wait_until_changed(barriers_of(other), met_ - 1);
+  }
+  if (!told) wake(mine);
 }
 
 struct ThreadPool::Impl {
@@ -109,7 +121,7 @@ struct ThreadPool::Impl {
   }
 
   void announce() {
-    generation.fetch_add(1);  // sequentially consistent, as in Team::release
+    generation.fetch_add(1);  // sequentially consistent: notify_all() reads who sleeps after it
     generation.notify_all();
   }
 

@@ -28,25 +28,7 @@ class alignas(64) Team {
   Range share(size_t count) const { return share_of(static_cast<size_t>(thread_), count); }
 
   // Returns when every thread of the team has arrived. Writes before it are visible after it.
-  void barrier() {
-    barrier([] {});
-  }
-
-  // The same, and the thread that arrives last calls `last` before any returns: for a step too short to share.
-  template <typename Last>
-  void barrier(Last&& last) {
-    if (size() == 1) {
-      last();
-      return;
-    }
-    const unsigned phase = shared_->phase.load(std::memory_order_relaxed);
-    if (arrive()) {
-      last();
-      release(phase);
-    } else {
-      wait(phase);
-    }
-  }
+  void barrier();
 
   // Splits [0, count) into equal shares, one for each thread, and a share into chunks; calls body(begin, end). A thread
   // takes the chunks of its own share in order, each half of what is left but at least `grain`: it reads one long run
@@ -56,16 +38,9 @@ class alignas(64) Team {
   // not fixed, so a result must not depend on it.
   template <typename Body>
   void for_chunks(size_t count, size_t grain, Body&& body) {
-    for_chunks(count, grain, body, [] {});
-  }
-
-  // The same, ending with barrier(last).
-  template <typename Body, typename Last>
-  void for_chunks(size_t count, size_t grain, Body&& body, Last&& last) {
     const size_t step = std::max<size_t>(1, grain);
     if (size() == 1) {
       if (count > 0) body(size_t{0}, count);
-      last();
       return;
     }
     ++loop_;
@@ -73,9 +48,10 @@ class alignas(64) Team {
     while (take(thread_, /*front=*/true, count, step, chunk)) body(chunk.begin, chunk.end);
     for (int i = 1; i < std::min(size(), kHelped + 1); ++i) {
       const int owner = (thread_ + i) % size();
+      if (has_arrived(owner, met_ + 1)) continue;  // nothing is left there
       while (take(owner, /*front=*/false, count, step, chunk)) body(chunk.begin, chunk.end);
     }
-    barrier(last);
+    barrier();
   }
 
  private:
@@ -88,12 +64,16 @@ class alignas(64) Team {
   struct alignas(64) Taken {
     std::atomic<uint64_t> word{0};
   };
+  // How many barriers a thread has come to. Each thread writes a line of its own and reads the others': the one that
+  // comes last waits for one line from another core. With a common counter it waited for three, one after the other.
+  struct alignas(64) Arrived {
+    std::atomic<unsigned> barriers{0};
+  };
   struct Shared {
-    explicit Shared(int n) : size(n), taken(static_cast<size_t>(n)) {}
+    explicit Shared(int n) : size(n), taken(static_cast<size_t>(n)), arrived(taken.size()) {}
     int size;
-    std::vector<Taken> taken;  // [size]
-    alignas(64) std::atomic<int> arrived{0};
-    alignas(64) std::atomic<unsigned> phase{0};
+    std::vector<Taken> taken;      // [size]
+    std::vector<Arrived> arrived;  // [size]
   };
   Team(Shared& shared, int thread) : shared_(&shared), thread_(thread) {}
 
@@ -103,13 +83,16 @@ class alignas(64) Team {
   }
   // The next chunk of a share, from its front or its back; false when nothing is left.
   bool take(int owner, bool front, size_t count, size_t step, Range& chunk);
-  bool arrive() { return shared_->arrived.fetch_add(1, std::memory_order_acq_rel) + 1 == size(); }  // true for the last
-  void release(unsigned phase);  // lets the others go on
-  void wait(unsigned phase);
+  std::atomic<unsigned>& barriers_of(int thread) { return shared_->arrived[static_cast<size_t>(thread)].barriers; }
+  // True if the thread has come to the `barrier`-th one: it is at most one ahead or behind, and the count may wrap.
+  bool has_arrived(int thread, unsigned barrier) {
+    return static_cast<int>(barriers_of(thread).load(std::memory_order_acquire) - barrier) >= 0;
+  }
 
   Shared* shared_;
   int thread_;
   uint16_t loop_ = 0;  // the same on all threads of the team: they all call for_chunks in the same order
+  unsigned met_ = 0;   // barriers that this thread has passed
 };
 
 // Threads wait by spinning for a short while (a pass is a chain of very short steps), then sleep.

@@ -121,28 +121,6 @@ TEST_P(ThreadPoolTest, LoopsFollowEachOther) {
   }
 }
 
-// The step at the end of a loop runs once, sees all of the loop, and is seen by all.
-TEST_P(ThreadPoolTest, LastOneRunsTheStepBetween) {
-  ThreadPool pool(GetParam());
-  const size_t n = static_cast<size_t>(pool.size());
-  std::vector<int> parts(20, 0), wrong(n, 0);
-  int sum = 0, calls = 0;
-  pool.run([&](int thread, Team& team) {
-    for (int loop = 1; loop <= 200; ++loop) {
-      team.for_chunks(
-          parts.size(), 3,
-          [&](size_t begin, size_t end) { std::fill(parts.begin() + begin, parts.begin() + end, loop); },
-          [&] {
-            sum = std::accumulate(parts.begin(), parts.end(), 0);
-            ++calls;
-          });
-      if (sum != 20 * loop || calls != 2 * loop - 1) ++wrong[static_cast<size_t>(thread)];
-      team.barrier([&] { ++calls; });
-    }
-  });
-  EXPECT_EQ(wrong, std::vector<int>(n, 0));
-}
-
 TEST_P(ThreadPoolTest, StartsAndStopsWithoutWork) {
   for (int i = 0; i < 20; ++i) ThreadPool pool(GetParam());
 }
