@@ -11,12 +11,18 @@ inline float max_abs(const float* x, size_t count) {
   return reduce_max_magnitude(largest);
 }
 
-// Quantizes sixteen values and returns their sum: from the register, because bytes that were just stored cannot be read
+// Quantizes values, sixteen and thirty-two, and returns their sum: from the register, because bytes that were just stored cannot be read
 // in larger pieces before they have reached a cache line, which the other threads hold.
 inline int32_t quantize16(const float* x, F32x16 inverse, int8_t* q) {
   const F32x16 scaled = scaled_to_i8(load(x), inverse);
   store_i8_rounded(q, scaled);
   return sum_rounded(scaled);
+}
+inline int32_t quantize32(const float* x, F32x16 inverse, int8_t* q) {
+  const F32x16 first = scaled_to_i8(load(x), inverse), second = scaled_to_i8(load(x + 16), inverse);
+  store_i8_rounded(q, first);
+  store_i8_rounded(q + 16, second);
+  return sum_rounded(add(round_even(first), round_even(second)));
 }
 
 // The places of one row of an Activations: every `step`-th line or record from here on.
@@ -30,7 +36,7 @@ inline void store_q8_32(const float* x, int8_t* q, size_t part, ActScales32& out
   const float largest = max_abs(x, 32);
   const F32x16 inverse = inverse_scale(largest);
   const float scale = largest / 127.0F;
-  const int32_t sum = quantize16(x, inverse, q) + quantize16(x + 16, inverse, q + 16);
+  const int32_t sum = quantize32(x, inverse, q);
   out.scale[part] = scale;
   out.sum[part] = sum;
   out.dsum[part] = scale * static_cast<float>(sum);

@@ -104,6 +104,12 @@ inline int32_t sum_rounded(F32x16 a) {
   const __m512i sixteen = _mm512_cvtps_epi32(a.v);
   return sum_ints(_mm256_add_epi32(_mm512_castsi512_si256(sixteen), _mm512_extracti64x4_epi64(sixteen, 1)));
 }
+template <int kI>
+inline __m128 quarter(F32x16 a) {
+  const __m512i bits = _mm512_castps_si512(a.v);
+  const __m256i half = kI < 2 ? _mm512_castsi512_si256(bits) : _mm512_extracti64x4_epi64(bits, 1);
+  return _mm256_extractf128_ps(_mm256_castsi256_ps(half), kI % 2);
+}
 inline F32x16 abs(F32x16 a) {
   return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a.v), _mm512_set1_epi32(0x7fffffff)))};
 }
@@ -203,6 +209,10 @@ inline void store_i8_rounded(int8_t* p, F32x16 a) {
 }
 inline int32_t sum_rounded(F32x16 a) {
   return sum_ints(_mm256_add_epi32(_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi)));
+}
+template <int kI>
+inline __m128 quarter(F32x16 a) {
+  return _mm256_extractf128_ps(kI < 2 ? a.lo : a.hi, kI % 2);
 }
 inline F32x16 abs(F32x16 a) {
   const __m256 mask = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
@@ -310,34 +320,42 @@ inline F32x16 exp2_integral(const F32x16& a) {
 
 #endif
 
-// Sum of the lanes as a tree: i with i + 8, then i + 4, i + 2, i + 1.
+// The lanes as a tree: i with i + 8, then i + 4, i + 2, i + 1.
+#if defined(S3D_ISA_AVX512) || defined(S3D_ISA_AVX2)
+inline float reduce(F32x16 a, auto pair) {
+  const __m128 four = pair(pair(quarter<0>(a), quarter<2>(a)), pair(quarter<1>(a), quarter<3>(a)));
+  const __m128 two = pair(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(pair(two, _mm_shuffle_ps(two, two, 1)));
+}
 inline float reduce_add(F32x16 a) {
-  alignas(64) float x[16];
-  store(x, a);
-  for (int half = 8; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) x[i] += x[i + half];
-  }
-  return x[0];
+  return reduce(a, [](__m128 x, __m128 y) { return _mm_add_ps(x, y); });
 }
 inline float reduce_max(F32x16 a) {
-  alignas(64) float x[16];
-  store(x, a);
-  for (int half = 8; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) x[i] = x[i] > x[i + half] ? x[i] : x[i + half];
-  }
-  return x[0];
+  return reduce(a, [](__m128 x, __m128 y) { return _mm_max_ps(x, y); });
 }
 // Of magnitudes: NaN if any is.
 inline float reduce_max_magnitude(F32x16 a) {
-  alignas(64) int32_t bits[16];
-  alignas(64) float x[16];
-  store(x, a);
-  std::memcpy(bits, x, sizeof bits);
-  for (int half = 8; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) bits[i] = bits[i] > bits[i + half] ? bits[i] : bits[i + half];
-  }
-  std::memcpy(x, bits, sizeof(float));
-  return x[0];
+  return reduce(a, [](__m128 x, __m128 y) {
+    return _mm_castsi128_ps(_mm_max_epi32(_mm_castps_si128(x), _mm_castps_si128(y)));
+  });
 }
+#else
+inline float reduce(F32x16 a, auto pair) {
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) a.v[i] = pair(a.v[i], a.v[i + half]);
+  }
+  return a.v[0];
+}
+inline float reduce_add(const F32x16& a) {
+  return reduce(a, [](float x, float y) { return x + y; });
+}
+inline float reduce_max(const F32x16& a) {
+  return reduce(a, [](float x, float y) { return x > y ? x : y; });
+}
+// Of magnitudes: NaN if any is.
+inline float reduce_max_magnitude(const F32x16& a) {
+  return reduce(a, [](float x, float y) { return y != y || y > x ? y : x; });
+}
+#endif
 
 }  // namespace s3d::S3D_ISA_NS
