@@ -131,7 +131,7 @@ S3D_INLINED inline void block_q45_k(const uint8_t* block, const Block256& x, Sum
         _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + kLay.mn + p * 32)));
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) {
-      low[j] = _mm512_add_epi32(low[j], _mm512_madd_epi16(mn, broadcast32(x.scales[j].sum32 + 2 * p)));
+      low[j] = _mm512_dpwssd_epi32(low[j], mn, broadcast32(x.scales[j].sum32 + 2 * p));
     }
   }
   const __m512 d = load_halves(block + kLay.d);
@@ -163,6 +163,11 @@ S3D_INLINED inline void dot16_q6(const uint8_t* q, const uint8_t* qh, const int8
   dot_group<kW>(join(_mm512_srli_epi16(second, 4), _mm512_srli_epi16(high, 2)), x + 12, dot);
 }
 
+// The scales of two neighbouring parts, in the halves of each row's lane.
+inline __m512i scale_pairs(const uint8_t* scales) {
+  return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(scales)));
+}
+
 template <int kW>
 S3D_INLINED inline void block_q6_k(const uint8_t* block, const Block256& x, Sums* acc) {
   constexpr r16::Layout kLay = r16::layout(GGML_TYPE_Q6_K);
@@ -172,20 +177,31 @@ S3D_INLINED inline void block_q6_k(const uint8_t* block, const Block256& x, Sums
   for (int s = 0; s < 16; ++s) {
     __m512i dot[kW];
 #pragma GCC unroll 8
-    for (int j = 0; j < kW; ++j) dot[j] = _mm512_set1_epi32(-32 * x.scales[j].sum16[s]);
+    for (int j = 0; j < kW; ++j) dot[j] = _mm512_setzero_si512();
     dot16_q6<kW>(block + kLay.q + s * kLay.run, block + kLay.qh + s * kLay.run,
                  x.q + s / 4 * kW * kRowStep + s % 4 * 16, dot);
-    const __m512i pair =
-        _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + kLay.sc + s / 2 * 32)));
+    const __m512i pair = scale_pairs(block + kLay.sc + s / 2 * 32);
     const __m512i sc = _mm512_srai_epi32(s % 2 == 0 ? _mm512_slli_epi32(pair, 16) : pair, 16);
 #pragma GCC unroll 8
     for (int j = 0; j < kW; ++j) sum[j] = _mm512_add_epi32(sum[j], _mm512_mullo_epi32(dot[j], sc));
   }
+  // The weights' offset, for two parts in one operation.
+  __m512i offset[kW];
+#pragma GCC unroll 8
+  for (int j = 0; j < kW; ++j) offset[j] = _mm512_setzero_si512();
+  for (int p = 0; p < 8; ++p) {
+    const __m512i pair = scale_pairs(block + kLay.sc + p * 32);
+#pragma GCC unroll 8
+    for (int j = 0; j < kW; ++j) {
+      offset[j] = _mm512_dpwssd_epi32(offset[j], pair, broadcast32(x.scales[j].sum16 + 2 * p));
+    }
+  }
   const __m512 d = load_halves(block + kLay.d);
 #pragma GCC unroll 8
   for (int j = 0; j < kW; ++j) {
+    const __m512i centred = _mm512_sub_epi32(sum[j], _mm512_slli_epi32(offset[j], 5));
     const F32x16 scale{_mm512_mul_ps(d, _mm512_set1_ps(x.scales[j].scale))};
-    acc[j].v = _mm512_add_ps(acc[j].v, mul(F32x16{_mm512_cvtepi32_ps(sum[j])}, scale).v);
+    acc[j].v = _mm512_add_ps(acc[j].v, mul(F32x16{_mm512_cvtepi32_ps(centred)}, scale).v);
   }
 }
 
