@@ -64,8 +64,9 @@ void BlockAttention::cut_tasks(bool local) {
 }
 
 AttentionTask BlockAttention::make_task(int layer, size_t index, const float* q, float* out) const {
-  const RowTile& tile = tiles_[index / n_parts_];
-  const int part = static_cast<int>(index % n_parts_);
+  // A thread's tasks are neighbours: tiles of one head, whose keys and values it then finds in its cache.
+  const RowTile& tile = tiles_[index % tiles_.size()];
+  const int part = static_cast<int>(index / tiles_.size());
   const int parts_of_group = static_cast<int>(n_parts_) / config_.n_kv_heads;
   const int kv_head = part / parts_of_group;
   const int first_head = part % parts_of_group * part_heads_;
@@ -159,12 +160,8 @@ void BlockAttention::merge_task(int thread, int layer, size_t index, const float
 
 void BlockAttention::run_head(int thread, int layer, int kv_head, const float* q, float* out) {
   const size_t parts_of_group = n_parts_ / usize(config_.n_kv_heads);
-  const size_t first_part = usize(kv_head) * parts_of_group;
-  for (size_t tile = 0; tile < tiles_.size(); ++tile) {
-    for (size_t part = first_part; part < first_part + parts_of_group; ++part) {
-      run_task(thread, layer, tile * n_parts_ + part, q, out);
-    }
-  }
+  const size_t tasks = parts_of_group * tiles_.size(), first = usize(kv_head) * tasks;
+  for (size_t task = first; task < first + tasks; ++task) run_task(thread, layer, task, q, out);
 }
 
 void BlockAttention::run(Team& team, int thread, int layer, const float* q, float* out) {
