@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/atomic_file.h"
 #include "base/test_folder.h"
+#include "model/drafter_file.h"
 
 namespace s3d {
 namespace {
@@ -42,6 +44,31 @@ TEST(AdapterFolders, TheEnvironmentComesFirst) {
   unsetenv("S3D_ADAPTERS");
   ASSERT_FALSE(folders.empty());
   EXPECT_EQ(folders.front(), folder.path());
+}
+
+TEST(DraftFiles, AreFoundByTheirKindAndBase) {
+  const TestFolder folder;
+  fs::create_directories(folder / "more");
+  const auto write = [&](const std::string& name, const std::string& kind, uint64_t fingerprint) {
+    const auto image =
+        drafter_image({.header = {.kind = kind, .base_fingerprint = fingerprint}}, {}, {}, GGML_TYPE_F32);
+    ASSERT_TRUE(write_file_atomically(folder / name, *image).ok());
+  };
+  write("a.eagle.gguf", "eagle", 8);
+  write("b.eagle.gguf", "eagle", 7);
+  write("c.eagle.gguf", "eagle", 7);
+  write("d.eagle.gguf", "medusa", 7);
+  write("more/any.gguf", "medusa", 7);
+  ASSERT_EQ(setenv("S3D_ADAPTERS", (folder / "more").c_str(), 1), 0);
+  const std::vector<DraftFile> found = find_draft_files(folder / "model.gguf", 7);
+  unsetenv("S3D_ADAPTERS");
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].kind, "eagle");
+  EXPECT_EQ(found[0].path, folder / "b.eagle.gguf");
+  EXPECT_EQ(found[1].kind, "medusa");
+  EXPECT_EQ(found[1].path, folder / "more/any.gguf");
+  EXPECT_EQ(open_draft_file(folder / "a.eagle.gguf")->kind, "eagle");
+  EXPECT_FALSE(open_draft_file(folder / "absent.gguf").ok());
 }
 
 }  // namespace

@@ -5,8 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "engine/conversation.h"
 #include "engine/speculation.h"
+#include "model/drafter_test_maker.h"
+#include "model/fingerprint.h"
 
 namespace s3d {
 namespace {
@@ -95,6 +98,54 @@ TEST(RuntimeTest, TheReferenceBackendGivesTheSameTokens) {
         make_speculator(*reference, {.drafter = drafter, .draft_rows = 3, .layers = LayerSet{1, 0}}).value();
     EXPECT_EQ(tokens(*reference, speculator.get()), expected) << drafter;
   }
+}
+
+// EAGLE and Medusa from files of their own, on both backends, with a planner and without.
+TEST(RuntimeTest, DraftersWithFilesOfTheirOwnChangeNoToken) {
+  const std::unique_ptr<Runtime> plain =
+      Runtime::load({.model = tiny_path(), .threads = 2, .kv_type = KvType::kF32}).value();
+  const uint64_t fingerprint = base_fingerprint(plain->file());
+  const std::vector<std::string> files = {testing::TempDir() + "a.eagle.gguf", testing::TempDir() + "a.medusa.gguf"};
+  const auto eagle = drafter_test::eagle_image(plain->config(), {.taps = {1, 2}, .fingerprint = fingerprint});
+  const auto medusa = drafter_test::medusa_image(plain->config(), {.rank = 32, .fingerprint = fingerprint});
+  ASSERT_TRUE(write_file_atomically(files[0], eagle).ok());
+  ASSERT_TRUE(write_file_atomically(files[1], medusa).ok());
+  const std::vector<TokenId> prompt = plain->encode("the quick brown fox, the lazy dog").value();
+  const auto tokens = [&](Runtime& runtime, Speculator* speculator) {
+    AnswerOptions options = answer_options(20);
+    options.generate.speculator = speculator;
+    return runtime.answer(runtime.kv().add_sequence(), prompt, options).value().generation;
+  };
+  const std::vector<TokenId> expected = tokens(*plain, nullptr).tokens;
+  for (const BackendKind backend : {BackendKind::kCpu, BackendKind::kReference}) {
+    const std::unique_ptr<Runtime> runtime =
+        Runtime::load(
+            {.model = tiny_path(), .threads = 2, .kv_type = KvType::kF32, .backend = backend, .draft_files = files})
+            .value();
+    for (const char* drafter : {"eagle", "medusa"}) {
+      for (const int rows : {0, 3}) {
+        const auto speculator =
+            make_speculator(*runtime, {.drafter = drafter, .draft_rows = rows, .draft_width = 2}).value();
+        const Generation drafted = tokens(*runtime, speculator.get());
+        EXPECT_EQ(drafted.tokens, expected) << drafter << " " << rows;
+        EXPECT_GT(speculator->extra_bytes(), 0U);
+        if (rows > 0) {
+          EXPECT_GT(drafted.spec.num_draft_tokens, 0) << drafter;
+        }
+      }
+    }
+    std::vector<std::string> open;
+    for (const OpenDrafter& one : open_drafters(runtime->draft_files())) {
+      if (!one.file.empty()) open.push_back(one.name + " " + one.file);
+    }
+    EXPECT_EQ(open, (std::vector<std::string>{"eagle " + files[0], "medusa " + files[1]}));
+  }
+  const auto none = make_speculator(*plain, {.drafter = "eagle"});
+  ASSERT_FALSE(none.ok());
+  EXPECT_NE(none.error().message.find("--draft-file"), std::string::npos) << none.error().message;
+  const auto wrong = Runtime::load({.model = tiny_path(), .draft_files = {tiny_path()}});
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_NE(wrong.error().message.find("not the file of a drafter"), std::string::npos) << wrong.error().message;
 }
 
 TEST(RuntimeTest, TheReferenceBackendsContextHasAnEnd) {

@@ -80,6 +80,8 @@ TEST(CliSpecTest, WrongOptionsAreNamed) {
   expect({"--spec", "s3d"}, 1, "no adapter");
   expect({"--spec", "model"}, 1, "--draft-model");
   expect({"--adapter", tiny_model()}, 1, "adapter");
+  expect({"--spec", "eagle"}, 1, "--draft-file");
+  expect({"--draft-file", tiny_model()}, 1, "not the file of a drafter");
   const Outcome none = run_s3d({"bench", "spec", "-m", tiny_model(), "--prompts", "/nowhere"});
   EXPECT_EQ(none.code, 2) << none.err;
   EXPECT_EQ(run_s3d({"bench"}).code, 2);
