@@ -31,7 +31,7 @@ Status check_features(const Block& block, const ModelConfig& config) {
   if (block.layers.count() != config.n_layers) return Error{"taps of a pass that skips layers: expected all"};
   const auto rising = [](std::span<const int> values, int first, size_t end) {
     const bool in_range = values.empty() || (values.front() >= first && usize(values.back()) < end);
-    return in_range && std::is_sorted(values.begin(), values.end(), std::less_equal<>());
+    return in_range && std::adjacent_find(values.begin(), values.end(), std::greater_equal<>()) == values.end();
   };
   if (rising(block.taps, 1, usize(config.n_layers) + 1) && rising(block.tapped, 0, n)) return Ok();
   return Error{fmt::format("taps [{}] of rows [{}]: expected rising numbers, of layers 1 to {} and of rows below {}",

@@ -403,8 +403,71 @@ TEST(MedusaTest, DraftsAreThoseOfTheFormula) {
   }
 }
 
-// ---- Backends that cannot
-// --------------------------------------------------------------------------------------------
+// ---- Blocks with inputs and taps -----------------------------------------------------------------------------------
+
+TEST(FeatureBlocks, AnInputThatIsTheEmbeddingGivesTheSameBits) {
+  Base base("gemma2-f32");
+  const KvSequence seq = base.kv->add_sequence();
+  const Tokens text = some_text(base.config.vocab_size);
+  std::vector<Row> rows;
+  append_chain(rows, text);
+  for (Row& row : rows) row.seq = seq;
+  std::vector<std::vector<float>> embeddings(text.size(), std::vector<float>(usize(base.config.d_model)));
+  std::vector<const float*> input;
+  for (size_t i = 0; i < text.size(); ++i) {
+    base.model->embed(text[i], embeddings[i].data());
+    input.push_back(i % 2 == 0 ? embeddings[i].data() : nullptr);
+  }
+  const LayerSet all = LayerSet::all(base.config.n_layers);
+  const std::vector<int> taps = {1, base.config.n_layers}, tapped = {0, isize(rows) - 1};
+  const auto run = [&](std::span<const float* const> given) {
+    const PassOutput out = base.backend
+                               ->run({.rows = rows,
+                                      .layers = all,
+                                      .kv = KvUse::kScratch,
+                                      .want_hidden = true,
+                                      .input = given,
+                                      .taps = taps,
+                                      .tapped = tapped},
+                                     *base.kv)
+                               .value();
+    std::vector<float> values(out.logits.begin(), out.logits.end());
+    values.insert(values.end(), out.tapped.begin(), out.tapped.end());
+    const size_t d = usize(base.config.d_model);
+    EXPECT_EQ(out.tapped.size(), 4 * d);
+    EXPECT_TRUE(std::equal(out.hidden.begin(), out.hidden.end(), out.tapped.end() - static_cast<std::ptrdiff_t>(d)))
+        << "behind all layers";
+    return values;
+  };
+  const std::vector<float> plain = run({});
+  for (size_t i = 0; i < rows.size(); i += 2) rows[i].token = 0;
+  EXPECT_EQ(run(input), plain);
+}
+
+TEST(FeatureBlocks, WrongOnesAreRefused) {
+  Base base("llama-f32");
+  const KvSequence seq = base.kv->add_sequence();
+  const std::vector<Row> rows = {{1, 0, -1, seq}, {2, 1, 0, seq}};
+  const LayerSet all = LayerSet::all(base.config.n_layers);
+  const auto message = [&](const std::vector<int>& taps, const std::vector<int>& tapped,
+                           const std::vector<const float*>& input, LayerSet layers) -> std::string {
+    const auto out = base.backend->run(
+        {.rows = rows, .layers = layers, .kv = KvUse::kScratch, .input = input, .taps = taps, .tapped = tapped},
+        *base.kv);
+    return out.ok() ? "no error" : out.error().message;
+  };
+  using testing::HasSubstr;
+  EXPECT_THAT(message({2, 1}, {0}, {}, all), HasSubstr("taps [2, 1]"));
+  EXPECT_THAT(message({0}, {0}, {}, all), HasSubstr("taps [0]"));
+  EXPECT_THAT(message({3}, {0}, {}, all), HasSubstr("of layers 1 to 2"));
+  EXPECT_THAT(message({1}, {2}, {}, all), HasSubstr("rows below 2"));
+  EXPECT_THAT(message({1}, {0, 0}, {}, all), HasSubstr("rising"));
+  EXPECT_THAT(message({1}, {0}, {}, {1, 0}), HasSubstr("skips layers"));
+  EXPECT_THAT(message({}, {}, {nullptr}, all), HasSubstr("2 rows with 1 inputs"));
+  EXPECT_EQ(message({1, 2}, {0, 1}, {}, all), "no error");
+}
+
+// ---- Backends that cannot ------------------------------------------------------------------------------------------
 
 class OtherBackend : public Backend {
  public:
