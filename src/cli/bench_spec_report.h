@@ -28,7 +28,7 @@ struct SpecBenchPage {
 std::string spec_markdown(const SpecBenchPage& page);
 std::string spec_csv(const SpecBenchPage& page);  // a line for each temperature, drafter and task; "all": all tasks
 Json spec_page_json(const SpecBenchPage& page);   // an object; of several temperatures {"runs": [objects]}
-std::string spec_svg(const SpecBenchPage& page);  // the first temperature
+std::string spec_svg(const SpecBenchPage& page);  // the first temperature, without made-up drafters
 
 // One of them by its name: md, csv, json or svg.
 std::string spec_page_text(const SpecBenchPage& page, const std::string& format);

@@ -14,8 +14,8 @@ struct SpecDot {
   double draft_cost = 0;  // of a round, in one-row passes
 };
 
-// An SVG document with two panels: the speed-up by extra memory, and by the cost of drafts. At least one dot; plain
-// decoding is a line at 1.
+// An SVG document with two panels: the speed-up by extra memory, and by the cost of drafts. Plain decoding is a line
+// at 1.
 std::string spec_chart(const std::string& title, const std::vector<SpecDot>& dots);
 
 }  // namespace s3d::cli
