@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <cstring>
 #include <optional>
 #include <set>
@@ -14,7 +13,7 @@
 #include "base/check.h"
 #include "base/index.h"
 #include "model/drafter_file.h"
-#include "model/fingerprint.h"
+#include "model/drafter_reader.h"
 #include "model/tensor_floats.h"
 
 namespace s3d {
@@ -24,15 +23,10 @@ namespace names = adapter_names;
 
 constexpr int kMaxPlanLayers = 4096;  // only guards against absurd numbers; the base's own count is checked later
 
-// Metadata and shapes of one file, with its path in every message.
-class Reader {
+// Metadata and shapes.
+class Reader : public DrafterReader {
  public:
-  explicit Reader(const GgufFile& file) : file_(file) {}
-
-  template <typename... Args>
-  Error error(fmt::format_string<Args...> text, Args&&... args) const {
-    return Error{file_.path() + ": " + fmt::format(text, std::forward<Args>(args)...)};
-  }
+  using DrafterReader::DrafterReader;
 
   Result<int> integer(std::string_view key, int min, int max) const {
     S3D_ASSIGN(const auto value, file_.integer(key));
@@ -68,9 +62,6 @@ class Reader {
     rank = static_cast<int>(inner);
     return LowRank{a, b};
   }
-
- private:
-  const GgufFile& file_;
 };
 
 Status check_format(const GgufFile& file, const Reader& reader) {
@@ -90,16 +81,6 @@ Status check_format(const GgufFile& file, const Reader& reader) {
                       *version, names::kVersion, *version > names::kVersion ? "a newer s3d" : "train it again");
 }
 
-Result<uint64_t> read_fingerprint(const GgufFile& file, const Reader& reader) {
-  S3D_ASSIGN(const auto text, file.string("s3d.base.fingerprint"));
-  if (!text) return reader.error("metadata key \"s3d.base.fingerprint\" is missing");
-  uint64_t value = 0;
-  const char* end = text->data() + text->size();
-  const auto parsed = std::from_chars(text->data(), end, value, 16);
-  if (text->size() == 16 && parsed.ec == std::errc() && parsed.ptr == end) return value;
-  return reader.error("metadata key \"s3d.base.fingerprint\" is \"{:.40}\", expected 16 hexadecimal digits", *text);
-}
-
 Status read_kind(const GgufFile& file, const Reader& reader, AdapterConfig& config) {
   S3D_ASSIGN(const auto kind, file.string("s3d.kind"));
   config.fused = kind == names::kKindFused;
@@ -113,7 +94,7 @@ Status read_kind(const GgufFile& file, const Reader& reader, AdapterConfig& conf
 }
 
 Status read_plan(const GgufFile& file, const Reader& reader, AdapterConfig& config) {
-  S3D_ASSIGN(config.base_fingerprint, read_fingerprint(file, reader));
+  S3D_ASSIGN(config.base_fingerprint, reader.base_fingerprint());
   S3D_ASSIGN(const auto name, file.string("s3d.base.name"));
   config.base_name = name.value_or("");
   S3D_ASSIGN(config.layers.first, reader.integer("s3d.plan.head", 0, kMaxPlanLayers));
@@ -224,13 +205,7 @@ class Opener {
   Opener(const GgufFile& file, const ModelConfig& base) : file_(file), reader_(file), base_(base) {}
 
   Status check_base(const AdapterConfig& config, uint64_t fingerprint) const {
-    if (config.base_fingerprint != fingerprint) {
-      return reader_.error(
-          "the adapter was made for another model{}: it wants the base fingerprint {}, this model's is {}; use its own "
-          "base, or train an adapter for this one",
-          config.base_name.empty() ? "" : fmt::format(", \"{:.80}\"", config.base_name),
-          fingerprint_text(config.base_fingerprint), fingerprint_text(fingerprint));
-    }
+    S3D_TRY(reader_.check_base("adapter", config.base_name, config.base_fingerprint, fingerprint));
     if (config.fused && config.layers.count() != base_.n_layers) {
       return reader_.error("s3d.kind is \"{}\", but the plan keeps {} + {} of the base's {} layers; expected all",
                            names::kKindFused, config.layers.first, config.layers.last, base_.n_layers);
@@ -251,7 +226,7 @@ class Opener {
     if (tensor->type != GGML_TYPE_F32 && tensor->type != GGML_TYPE_F16 && tensor->type != GGML_TYPE_Q8_0) {
       return reader_.error("tensor \"{}\" has type {}, expected f32, f16 or q8_0", name, ggml_type_name(tensor->type));
     }
-    S3D_TRY(check_finite(*tensor));
+    S3D_TRY(reader_.check_finite(*tensor));
     return tensor;
   }
 
@@ -296,30 +271,12 @@ class Opener {
     return Ok();
   }
 
-  Status draft_ids(Adapter& out) const {
-    if (out.config.draft_vocab == 0) return Ok();
-    const Tensor* tensor = file_.find_tensor(names::kDraftIds);
-    out.draft_ids.resize(usize(out.config.draft_vocab));
-    std::memcpy(out.draft_ids.data(), tensor->data, out.draft_ids.size() * sizeof(int32_t));
-    std::vector<bool> seen(usize(base_.vocab_size));
-    for (const int32_t id : out.draft_ids) {
-      if (id < 0 || id >= base_.vocab_size || seen[id]) {
-        return reader_.error("tensor \"{}\" holds the token {} {}", names::kDraftIds, id,
-                             id < 0 || id >= base_.vocab_size
-                                 ? fmt::format("outside the base's vocabulary of {}", base_.vocab_size)
-                                 : "twice");
-      }
-      seen[id] = true;
-    }
-    return Ok();
-  }
-
   Status confidence(Adapter& out) const {
     if (!out.config.confidence) return Ok();
     const auto read = [&](std::string_view name, int length) -> Result<std::vector<float>> {
       const Tensor& tensor = *file_.find_tensor(name);
       S3D_ASSIGN(std::vector<float> values, read_vector(file_, tensor, usize(length)));
-      S3D_TRY(check_finite(tensor));
+      S3D_TRY(reader_.check_finite(tensor));
       return values;
     };
     S3D_ASSIGN(out.confidence_w, read(names::kConfidenceW, base_.d_model + out.config.markov_rank));
@@ -352,16 +309,6 @@ class Opener {
   }
 
  private:
-  Status check_finite(const Tensor& tensor) const {
-    std::vector<float> row(usize(tensor.cols()));
-    for (int64_t r = 0; r < tensor.rows(); ++r) {
-      row_to_floats(tensor, r, row.data());
-      if (std::all_of(row.begin(), row.end(), [](float x) { return std::isfinite(x); })) continue;
-      return reader_.error("tensor \"{}\" holds a value that is not finite, in row {}", tensor.name, r);
-    }
-    return Ok();
-  }
-
   const GgufFile& file_;
   Reader reader_;
   const ModelConfig& base_;
@@ -420,7 +367,7 @@ Result<Adapter> open_adapter(std::shared_ptr<const GgufFile> file, const ModelCo
   S3D_TRY(opener.check_base(adapter.config, base_fingerprint));
   S3D_TRY(opener.lora(adapter));
   S3D_TRY(opener.parts(adapter));
-  S3D_TRY(opener.draft_ids(adapter));
+  S3D_ASSIGN(adapter.draft_ids, Reader(*file).draft_ids(base.vocab_size));
   S3D_TRY(opener.confidence(adapter));
   S3D_TRY(opener.ngrams(adapter));
   adapter.file = std::move(file);
