@@ -366,6 +366,19 @@ TEST(Adapter, NgramsAreReplacedAndNothingElse) {
   }
 }
 
+TEST(Adapter, NgramsDoNotForgetWhatTrainingCost) {
+  const AdapterConfig config = {.base_fingerprint = kFingerprint, .layers = {1, 1}};
+  const TrainingCost cost = {.core_seconds = 7.5, .anchors = 9, .tokens = 50, .device = "H100"};
+  const auto adapter = open_adapter(file_of(adapter_image(config, {}, {}, GGML_TYPE_F32, {}, cost).value()),
+                                    base_config(), kFingerprint);
+  ASSERT_TRUE(adapter.ok()) << adapter.error().message;
+  const auto changed = file_of(with_ngrams(*adapter, {}));
+  EXPECT_EQ(changed->real("s3d.training.core_seconds").value(), 7.5);
+  EXPECT_EQ(changed->integer("s3d.training.anchors").value(), 9);
+  EXPECT_EQ(changed->integer("s3d.training.tokens").value(), 50);
+  EXPECT_EQ(changed->string("s3d.training.device").value(), "H100");
+}
+
 TEST(Adapter, AnotherVersionOrFileIsRefused) {
   GgufTestWriter newer;
   newer.key_string("general.architecture", "s3d-adapter");
