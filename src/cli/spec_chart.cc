@@ -11,7 +11,7 @@
 namespace s3d::cli {
 namespace {
 
-constexpr double kWidth = 920, kHeight = 400, kTop = 70, kBottom = 330;
+constexpr double kPageWidth = 920, kPageHeight = 400, kPanelTop = 70, kPanelBottom = 330;
 constexpr double kRung = 0.5;  // of the speed-up
 
 struct Panel {
@@ -20,7 +20,7 @@ struct Panel {
   std::string axis;        // what is along the bottom
 
   double x(double value) const { return left + (right - left) * value / widest; }
-  double y(double speedup) const { return kBottom - (kBottom - kTop) * speedup / highest; }
+  double y(double speedup) const { return kPanelBottom - (kPanelBottom - kPanelTop) * speedup / highest; }
 };
 
 std::string axes(const Panel& panel) {
@@ -32,10 +32,10 @@ std::string axes(const Panel& panel) {
   }
   for (int i = 0; i <= kSteps; ++i) {
     const double along = panel.widest * i / kSteps;
-    out += svg::label(panel.x(along), kBottom + 20, fmt::format("{:g}", along), svg::kSoft, "middle");
+    out += svg::label(panel.x(along), kPanelBottom + 20, fmt::format("{:g}", along), svg::kSoft, "middle");
   }
   out += svg::line(panel.left, panel.y(1), panel.right, panel.y(1), svg::kInk);
-  return out + svg::label((panel.left + panel.right) / 2, kBottom + 42, panel.axis, svg::kSoft, "middle");
+  return out + svg::label((panel.left + panel.right) / 2, kPanelBottom + 42, panel.axis, svg::kSoft, "middle");
 }
 
 // Names beside their dots; one that would lie on another goes down.
@@ -79,7 +79,7 @@ std::string spec_chart(const std::string& title, const std::vector<SpecDot>& dot
   body += svg::label(20, 46, "Decoding with drafts, times plain decoding (the line at 1)", svg::kSoft, "start");
   body += axes(by_memory) + dots_of(by_memory, dots, &SpecDot::extra_mib);
   body += axes(by_cost) + dots_of(by_cost, dots, &SpecDot::draft_cost);
-  return svg::document(kWidth, kHeight, body);
+  return svg::document(kPageWidth, kPageHeight, body);
 }
 
 }  // namespace s3d::cli
