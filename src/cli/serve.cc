@@ -157,6 +157,7 @@ void Serving::drain() {
 
 void Serving::open_gate() {
   GateOptions gate{.keys = options_.keys,
+                   .unknown_keys = options_.isolate_keys,
                    .per_minute = options_.per_minute,
                    .per_client = options_.per_client,
                    .cors_origin = options_.cors_origin};

@@ -19,6 +19,7 @@ namespace s3d::cli {
 
 struct GateOptions {
   ApiKeys keys;                   // empty: everybody may ask
+  bool unknown_keys = false;      // without `keys`: those that clients send are passed on, and tell clients apart
   int per_minute = 0;             // POST requests of one address; 0: any number
   int per_client = 0;             // POST requests of one key (without keys: of one address) at a time; 0: any number
   std::string cors_origin = "*";  // of web pages that may use the server; empty: none, not even the browser is told

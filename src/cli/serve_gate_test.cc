@@ -159,6 +159,24 @@ TEST_F(ServeGateTest, WithoutKeysTheLimitIsForAnAddress) {
   EXPECT_EQ(responder->reply.status, 0);
 }
 
+TEST_F(ServeGateTest, KeysThatNobodyChecksAreNotPassedOn) {
+  const auto passed = [](GateOptions options) {
+    std::string key;
+    ServeGate gate(std::move(options), [&key](const http::Request& request, const std::shared_ptr<http::Responder>&) {
+      key = request.headers.value_or("Authorization", "none");
+    });
+    gate.enter(Phase::kServing);
+    gate.handle(request("POST", "/completion", {{"Authorization", "Bearer secret"}}),
+                std::make_shared<FakeResponder>());
+    return key;
+  };
+  EXPECT_EQ(passed({}), "");
+  EXPECT_EQ(passed(with_key("secret")), "Bearer secret");
+  GateOptions apart;
+  apart.unknown_keys = true;  // --isolate-keys
+  EXPECT_EQ(passed(std::move(apart)), "Bearer secret");
+}
+
 TEST_F(ServeGateTest, LimitsTheRequestsOfAnAddressInAMinute) {
   GateOptions options;
   options.per_minute = 2;
