@@ -18,10 +18,10 @@ namespace {
 
 constexpr int kMaxTexts = 2048;  // of one request, as OpenAI has it
 
-enum class Shape : uint8_t { kOpenAi, kNative, kOllama, kOldOllama };
+enum class EmbeddingShape : uint8_t { kOpenAi, kNative, kOllama, kOldOllama };
 
 struct EmbeddingRequest {
-  Shape shape = Shape::kOpenAi;
+  EmbeddingShape shape = EmbeddingShape::kOpenAi;
   std::string model;  // as shown
   std::vector<std::vector<TokenId>> texts;
   std::string field;    // that they came from
@@ -29,10 +29,10 @@ struct EmbeddingRequest {
   bool cut = false;     // a text was too long, and its end was left out as the request had it
 };
 
-Shape shape_of(const Call& call) {
-  if (call.request.path == "/api/embeddings") return Shape::kOldOllama;
-  if (call.dialect == Dialect::kOllama) return Shape::kOllama;
-  return call.dialect == Dialect::kNative ? Shape::kNative : Shape::kOpenAi;
+EmbeddingShape shape_of(const Call& call) {
+  if (call.request.path == "/api/embeddings") return EmbeddingShape::kOldOllama;
+  if (call.dialect == Dialect::kOllama) return EmbeddingShape::kOllama;
+  return call.dialect == Dialect::kNative ? EmbeddingShape::kNative : EmbeddingShape::kOpenAi;
 }
 
 std::string base64_of(std::span<const float> values) {
@@ -84,15 +84,15 @@ void cut_texts(const ModelService& model, EmbeddingRequest& request) {
   }
 }
 
-EmbeddingRequest read_embedding(Fields& fields, const ModelService& model, Shape shape) {
+EmbeddingRequest read_embedding(Fields& fields, const ModelService& model, EmbeddingShape shape) {
   EmbeddingRequest request;
   request.shape = shape;
-  request.field = shape == Shape::kOldOllama                         ? "prompt"
-                  : shape == Shape::kNative && fields.has("content") ? "content"
-                                                                     : "input";
+  request.field = shape == EmbeddingShape::kOldOllama                         ? "prompt"
+                  : shape == EmbeddingShape::kNative && fields.has("content") ? "content"
+                                                                              : "input";
   read_encoding(fields, model, request);
   const Json* input = fields.find(request.field);
-  const bool nothing = shape == Shape::kOllama && input != nullptr && input->is_array() && input->empty();
+  const bool nothing = shape == EmbeddingShape::kOllama && input != nullptr && input->is_array() && input->empty();
   if (!nothing) request.texts = read_prompts(fields, request.field, model, kMaxTexts);
   if (fields.boolean("truncate").value_or(false)) cut_texts(model, request);
   return request;
@@ -150,13 +150,13 @@ Json EmbeddingFormat::ollama(const std::vector<AnswerState>& answers) const {
 
 Json EmbeddingFormat::whole(const std::vector<AnswerState>& answers) {
   switch (request_.shape) {
-    case Shape::kOpenAi:
+    case EmbeddingShape::kOpenAi:
       return openai(answers);
-    case Shape::kOllama:
+    case EmbeddingShape::kOllama:
       return ollama(answers);
-    case Shape::kOldOllama:
+    case EmbeddingShape::kOldOllama:
       return {{"embedding", answers[0].end.embedding}};
-    case Shape::kNative:
+    case EmbeddingShape::kNative:
       break;
   }
   Json list = Json::array();

@@ -27,7 +27,7 @@ struct NativeRequest {
   bool return_tokens = false;
 };
 
-constexpr int kMaxPrompts = 256;  // of one request
+constexpr int kMaxNativePrompts = 256;  // of one request
 
 // One prompt: a text, or a list of texts and ids that are joined. llama-server also takes {"prompt_string": a text}.
 std::vector<TokenId> read_mixed_prompt(Fields& fields, const Json& prompt, const ModelService& model) {
@@ -61,7 +61,7 @@ std::vector<std::vector<TokenId>> read_native_prompts(Fields& fields, const Mode
   const bool one = !prompt->is_array() || prompt->empty() ||
                    std::any_of(prompt->begin(), prompt->end(), [](const Json& part) { return part.is_number(); });
   if (one) return {read_mixed_prompt(fields, *prompt, model)};
-  if (isize(*prompt) > kMaxPrompts) fields.fail("prompt", fmt::format("at most {} prompts", kMaxPrompts));
+  if (isize(*prompt) > kMaxNativePrompts) fields.fail("prompt", fmt::format("at most {} prompts", kMaxNativePrompts));
   std::vector<std::vector<TokenId>> prompts;
   for (size_t i = 0; i < prompt->size() && fields.ok(); ++i) {
     prompts.push_back(read_mixed_prompt(fields, (*prompt)[i], model));
