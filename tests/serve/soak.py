@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Streams beside hostile requests: every text is right, nothing hangs, the memory stays flat.
 
-    soak.py PROGRAM [--seconds 60] [--streams 8] [--hostile 4] [--model NAME]
+    soak.py PROGRAM [--seconds 60 | --requests N] [--streams 8] [--hostile 4] [--model NAME or FILE.gguf]
 
-For a long run: soak.py build/src/cli/s3d --seconds 600. Exit code 77 (skipped) where the model is not there.
+For a long run: soak.py build/src/cli/s3d --requests 10000. Exit code 77 (skipped) where the model is not there.
 """
 
 import argparse
@@ -28,9 +28,10 @@ def question(word):
 
 
 class Soak:
-    def __init__(self, server, seconds):
+    def __init__(self, server, seconds, requests):
         self.server = server
-        self.end = time.monotonic() + seconds
+        self.start = time.monotonic()
+        self.seconds, self.requests = seconds, requests  # requests: 0, or as many of them, however long they take
         self.lock = threading.Lock()
         self.counts = {}
         self.problems = []
@@ -44,8 +45,14 @@ class Soak:
         with self.lock:
             self.problems.append(text)
 
+    def part_done(self):
+        if self.requests:
+            with self.lock:
+                return sum(self.counts.values()) / self.requests
+        return (time.monotonic() - self.start) / self.seconds
+
     def over(self):
-        return time.monotonic() >= self.end
+        return self.part_done() >= 1
 
     def streams(self, seed):
         """An honest client."""
@@ -117,13 +124,13 @@ class Soak:
             time.sleep(order.random())
 
     def run(self, streams, hostile):
-        """Bytes that the server holds after a third of the time, and at the end."""
+        """Bytes that the server holds after a third of it all, and at the end."""
         threads = [threading.Thread(target=self.streams, args=(number,)) for number in range(streams)]
         threads += [threading.Thread(target=self.hostile, args=(1000 + number,)) for number in range(hostile)]
-        warm_until = time.monotonic() + (self.end - time.monotonic()) / 3
         for thread in threads:
             thread.start()
-        time.sleep(max(0, warm_until - time.monotonic()))
+        while self.part_done() < 1 / 3:
+            time.sleep(0.05)
         warm = self.server.resident_bytes()
         for thread in threads:
             thread.join()
@@ -134,17 +141,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--requests", type=int, default=0)
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--hostile", type=int, default=4)
     parser.add_argument("--model", default="smollm2-135m")
     o = parser.parse_args()
-    model = model_path(o.model)
-    if model is None:
+    model = Path(o.model) if o.model.endswith(".gguf") else model_path(o.model)
+    if model is None or not model.exists():
         print(f"skipped: the model {o.model} is not in the cache folder")
         return 77
     # The prefix cache is full early, so that what it holds does not look like a leak.
-    with RunningServer(o.program, "-c", "1024", "-np", "8", "--cache-ram", "16", model=model) as server:
-        soak = Soak(server, o.seconds)
+    with RunningServer(o.program, "-c", "512", "-np", "8", "--cache-ram", "16", model=model) as server:
+        soak = Soak(server, o.seconds, o.requests)
         warm, end = soak.run(o.streams, o.hostile)
         print(", ".join(f"{count} {what}" for what, count in sorted(soak.counts.items())))
         print(f"memory: {warm / 2**20:.0f} MiB after a third, {end / 2**20:.0f} MiB at the end")
