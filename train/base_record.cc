@@ -27,29 +27,47 @@ std::string read_label(const std::string& path) {
   return in ? label.substr(0, label.find('\0')) : "";
 }
 
-// The most probable tokens of each position in a file of that label; 0 if it says nothing of them.
-int soft_of(const std::string& label) {
-  constexpr std::string_view kWord = " soft ";
-  const size_t at = label.find(kWord);
-  int soft = 0;
-  if (at != std::string::npos) std::from_chars(label.data() + at + kWord.size(), label.data() + label.size(), soft);
-  return soft;
+constexpr std::string_view kAllStates = " of all";
+
+// The number after `word` in a label; 0 if it says nothing of it.
+int number_after(std::string_view label, std::string_view word) {
+  const size_t at = label.find(word);
+  int number = 0;
+  if (at != std::string::npos) std::from_chars(label.data() + at + word.size(), label.data() + label.size(), number);
+  return number;
 }
 
-Status check_label(const std::string& path, const RecordFormat& format) {
-  const std::string there = read_label(path);
-  if (there == format.label()) return Ok();
+// What a file of that label holds, if it is of the base of `like`.
+RecordFormat format_of(std::string_view label, RecordFormat like) {
+  const size_t at = label.find(" recorded "), plus = label.find('+', at);
+  like.layers.first = number_after(label, " recorded ");
+  like.layers.last = plus == std::string_view::npos ? 0 : number_after(label.substr(plus), "+");
+  like.soft = number_after(label, " soft ");
+  const bool states = number_after(label, " states ") > 0;
+  like.states = !states                       ? RecordStates::kNone
+                : label.ends_with(kAllStates) ? RecordStates::kAll
+                                              : RecordStates::kAnswer;
+  return like;
+}
+
+bool serves(const RecordFormat& there, const RecordFormat& wanted) {
+  const bool same_layers = there.layers.first == wanted.layers.first && there.layers.last == wanted.layers.last;
+  return (wanted.layers.count() == 0 || same_layers) && there.soft >= wanted.soft && there.states >= wanted.states;
+}
+
+// Of a file whose label is `there`.
+Error wrong_format(const std::string& path, const std::string& there, const RecordFormat& format) {
   if (there.empty()) {
     return Error{
         fmt::format("{} is missing or no file of base records, but its text refers to it; make both anew with "
                     "`s3d-train record`",
                     path)};
   }
-  return Error{
-      fmt::format("{} is of another base, of other layers or of fewer soft targets; remove it, or ask for what it "
-                  "holds.\n  there: {}\n"
-                  "  here:  {}",
-                  path, there, format.label())};
+  return Error{fmt::format(
+      "{} is of another base, of other layers, of fewer soft targets or of fewer states; remove it, ask for "
+      "what it holds, or make another with `s3d-train record`.\n  there: {}\n"
+      "  here:  {}",
+      path, there, format.label())};
 }
 
 struct Candidate {
@@ -87,7 +105,8 @@ std::string record_path(const std::string& data_path) {
   return data_path + ".records";
 }
 
-RecordFormat record_format(const ModelConfig& base, uint64_t fingerprint, const RecordOptions& options) {
+RecordFormat record_format(const ModelConfig& base, uint64_t fingerprint, const RecordOptions& options,
+                           RecordStates states) {
   return {.fingerprint = fingerprint,
           .n_layers = base.n_layers,
           .n_kv_heads = base.n_kv_heads,
@@ -95,13 +114,14 @@ RecordFormat record_format(const ModelConfig& base, uint64_t fingerprint, const 
           .layers = options.layers,
           .soft = options.soft,
           .d_model = base.d_model,
-          .states = options.states};
+          .states = options.states ? states : RecordStates::kNone};
 }
 
 std::string RecordFormat::label() const {
-  return fmt::format("s3d-records 1 base {} layers {} kv {}x{} recorded {}+{} soft {}{}", fingerprint_text(fingerprint),
-                     n_layers, n_kv_heads, head_dim, layers.first, layers.last, soft,
-                     states ? fmt::format(" states {}", d_model) : "");
+  return fmt::format("s3d-records 1 base {} layers {} kv {}x{} recorded {}+{} soft {}{}{}",
+                     fingerprint_text(fingerprint), n_layers, n_kv_heads, head_dim, layers.first, layers.last, soft,
+                     states == RecordStates::kNone ? "" : fmt::format(" states {}", d_model),
+                     states == RecordStates::kAll ? kAllStates : "");
 }
 
 void top_tokens(std::span<const float> logits, float log_sum, std::span<int32_t> tokens,
@@ -153,7 +173,7 @@ void RecordRows::add(const RecordFormat& format, std::span<const float> logits, 
   tokens_.resize(at + k);
   top_tokens(logits, log_sum, std::span(tokens_).subspan(at), probabilities);
   for (const float probability : probabilities) probabilities_.push_back(ggml_fp32_to_fp16(probability));
-  if (!format.states) return;
+  if (format.states == RecordStates::kNone) return;
   double squares = 0;
   for (const float value : hidden) squares += static_cast<double>(value) * value;
   const double scale = 1 / std::sqrt(squares / static_cast<double>(hidden.size()) + norm_eps);
@@ -178,7 +198,10 @@ Status RecordWriter::open(const std::string& path, const RecordFormat& format) {
   path_ = path;
   std::error_code ignored;
   const bool there = std::filesystem::exists(path, ignored) && std::filesystem::file_size(path, ignored) > 0;
-  if (there) S3D_TRY(check_label(path, format));
+  if (there) {
+    const std::string label = read_label(path);
+    if (label != format.label()) return wrong_format(path, label, format);
+  }
   out_.open(path, std::ios::app | std::ios::binary);
   std::string header = format.label();
   header.resize(RecordFormat::kHeaderBytes, '\0');
@@ -206,26 +229,23 @@ Result<int64_t> RecordWriter::append(const BaseRecord& record) {
 Result<RecordReader> RecordReader::open(const std::string& path, const RecordFormat& format) {
   RecordReader reader;
   reader.path_ = path;
-  reader.format_ = format;
   const std::string there = read_label(path);
-  reader.format_.soft = std::max(format.soft, soft_of(there));
-  reader.format_.states = true;
-  if (format.states || there != reader.format_.label()) {
-    reader.format_.states = format.states;
-    S3D_TRY(check_label(path, reader.format_));
-  }
+  reader.format_ = format_of(there, format);
+  reader.with_kv_ = format.layers.count() > 0;
+  if (there != reader.format_.label() || !serves(reader.format_, format)) return wrong_format(path, there, format);
   reader.in_ = std::make_unique<std::ifstream>(path, std::ios::binary);
   return reader;
 }
 
 Result<BaseRecord> RecordReader::read(int64_t at, int length) {
   BaseRecord record;
-  record.kv.resize(static_cast<size_t>(format_.kv_halfs(length)));
+  const int64_t kv = format_.kv_halfs(length);
+  if (with_kv_) record.kv.resize(static_cast<size_t>(kv));
   record.soft_tokens.resize(static_cast<size_t>(format_.soft_numbers(length)));
   record.soft_probabilities.resize(record.soft_tokens.size());
   record.states.resize(static_cast<size_t>(format_.state_halfs(length)));
   in_->clear();
-  in_->seekg(at);
+  in_->seekg(with_kv_ ? at : at + kv * static_cast<int64_t>(sizeof(uint16_t)));
   for (const std::span<char> part : {bytes_of(record.kv), bytes_of(record.soft_tokens),
                                      bytes_of(record.soft_probabilities), bytes_of(record.states)}) {
     in_->read(part.data(), static_cast<std::streamsize>(part.size()));

@@ -16,30 +16,35 @@
 
 namespace s3d::train {
 
+// Positions whose hidden states are recorded or asked for: none, those that chose the answer's tokens, or all.
+enum class RecordStates : uint8_t { kNone, kAnswer, kAll };
+
 // What is to be recorded of a text.
 struct RecordOptions {
   LayerSet layers;      // whose keys and values are recorded: those of the draft pass
   int soft = 16;        // most probable tokens at each position
-  bool states = false;  // hidden states too, for adapters with state injection
+  bool states = false;  // hidden states too: of all positions where text is read, of the answer where it is made
 };
 
-// What a file holds. The file begins with label(), padded to kHeaderBytes; a file of another label is refused.
+// What a file holds, or what a reader asks for. The file begins with label(), padded to kHeaderBytes.
 struct RecordFormat {
   uint64_t fingerprint = 0;  // of the base
   int n_layers = 0, n_kv_heads = 0, head_dim = 0;
   LayerSet layers;  // whose keys and values are recorded
   int soft = 0;     // most probable tokens of each position
   int d_model = 0;
-  bool states = false;  // also rms(h) of each position, h the hidden state after the last layer
+  RecordStates states = RecordStates::kNone;  // also rms(h), h the hidden state after the last layer
 
   static constexpr size_t kHeaderBytes = 256;
   std::string label() const;
   int64_t kv_halfs(int64_t length) const { return int64_t{2} * layers.count() * n_kv_heads * head_dim * length; }
   int64_t soft_numbers(int64_t length) const { return length * soft; }
-  int64_t state_halfs(int64_t length) const { return states ? length * d_model : 0; }
+  int64_t state_halfs(int64_t length) const { return states == RecordStates::kNone ? 0 : length * d_model; }
 };
 
-RecordFormat record_format(const ModelConfig& base, uint64_t fingerprint, const RecordOptions& options);
+// `states`: what of them is recorded if the options ask for states.
+RecordFormat record_format(const ModelConfig& base, uint64_t fingerprint, const RecordOptions& options,
+                           RecordStates states);
 
 // One sequence. Halfs are bit patterns.
 struct BaseRecord {
@@ -92,16 +97,17 @@ class RecordWriter {
 // Reads records.
 class RecordReader {
  public:
-  // A file that holds more than `format` asks for is read too: states, or more soft targets (all of which read()
-  // gives). Error: the file cannot be read or is of another
-  // format (says both).
+  // A file that holds more than `format` asks for is read too: more states or soft targets (read() gives all of them),
+  // and any layers where none are asked for (read() leaves them out). Error: the file cannot be read or lacks
+  // something (says both).
   static Result<RecordReader> open(const std::string& path, const RecordFormat& format);
   // Error: the file is too short for a record of `length` positions at `at`.
   Result<BaseRecord> read(int64_t at, int length);
 
  private:
   std::string path_;
-  RecordFormat format_;
+  RecordFormat format_;  // of the file
+  bool with_kv_ = true;
   std::unique_ptr<std::ifstream> in_;
 };
 

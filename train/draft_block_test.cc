@@ -19,7 +19,7 @@ Dataset tiny_data(const BaseModel& base) {
 }
 
 RecordStore store_of(const BaseModel& base, const Dataset& data, const AdapterConfig& config) {
-  auto store = RecordStore::build(base, data, {.layers = config.layers, .state = true});
+  auto store = RecordStore::build(base, data, {.layers = config.layers, .states = RecordStates::kAnswer});
   if (!store.ok()) throw std::runtime_error(store.error().message);
   return std::move(*store);
 }

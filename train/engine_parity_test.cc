@@ -111,7 +111,7 @@ double parity(const std::string& model_path, const BaseModel& base, const std::s
   const auto params = read_params(base, adapter_path);
   EXPECT_TRUE(params.ok()) << params.error().message;
   const AdapterConfig& config = params->config;
-  const auto store = RecordStore::build(base, data, {.layers = config.layers, .state = true});
+  const auto store = RecordStore::build(base, data, {.layers = config.layers, .states = RecordStates::kAnswer});
   EXPECT_TRUE(store.ok());
   const auto per_group = static_cast<int>(groups[0].positions.size());
   const TrainingBatch batch = make_batch(data, *store, config, groups, per_group, torch::kCPU);

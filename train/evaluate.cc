@@ -81,7 +81,8 @@ Result<HeldOut> evaluate_pair(const BaseModel& base, const DraftBlock& block, co
                               const Dataset& data) {
   HeldOut out;
   const AdapterConfig& config = params.config;
-  RecordStoreOptions options = {.layers = config.layers, .state = config.state_rank > 0};
+  RecordStoreOptions options = {.layers = config.layers,
+                                .states = config.state_rank > 0 ? RecordStates::kAnswer : RecordStates::kNone};
   options.on_hidden = [&](const Sequence& sequence, const Tensor& hidden) {
     out.base.add(score_answer(base, sequence, hidden));
   };

@@ -93,12 +93,13 @@ class TextMaker {
     return {.temperature = temperature, .seed = keyed(options_.seed, purpose)};
   }
   int64_t total() const { return static_cast<int64_t>(prompts_.size()) + options_.invent; }
-  bool records() const { return format_.layers.count() > 0; }
+  bool records() const { return options_.record.layers.count() > 0 || options_.record.states; }
 
   Status open_records() {
-    if (options_.record.layers.count() == 0) return Ok();
+    if (!records()) return Ok();
     const int n_layers = runtime_.config().n_layers;
-    format_ = record_format(runtime_.config(), base_fingerprint(runtime_.file()), options_.record);
+    format_ =
+        record_format(runtime_.config(), base_fingerprint(runtime_.file()), options_.record, RecordStates::kAnswer);
     if (format_.layers.count() > n_layers) {
       return Error{fmt::format("--record-layers {}+{}: the model has {} layers", format_.layers.first,
                                format_.layers.last, n_layers)};
@@ -153,7 +154,7 @@ class TextMaker {
       return runtime_.tokenizer().is_end(token) ? Next::kStop : Next::kContinue;
     };
     if (records() && !work->inventing) {
-      request.want_hidden = format_.states;
+      request.want_hidden = format_.states != RecordStates::kNone;
       request.on_row = [this, work](const RowOutput& row) {
         const float log_sum = log_sums(row.logits, runtime_.config().vocab_size).front();
         work->record.add(format_, row.logits, log_sum, row.hidden, runtime_.config().norm_eps);

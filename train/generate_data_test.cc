@@ -43,10 +43,10 @@ class GenerateData : public testing::Test {
   RecordTextOptions record_run() const {
     return {.model = model_, .data = made_, .out = read_, .record = record_, .max_length = kMaxLength, .threads = 1};
   }
-  RecordFormat format() const {
+  RecordFormat format(RecordStates states = RecordStates::kAnswer) const {
     const GgufFile file = std::move(GgufFile::open(model_)).value();
     const ModelConfig config = read_model_config(file).value();
-    return record_format(config, base_fingerprint(file), record_);
+    return record_format(config, base_fingerprint(file), record_, states);
   }
 
   const RecordOptions record_ = {.layers = {1, 1}, .soft = 4, .states = true};
@@ -83,6 +83,13 @@ TEST_F(GenerateData, TheFileOfAnotherRunIsRefused) {
   EXPECT_TRUE(refused(options())) << "other prompts";
 }
 
+// Of an array of a record, the numbers of the rows `first` and on.
+template <typename T>
+std::vector<T> rows_from(int first, const Sequence& sequence, const std::vector<T>& values) {
+  const size_t width = values.size() / static_cast<size_t>(sequence.length());
+  return {values.begin() + static_cast<std::ptrdiff_t>(width * static_cast<size_t>(first)), values.end()};
+}
+
 TEST_F(GenerateData, RecordsOfTextReadAgainAreThoseOfMakingIt) {
   ASSERT_TRUE(generate_data(options()).ok());
   const auto summary = record_text(record_run());
@@ -98,10 +105,11 @@ TEST_F(GenerateData, RecordsOfTextReadAgainAreThoseOfMakingIt) {
     ASSERT_EQ(a.tokens, b.tokens);
     const auto written = made_reader.read(a.record_at, a.length()), same = read_reader.read(b.record_at, b.length());
     ASSERT_TRUE(written.ok() && same.ok());
+    const int first = a.prompt_length - 1;  // text that is made has nothing of the rows before
     EXPECT_EQ(written->kv, same->kv);
-    EXPECT_EQ(written->soft_tokens, same->soft_tokens);
-    EXPECT_EQ(written->soft_probabilities, same->soft_probabilities);
-    EXPECT_EQ(written->states, same->states);
+    EXPECT_EQ(rows_from(first, a, written->soft_tokens), rows_from(first, a, same->soft_tokens));
+    EXPECT_EQ(rows_from(first, a, written->soft_probabilities), rows_from(first, a, same->soft_probabilities));
+    EXPECT_EQ(rows_from(first, a, written->states), rows_from(first, a, same->states));
     EXPECT_EQ(static_cast<size_t>(a.length()) * static_cast<size_t>(format().d_model), same->states.size());
   }
   EXPECT_EQ(3, record_text(record_run())->there);  // nothing is done twice
@@ -111,7 +119,7 @@ TEST_F(GenerateData, RecordsWithStatesServeAFormatWithout) {
   ASSERT_TRUE(generate_data(options()).ok());
   const Dataset made = read_dataset({made_}, 1 << 20, kMaxLength).value();
   RecordFormat without = format();
-  without.states = false;
+  without.states = RecordStates::kNone;
   auto reader = RecordReader::open(record_path(made_), without);
   ASSERT_TRUE(reader.ok()) << reader.error().message;
   EXPECT_TRUE(reader->read(made.sequences.back().record_at, made.sequences.back().length()).ok());
@@ -138,7 +146,8 @@ TEST_F(GenerateData, RecordsAreWhatTheTrainersBaseComputes) {
   const auto base = load_base(model_, torch::kFloat32, torch::kCPU, kMaxLength);
   ASSERT_TRUE(base.ok()) << base.error().message;
   Dataset data = read_dataset({made_}, base->config.vocab_size, kMaxLength).value();
-  const RecordStoreOptions store_options = {.layers = record_.layers, .state = true, .soft_targets = 3};
+  const RecordStoreOptions store_options = {
+      .layers = record_.layers, .states = RecordStates::kAnswer, .soft_targets = 3};
   const auto read = RecordStore::build(*base, data, store_options);
   ASSERT_TRUE(read.ok()) << read.error().message;
   for (Sequence& sequence : data.sequences) sequence.record_at = -1;
@@ -167,10 +176,38 @@ TEST_F(GenerateData, TextWithAnUnknownKeyIsTextWithoutARecord) {
   EXPECT_LE(0, read_dataset({read_}, 64, kMaxLength).value().sequences.front().record_at);
 }
 
+// What an EAGLE layer is trained on: the states of the prompt too, and no keys and values.
+TEST_F(GenerateData, RecordsOfTextReadAgainHaveTheStatesOfAllPositions) {
+  ASSERT_TRUE(generate_data(options()).ok());
+  RecordTextOptions run = record_run();
+  run.record.layers = {};
+  ASSERT_TRUE(record_text(run).ok());
+  const auto base = load_base(model_, torch::kFloat32, torch::kCPU, kMaxLength);
+  Dataset data = read_dataset({read_}, base->config.vocab_size, kMaxLength).value();
+  const RecordStoreOptions options = {.states = RecordStates::kAll, .soft_targets = 3};
+  const auto read = RecordStore::build(*base, data, options);
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  for (Sequence& sequence : data.sequences) sequence.record_at = -1;
+  const auto computed = RecordStore::build(*base, data, options);
+  ASSERT_TRUE(computed.ok()) << computed.error().message;
+  const Sequence& sequence = data.sequences.back();
+  const std::vector<int> last = {static_cast<int>(data.sequences.size()) - 1};
+  const Tensor all = torch::arange(1, sequence.length()).unsqueeze(0);  // state() gives those before
+  EXPECT_LT(relative_error(read->state(last, all), computed->state(last, all)), 5e-3);
+}
+
+TEST_F(GenerateData, StatesOfAnswersAloneAreNotThoseOfAllPositions) {
+  ASSERT_TRUE(generate_data(options()).ok());
+  const auto wanted = RecordReader::open(record_path(made_), format(RecordStates::kAll));
+  ASSERT_FALSE(wanted.ok());
+  EXPECT_NE(std::string::npos, wanted.error().message.find("s3d-train record")) << wanted.error().message;
+}
+
 TEST_F(GenerateData, RecordsRefuseNoLayers) {
   ASSERT_TRUE(generate_data(options()).ok());
   RecordTextOptions run = record_run();
   run.record.layers = {};
+  run.record.states = false;
   const auto summary = record_text(run);
   ASSERT_FALSE(summary.ok());
   EXPECT_NE(std::string::npos, summary.error().message.find("--record-layers 0+0"));

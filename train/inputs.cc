@@ -68,8 +68,7 @@ Dataset share_of(const Dataset& data, int first, int stride) {
 }
 
 RecordStoreOptions record_store_options(const Recipe& recipe, const char* name) {
-  RecordStoreOptions options = {.layers = recipe.adapter.layers, .state = recipe.adapter.state_rank > 0};
-  if (recipe.loss.soft_share > 0) options.soft_targets = recipe.soft_tokens;
+  RecordStoreOptions options = recorded(recipe);
   if (!recipe.record_folder.empty()) options.folder = recipe.record_folder + "/" + name;
   if (!recipe.log) return options;
   options.progress = [log = recipe.log, clock = Progress()](int64_t done, int64_t total) mutable {

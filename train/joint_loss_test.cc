@@ -76,8 +76,9 @@ TEST(JointLoss, DraftPartIsThatOfAnAdapter) {
   setting.recipe.loss.soft_share = 0.5;
   setting.recipe.soft_tokens = 8;
   const AdapterConfig& config = setting.recipe.adapter;
-  const auto store =
-      RecordStore::build(setting.base, setting.data, {.layers = config.layers, .state = true, .soft_targets = 8});
+  const auto store = RecordStore::build(
+      setting.base, setting.data,
+      {.layers = config.layers, .states = RecordStates::kAnswer, .soft_targets = 8});
   ASSERT_TRUE(store.ok()) << store.error().message;
   const torch::NoGradGuard no_grad;
   const JointLoss joint = setting.loss();

@@ -54,6 +54,12 @@ Status check_fused(const Recipe& r, const ModelConfig& base) {
 
 }  // namespace
 
+RecordStoreOptions recorded(const Recipe& r) {
+  return {.layers = r.adapter.layers,
+          .states = r.adapter.state_rank > 0 ? RecordStates::kAnswer : RecordStates::kNone,
+          .soft_targets = r.loss.soft_share > 0 ? r.soft_tokens : 0};
+}
+
 std::string memory_advice(const Recipe& r) {
   if (r.joint) return "run fewer layers (--draft-layers), cut sequences (--max-length) or take fewer --anchors";
   return "hold the base records on disk (--record-folder), train on less text, or make steps smaller (--sequences)";
@@ -134,9 +140,8 @@ Status check_memory(const Recipe& r, const GgufFile& base, const ModelConfig& co
     weights += static_cast<double>(tensor.rows() * tensor.cols()) * (r.base_dtype == torch::kFloat32 ? 4 : 2);
   }
   const AdapterConfig& a = r.adapter;
-  const RecordStoreOptions store = {.layers = a.layers,
-                                    .state = a.state_rank > 0,
-                                    .soft_targets = r.loss.soft_share > 0 && !r.joint ? r.soft_tokens : 0};
+  RecordStoreOptions store = recorded(r);
+  if (r.joint) store.soft_targets = 0;
   // Joint training has no records of the text that it trains on: the base changes with every step.
   const auto recorded_tokens = static_cast<double>(held_out_tokens + (r.joint ? 0 : data_tokens));
   const double records =

@@ -13,6 +13,7 @@
 #include "model/adapter.h"
 #include "train/adam.h"
 #include "train/loss.h"
+#include "train/record_store.h"
 
 namespace s3d::train {
 
@@ -74,6 +75,9 @@ Status check_recipe(const Recipe& recipe, const ModelConfig& base);
 
 // Everything that decides about the resulting weights, as one line: a checkpoint of another line is not taken.
 std::string settings_text(const Recipe& recipe, uint64_t base_fingerprint, uint64_t data_hash);
+
+// What the run needs to know of the base's work: layers, states and soft targets.
+RecordStoreOptions recorded(const Recipe& recipe);
 
 // Estimates what the run will take (weights, base records, gradients, activations) and compares it with the memory
 // that is free. Error: it does not fit; says what takes how much and what to change.

@@ -47,8 +47,9 @@ struct Sizes {
 };
 
 Sizes sizes_of(const ModelConfig& config, const RecordStoreOptions& options, int64_t tokens) {
-  return {tokens * options.layers.count() * 2 * config.kv_dim(), options.state ? tokens * config.d_model : 0,
-          tokens * options.soft_targets, tokens * options.soft_targets};
+  return {tokens * options.layers.count() * 2 * config.kv_dim(),
+          options.states == RecordStates::kNone ? 0 : tokens * config.d_model, tokens * options.soft_targets,
+          tokens * options.soft_targets};
 }
 
 }  // namespace
@@ -72,7 +73,7 @@ Result<RecordStore> RecordStore::build(const BaseModel& base, const Dataset& dat
     const Sizes sizes = sizes_of(base.config, options, store.first_.back());
     store.kv_ = torch::empty({sizes.kv}, torch::kHalf);
     const int64_t tokens = store.first_.back();
-    if (options.state) store.state_ = torch::empty({tokens, base.config.d_model}, torch::kHalf);
+    if (sizes.state > 0) store.state_ = torch::empty({tokens, base.config.d_model}, torch::kHalf);
     if (options.soft_targets > 0) {
       store.soft_tokens_ = torch::empty({tokens, options.soft_targets}, torch::kInt);
       store.soft_probabilities_ = torch::empty({tokens, options.soft_targets}, torch::kHalf);
@@ -95,9 +96,9 @@ Result<bool> RecordStore::open_file(const BaseModel& base, const Dataset& data, 
   const int64_t tokens = first_.back();
   const Sizes sizes = sizes_of(base.config, options, tokens);
   const std::string label =
-      fmt::format("{} data {:016x} layers {} {} state {} soft {} type {}", fingerprint_text(base.fingerprint),
-                  data.hash, options.layers.first, options.layers.last, options.state, options.soft_targets,
-                  toString(base.lm_head.scalar_type()));
+      fmt::format("{} data {:016x} layers {} {} states {} soft {} type {}", fingerprint_text(base.fingerprint),
+                  data.hash, options.layers.first, options.layers.last, static_cast<int>(options.states),
+                  options.soft_targets, toString(base.lm_head.scalar_type()));
   const bool complete = read_text(done) == label &&
                         std::filesystem::file_size(path, failed) == static_cast<uintmax_t>(sizes.bytes()) && !failed;
   if (!complete) {
@@ -116,7 +117,7 @@ Result<bool> RecordStore::open_file(const BaseModel& base, const Dataset& data, 
     soft_tokens_ = take(sizes.soft_tokens, 4, torch::kInt).view({tokens, options.soft_targets});
     soft_probabilities_ = take(sizes.soft_probabilities, kHalf, torch::kHalf).view({tokens, options.soft_targets});
   }
-  if (options.state) state_ = take(sizes.state, kHalf, torch::kHalf).view({tokens, base.config.d_model});
+  if (sizes.state > 0) state_ = take(sizes.state, kHalf, torch::kHalf).view({tokens, base.config.d_model});
   kv_ = take(sizes.kv, kHalf, torch::kHalf);
   return complete;
 }
@@ -131,8 +132,9 @@ Tensor RecordStore::kv_of(int sequence) const {
 // Sequence by sequence: from the records in a file, or by a pass of the base.
 Status RecordStore::fill(const BaseModel& base, const Dataset& data, const RecordStoreOptions& options) {
   const torch::NoGradGuard no_grad;
-  const RecordFormat format = record_format(
-      base.config, base.fingerprint, {.layers = options.layers, .soft = options.soft_targets, .states = options.state});
+  const RecordFormat format =
+      record_format(base.config, base.fingerprint,
+                    {.layers = options.layers, .soft = options.soft_targets, .states = true}, options.states);
   std::map<int, RecordReader> readers;  // by index of the file
   for (size_t s = 0; s < data.sequences.size(); ++s) {
     const Sequence& sequence = data.sequences[s];

@@ -18,8 +18,8 @@
 namespace s3d::train {
 
 struct RecordStoreOptions {
-  LayerSet layers;       // whose keys and values are held
-  bool state = false;    // also rms(h), h the last layer's hidden state
+  LayerSet layers;                            // whose keys and values are held
+  RecordStates states = RecordStates::kNone;  // of which positions rms(h) is needed, h the last layer's hidden state
   int soft_targets = 0;  // also this many of the base's most probable next tokens and their probabilities
   std::string folder;    // where the file lies; empty: in memory
   std::function<void(int64_t done, int64_t total)> progress;  // tokens

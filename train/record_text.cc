@@ -18,16 +18,20 @@ Result<RecordFormat> format_of(const RecordTextOptions& run, const Runtime& runt
   const int n_layers = runtime.config().n_layers;
   const RecordOptions& record = run.record;
   const auto [first, last] = record.layers;
-  if (first < 0 || last < 0 || record.layers.count() < 1 || record.layers.count() > n_layers) {
-    return Error{fmt::format("--record-layers {}+{}: 1 to {} layers together were expected", first, last, n_layers)};
+  const int least = record.states ? 0 : 1;
+  if (first < 0 || last < 0 || record.layers.count() < least || record.layers.count() > n_layers) {
+    return Error{
+        fmt::format("--record-layers {}+{}: {} to {} layers together were expected", first, last, least, n_layers)};
   }
-  return record_format(runtime.config(), base_fingerprint(runtime.file()), record);
+  return record_format(runtime.config(), base_fingerprint(runtime.file()), record, RecordStates::kAll);
 }
 
-// Passes over all tokens but the last, which chooses nothing; what the rows that chose the answer's tokens gave.
+// Passes over all tokens but the last, which chooses nothing; what the rows that chose the answer's tokens gave, or
+// all rows if their states are wanted.
 Result<BaseRecord> read_through(Runtime& runtime, const Sequence& sequence, const RecordFormat& format) {
   const auto vocab = static_cast<size_t>(runtime.config().vocab_size), d = static_cast<size_t>(format.d_model);
-  const int length = sequence.length(), first = sequence.prompt_length - 1;
+  const bool states = format.states != RecordStates::kNone;
+  const int length = sequence.length(), first = states ? 0 : sequence.prompt_length - 1;
   KvCache& kv = runtime.kv();
   RecordRows answer;
   const KvSequence seq = kv.add_sequence();
@@ -38,16 +42,16 @@ Result<BaseRecord> read_through(Runtime& runtime, const Sequence& sequence, cons
       rows.push_back({sequence.tokens[static_cast<size_t>(i)], i, i - begin - 1, seq});
       want.push_back(i >= first ? Want::kLogits : Want::kNothing);
     }
-    S3D_ASSIGN(const PassOutput out, runtime.backend().run({.rows = rows,
-                                                            .layers = LayerSet::all(runtime.config().n_layers),
-                                                            .want = want,
-                                                            .want_hidden = format.states},
-                                                           kv));
+    S3D_ASSIGN(
+        const PassOutput out,
+        runtime.backend().run(
+            {.rows = rows, .layers = LayerSet::all(runtime.config().n_layers), .want = want, .want_hidden = states},
+            kv));
     kv.commit(seq, end - begin);
     const std::vector<float> sums = log_sums(out.logits, runtime.config().vocab_size);
     for (size_t i = 0; i < sums.size(); ++i) {
       answer.add(format, out.logits.subspan(i * vocab, vocab), sums[i],
-                 format.states ? out.hidden.subspan(i * d, d) : std::span<const float>(), runtime.config().norm_eps);
+                 states ? out.hidden.subspan(i * d, d) : std::span<const float>(), runtime.config().norm_eps);
     }
     return Ok();
   };

@@ -20,7 +20,8 @@ void add_record_options(CLI::App& command, RecordOptions& record) {
   command.add_option("--record-soft", record.soft, "most probable tokens in base records")
       ->check(CLI::Range(0, kMaxSoft))
       ->capture_default_str();
-  command.add_flag("--record-states", record.states, "hidden states in base records too, for --state-rank");
+  command.add_flag("--record-states", record.states,
+                   "hidden states in base records too, for --state-rank, EAGLE and Medusa");
 }
 
 }  // namespace s3d::train
