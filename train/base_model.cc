@@ -112,18 +112,6 @@ Tensor add_bias(const Tensor& x, const Tensor& bias) {
   return bias.defined() ? x + bias : x;
 }
 
-// softmax(q k^T scale) v with causal rows; q: [n, heads, head_dim], k and v: [n, kv_heads, head_dim].
-Tensor causal_attention(const ModelConfig& config, const Tensor& q, const LayerKv& kv) {
-  const int64_t n = q.size(0), per_kv = config.n_heads / config.n_kv_heads;
-  // [kv_heads, per_kv, n, head_dim] against [kv_heads, 1, n, head_dim]
-  const Tensor queries = q.view({n, config.n_kv_heads, per_kv, config.head_dim}).permute({1, 2, 0, 3});
-  const Tensor keys = kv.keys.permute({1, 0, 2}).unsqueeze(1), values = kv.values.permute({1, 0, 2}).unsqueeze(1);
-  const Tensor hidden = torch::ones({n, n}, torch::TensorOptions(torch::kBool).device(q.device())).triu(1);
-  const Tensor scores = torch::matmul(queries, keys.transpose(-1, -2)) * config.attention_scale;
-  const Tensor weights = scores.masked_fill(hidden, -INFINITY).softmax(-1);
-  return torch::matmul(weights, values).permute({2, 0, 1, 3}).reshape({n, config.q_dim()});
-}
-
 const Tensor& matrix(const BaseLayer& layer, LoraTarget target) {
   return layer.matrices[static_cast<size_t>(target)];
 }
@@ -203,6 +191,46 @@ Tensor embed(const BaseModel& base, const Tensor& tokens) {
   return base.config.embedding_scale == 1 ? rows : rows * base.config.embedding_scale;
 }
 
+Tensor causal_attention(const ModelConfig& config, const Tensor& q, const LayerKv& kv,
+                        const std::vector<LayerKv>& own) {
+  const int64_t m = q.size(0), n = kv.keys.size(0), heads = config.n_kv_heads, per_kv = config.n_heads / heads;
+  // One matrix for all queries that share a key-value head: [kv_heads, per_kv * m, head_dim].
+  const Tensor queries = q.view({m, heads, per_kv, config.head_dim}).permute({1, 2, 0, 3}) * config.attention_scale;
+  const Tensor keys = kv.keys.permute({1, 2, 0}), values = kv.values.permute({1, 0, 2});
+  const Tensor hidden = torch::ones({m, n}, torch::TensorOptions(torch::kBool).device(q.device())).triu(1 + n - m);
+  const Tensor products = torch::bmm(queries.reshape({heads, per_kv * m, config.head_dim}), keys);
+  std::vector<Tensor> scores = {products.view({heads, per_kv, m, n}).masked_fill(hidden, -INFINITY)};
+  const auto beside = [&](const Tensor& x) { return x.permute({1, 0, 2}).unsqueeze(1); };  // [kv_heads, 1, m, head_dim]
+  for (const LayerKv& one : own) scores.push_back((queries * beside(one.keys)).sum(-1, /*keepdim=*/true));
+  const Tensor weights = own.empty() ? scores[0].softmax(-1) : torch::cat(scores, -1).softmax(-1);
+  Tensor out = torch::bmm(weights.slice(-1, 0, n).reshape({heads, per_kv * m, n}), values);
+  out = out.view({heads, per_kv, m, config.head_dim});
+  for (size_t i = 0; i < own.size(); ++i) {
+    const auto column = n + static_cast<int64_t>(i);
+    out = out + weights.slice(-1, column, column + 1) * beside(own[i].values);
+  }
+  return out.permute({2, 0, 1, 3}).reshape({m, config.q_dim()});
+}
+
+AttentionInput attention_input(const BaseModel& base, const BaseLayer& layer, const Tensor& x,
+                               const Tensor& positions) {
+  const ModelConfig& config = base.config;
+  const Tensor h = rms_norm(x, layer.attn_norm, config.norm_eps);
+  const auto heads = [&](LoraTarget target, const Tensor& bias, int count) {
+    return add_bias(project(h, matrix(layer, target)), bias).view({x.size(0), count, config.head_dim});
+  };
+  return {rotate(base, heads(LoraTarget::kQ, layer.bq, config.n_heads), positions),
+          {rotate(base, heads(LoraTarget::kK, layer.bk, config.n_kv_heads), positions),
+           heads(LoraTarget::kV, layer.bv, config.n_kv_heads)}};
+}
+
+Tensor layer_output(const BaseModel& base, const BaseLayer& layer, const Tensor& x, const Tensor& attention) {
+  const Tensor mixed = x + project(attention, matrix(layer, LoraTarget::kOutput));
+  const Tensor f = rms_norm(mixed, layer.ffn_norm, base.config.norm_eps);
+  const Tensor gated = torch::silu(project(f, matrix(layer, LoraTarget::kGate)));
+  return mixed + project(gated * project(f, matrix(layer, LoraTarget::kUp)), matrix(layer, LoraTarget::kDown));
+}
+
 Tensor base_forward(const BaseModel& base, const Tensor& tokens,
                     const std::function<void(int layer, const LayerKv& kv)>& on_kv) {
   const ModelConfig& config = base.config;
@@ -212,18 +240,9 @@ Tensor base_forward(const BaseModel& base, const Tensor& tokens,
   Tensor x = embed(base, tokens);
   for (int i = 0; i < config.n_layers; ++i) {
     const BaseLayer& layer = base.layers[static_cast<size_t>(i)];
-    const Tensor h = rms_norm(x, layer.attn_norm, config.norm_eps);
-    const auto heads = [&](LoraTarget target, const Tensor& bias, int count) {
-      return add_bias(project(h, matrix(layer, target)), bias).view({n, count, config.head_dim});
-    };
-    const Tensor q = rotate(base, heads(LoraTarget::kQ, layer.bq, config.n_heads), positions);
-    const LayerKv kv = {rotate(base, heads(LoraTarget::kK, layer.bk, config.n_kv_heads), positions),
-                        heads(LoraTarget::kV, layer.bv, config.n_kv_heads)};
-    if (on_kv) on_kv(i, kv);
-    x = x + project(causal_attention(config, q, kv), matrix(layer, LoraTarget::kOutput));
-    const Tensor f = rms_norm(x, layer.ffn_norm, config.norm_eps);
-    const Tensor gated = torch::silu(project(f, matrix(layer, LoraTarget::kGate)));
-    x = x + project(gated * project(f, matrix(layer, LoraTarget::kUp)), matrix(layer, LoraTarget::kDown));
+    const AttentionInput in = attention_input(base, layer, x, positions);
+    if (on_kv) on_kv(i, in.kv);
+    x = layer_output(base, layer, x, causal_attention(config, in.q, in.kv));
   }
   return x;
 }

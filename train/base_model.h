@@ -63,6 +63,20 @@ struct LayerKv {
   Tensor keys, values;
 };
 
+// The queries of a layer's rows, rotated: [n, heads, head_dim], and their keys and values.
+struct AttentionInput {
+  Tensor q;
+  LayerKv kv;
+};
+
+// A layer in three steps. x: its input [n, d_model], rows at `positions` [n].
+AttentionInput attention_input(const BaseModel& base, const BaseLayer& layer, const Tensor& x, const Tensor& positions);
+// softmax(q k^T scale) v, [m, q_dim], of m queries and n >= m keys: the queries are of the last m rows, and each sees
+// the keys of its row and of those before. Of every entry of `own` [m, kv_heads, head_dim] a query sees its own row.
+Tensor causal_attention(const ModelConfig& config, const Tensor& q, const LayerKv& kv,
+                        const std::vector<LayerKv>& own = {});
+Tensor layer_output(const BaseModel& base, const BaseLayer& layer, const Tensor& x, const Tensor& attention);
+
 // Hidden states after the last layer (before the output norm) of one sequence `tokens` [n] (int64): [n, d_model].
 // `on_kv`, if given, gets the keys and values of each layer.
 Tensor base_forward(const BaseModel& base, const Tensor& tokens,

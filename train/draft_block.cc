@@ -61,17 +61,7 @@ Tensor low_rank(const Tensor& x, const Tensor& down, const Tensor& up) {
 }  // namespace
 
 DraftBlock::DraftBlock(const BaseModel& base, const std::vector<int32_t>& draft_ids)
-    : base_(base), lm_head_(base.lm_head) {
-  const int64_t vocab = base.config.vocab_size;
-  if (draft_ids.empty()) {
-    draft_index_ = torch::arange(vocab, torch::TensorOptions(torch::kLong).device(base.device));
-    return;
-  }
-  draft_ids_ = torch::tensor(std::vector<int64_t>(draft_ids.begin(), draft_ids.end())).to(base.device);
-  lm_head_ = base.lm_head.detach().index_select(0, draft_ids_);
-  draft_index_ = torch::full({vocab}, -1, torch::TensorOptions(torch::kLong).device(base.device));
-  draft_index_.index_put_({draft_ids_}, torch::arange(draft_ids_.size(0), draft_index_.options()));
-}
+    : base_(base), head_(base, draft_ids) {}
 
 // [S * A * R, d_model]
 Tensor DraftBlock::inputs(const DraftParams& params, const DraftBatch& batch) const {
@@ -137,7 +127,7 @@ Tensor DraftBlock::markov_state(const DraftParams& params, const Tensor& tokens)
 }
 
 Tensor DraftBlock::logits(const DraftParams& params, const Tensor& hidden, const Tensor& previous) const {
-  const Tensor plain = project(hidden, lm_head_);
+  const Tensor plain = head_.logits(hidden);
   if (!params.markov_p.defined()) return plain;
   return plain + torch::linear(markov_state(params, previous), params.markov_w2);
 }
@@ -150,7 +140,7 @@ Tensor DraftBlock::confidence(const DraftParams& params, const Tensor& hidden, c
 
 Tensor DraftBlock::draft(const DraftParams& params, const Tensor& hidden, const Tensor& tokens) const {
   const torch::NoGradGuard no_grad;
-  const Tensor plain = project(hidden, lm_head_);
+  const Tensor plain = head_.logits(hidden);
   Tensor previous = tokens;
   std::vector<Tensor> chain;
   for (int64_t j = 0; j < hidden.size(1); ++j) {
@@ -158,8 +148,7 @@ Tensor DraftBlock::draft(const DraftParams& params, const Tensor& hidden, const 
     if (params.markov_p.defined()) {
       row = row + torch::linear(markov_state(params, previous), params.markov_w2);
     }
-    const Tensor best = row.argmax(-1);
-    previous = draft_ids_.defined() ? draft_ids_.index_select(0, best) : best;
+    previous = head_.best(row);
     chain.push_back(previous);
   }
   return torch::stack(chain, 1);

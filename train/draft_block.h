@@ -12,25 +12,20 @@
 #include "base/result.h"
 #include "model/adapter.h"
 #include "train/base_model.h"
+#include "train/draft_head.h"
+#include "train/named_tensors.h"
 
 namespace s3d::train {
 
 // The trained tensors of an adapter. Shapes as in docs/adapter.md, rows first: a matrix is [out, in].
 struct DraftParams {
-  struct Named {
-    std::string name;
-    Tensor value;
-  };
   AdapterConfig config;            // its ranks and counts say which parts are there
   std::vector<int32_t> draft_ids;  // empty: the whole vocabulary
-  std::vector<Named> tensors;      // all of them, in one fixed order
+  NamedTensors tensors;            // all of them
   // The same tensors by use; undefined where a part is absent.
   Tensor masks;
   std::vector<std::array<std::pair<Tensor, Tensor>, kLoraTargets>> lora;  // [draft layers], (a, b)
   Tensor state_down, state_up, bridge_down, bridge_up, markov_p, markov_w2, confidence_w, confidence_b;
-
-  const Tensor* find(const std::string& name) const;  // nullptr if absent
-  int64_t count() const;                              // numbers in all tensors
 };
 
 // A new adapter by `config` (draft layers, ranks, confidence; base_fingerprint and base_name are filled in). Masks
@@ -40,7 +35,7 @@ DraftParams new_params(const BaseModel& base, AdapterConfig config, std::vector<
 
 // From an adapter's file, and the bytes of one. Matrices of the file are stored as `type`.
 Result<DraftParams> read_params(const BaseModel& base, const std::string& path);
-Result<std::vector<std::byte>> params_image(const DraftParams& params, ggml_type type);
+Result<std::vector<std::byte>> params_image(const DraftParams& params, ggml_type type, const TrainingCost& cost = {});
 
 // Copies tensors by name and shape into `params`; what either side lacks is left alone. Returns how many were copied.
 int copy_matching(const DraftParams& from, DraftParams& params);
@@ -81,8 +76,7 @@ class DraftBlock {
   // The greedy chain, left to right on its own choices: tokens [n, rows].
   Tensor draft(const DraftParams& params, const Tensor& hidden, const Tensor& tokens) const;
 
-  // Row of each vocabulary token in the draft head, or -1: [vocab].
-  const Tensor& draft_index() const { return draft_index_; }
+  const DraftHead& head() const { return head_; }
 
  private:
   Tensor inputs(const DraftParams& params, const DraftBatch& batch) const;
@@ -90,9 +84,7 @@ class DraftBlock {
                const Tensor& hidden_keys) const;
 
   const BaseModel& base_;
-  Tensor lm_head_;      // [drafted, d_model]
-  Tensor draft_ids_;    // [drafted] or undefined
-  Tensor draft_index_;  // [vocab]
+  DraftHead head_;
 };
 
 }  // namespace s3d::train

@@ -1,38 +1,15 @@
 // The trained tensors: made new, read from and written to adapter files.
-#include <fmt/format.h>
-
-#include <cmath>
-#include <cstring>
-#include <map>
-
 #include "base/check.h"
-#include "model/tensor_floats.h"
 #include "train/draft_block.h"
-#include "train/keyed_random.h"
 
 namespace s3d::train {
 namespace {
 
 namespace names = adapter_names;
 
-// A matrix of independent normal values with the standard deviation 1 / sqrt(cols).
-Tensor random_matrix(int64_t rows, int64_t cols, uint64_t seed, const std::string& name) {
-  Tensor out = torch::empty({rows, cols});
-  auto* values = out.data_ptr<float>();
-  const uint64_t key = key_of(name);
-  const float scale = 1 / std::sqrt(static_cast<float>(cols));
-  for (int64_t i = 0; i < rows * cols; ++i) values[i] = scale * normal(keyed(seed, key, i));
-  return out;
-}
-
 // Sets the members that name tensors by use from the list of all tensors.
 void bind(DraftParams& params, int n_layers) {
-  std::map<std::string, Tensor> by_name;
-  for (const DraftParams::Named& named : params.tensors) by_name[named.name] = named.value;
-  const auto get = [&](std::string_view name) {
-    const auto found = by_name.find(std::string(name));
-    return found == by_name.end() ? Tensor() : found->second;
-  };
+  const auto get = [&](std::string_view name) { return params.tensors.get(name); };
   const AdapterConfig& config = params.config;
   params.masks = get(names::kMasks);
   params.state_down = get(names::kStateDown);
@@ -59,9 +36,7 @@ class Maker {
  public:
   Maker(const BaseModel& base, uint64_t seed, DraftParams& params) : base_(base), seed_(seed), params_(params) {}
 
-  void add(std::string_view name, const Tensor& value) {
-    params_.tensors.push_back({std::string(name), value.to(base_.device).set_requires_grad(true)});
-  }
+  void add(std::string_view name, const Tensor& value) { params_.tensors.add(name, value, base_.device); }
   void pair(const std::string& in_name, const std::string& out_name, int64_t rows, int64_t cols, int64_t rank) {
     if (rank == 0) return;
     add(in_name, random_matrix(rank, cols, seed_, in_name));
@@ -77,26 +52,7 @@ class Maker {
   DraftParams& params_;
 };
 
-Tensor to_tensor(const s3d::Tensor& stored) {
-  Tensor out = torch::empty({stored.rows(), stored.cols()});
-  tensor_to_floats(stored, out.data_ptr<float>());
-  return stored.shape.size() == 1 ? out.view({stored.cols()}) : out;
-}
-
 }  // namespace
-
-const Tensor* DraftParams::find(const std::string& name) const {
-  for (const Named& named : tensors) {
-    if (named.name == name) return &named.value;
-  }
-  return nullptr;
-}
-
-int64_t DraftParams::count() const {
-  int64_t total = 0;
-  for (const Named& named : tensors) total += named.value.numel();
-  return total;
-}
 
 DraftParams new_params(const BaseModel& base, AdapterConfig config, std::vector<int32_t> draft_ids, uint64_t seed) {
   const ModelConfig& model = base.config;
@@ -140,38 +96,20 @@ Result<DraftParams> read_params(const BaseModel& base, const std::string& path) 
   DraftParams params;
   params.config = adapter.config;
   params.draft_ids = adapter.draft_ids;
-  for (const s3d::Tensor& stored : file->tensors()) {
-    if (!is_trained(stored.name)) continue;
-    params.tensors.push_back({stored.name, to_tensor(stored).to(base.device).set_requires_grad(true)});
-  }
+  params.tensors.add_all(*file, base.device);
   bind(params, base.config.n_layers);
   return params;
 }
 
-Result<std::vector<std::byte>> params_image(const DraftParams& params, ggml_type type) {
-  std::vector<AdapterTensor> tensors;
-  for (const DraftParams::Named& named : params.tensors) {
-    const Tensor value = named.value.detach().to(torch::kCPU, torch::kFloat32).contiguous();
-    AdapterTensor out;
-    out.name = named.name;
-    out.shape.assign(value.sizes().rbegin(), value.sizes().rend());
-    out.values.assign(value.data_ptr<float>(), value.data_ptr<float>() + value.numel());
-    tensors.push_back(std::move(out));
-  }
-  return adapter_image(params.config, tensors, params.draft_ids, type);
+Result<std::vector<std::byte>> params_image(const DraftParams& params, ggml_type type, const TrainingCost& cost) {
+  return adapter_image(params.config, params.tensors.for_file(), params.draft_ids, type, {}, cost);
 }
 
 int copy_matching(const DraftParams& from, DraftParams& params) {
-  const torch::NoGradGuard no_grad;
-  int copied = 0;
-  for (DraftParams::Named& named : params.tensors) {
-    const Tensor* source = from.find(named.name);
-    if (source == nullptr || source->sizes() != named.value.sizes()) continue;
-    if (named.name == names::kMarkovW2 && from.draft_ids != params.draft_ids) continue;  // other tokens' rows
-    named.value.copy_(*source);
-    ++copied;
-  }
-  return copied;
+  // The rows of the Markov head's output belong to the draft vocabulary.
+  const bool same_ids = from.draft_ids == params.draft_ids;
+  return params.tensors.copy_matching(
+      from.tensors, [same_ids](const std::string& name) { return same_ids || name != names::kMarkovW2; });
 }
 
 }  // namespace s3d::train

@@ -3,24 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/check.h"
-
 namespace s3d::train {
 namespace {
-
-// -sum over k of p_k log q_k, of the k tokens that are in the draft vocabulary. log_q: [n, rows, drafted].
-Tensor soft_cross_entropy(const DraftBlock& block, const Tensor& log_q, const RecordStore::SoftTargets& soft) {
-  const Tensor index = block.draft_index().index_select(0, soft.tokens.flatten()).view(soft.tokens.sizes());
-  const Tensor log_of = log_q.gather(-1, index.clamp_min(0).view({log_q.size(0), log_q.size(1), -1}));
-  const Tensor p = (soft.probabilities * (index >= 0).to(torch::kFloat32)).view(log_of.sizes());
-  return -(p * log_of).sum(-1);
-}
 
 // Binary cross entropy of the confidence head: will the greedy token be the target? Nothing but the head learns from
 // it.
 Tensor confidence_loss(const DraftBlock& block, const DraftParams& params, const Tensor& hidden, const Tensor& logits,
-                       const TrainingBatch& batch, const Tensor& index) {
-  const Tensor right = (logits.detach().argmax(-1) == index).to(torch::kFloat32);
+                       const TrainingBatch& batch) {
+  const Tensor right = (block.head().best(logits.detach()) == batch.targets).to(torch::kFloat32);
   Tensor features = hidden.detach();
   if (params.markov_p.defined()) {
     features = torch::cat({features, block.markov_state(params, batch.previous).detach()}, -1);
@@ -38,27 +28,21 @@ std::vector<double> depth_weights(const LossOptions& options, int rows) {
   return weights;
 }
 
+Tensor row_weights(const LossOptions& options, int depth, int64_t rows) {
+  std::vector<double> weights = depth_weights(options, depth);
+  if (options.sample_rows) weights.assign(weights.size(), 1);
+  weights.resize(static_cast<size_t>(rows));
+  return torch::tensor(weights, torch::kFloat32);
+}
+
 LossSums draft_loss(const DraftBlock& block, const DraftParams& params, const TrainingBatch& batch,
                     const std::optional<RecordStore::SoftTargets>& soft, const LossOptions& options) {
-  const Tensor targets = batch.targets;
-  std::vector<double> by_depth = depth_weights(options, params.config.depth());
-  if (options.sample_rows) by_depth.assign(by_depth.size(), 1);
-  by_depth.resize(static_cast<size_t>(targets.size(1)));
-  const Tensor index = block.draft_index().index_select(0, targets.clamp_min(0).flatten()).view(targets.sizes());
-  const Tensor valid = ((targets >= 0) & (index >= 0)).to(torch::kFloat32);
-  const Tensor weights = valid * torch::tensor(by_depth, torch::kFloat32).to(targets.device());
-
+  const Tensor weights = learnable(block.head(), batch.targets) *
+                         row_weights(options, params.config.depth(), batch.targets.size(1)).to(batch.targets.device());
   const Tensor hidden = block.hidden(params, batch.draft);
   const Tensor logits = block.logits(params, hidden, batch.previous);
-  const Tensor log_q = logits.log_softmax(-1);
-  Tensor entropy = -log_q.gather(-1, index.clamp_min(0).unsqueeze(-1)).squeeze(-1);
-  if (options.soft_share > 0) {
-    S3D_CHECK(soft.has_value(), "soft targets are wanted and not there");
-    entropy = (1 - options.soft_share) * entropy + options.soft_share * soft_cross_entropy(block, log_q, *soft);
-  }
-  if (params.confidence_w.defined()) {
-    entropy = entropy + confidence_loss(block, params, hidden, logits, batch, index);
-  }
+  Tensor entropy = token_loss(block.head(), logits, {batch.targets, soft, options.soft_share});
+  if (params.confidence_w.defined()) entropy = entropy + confidence_loss(block, params, hidden, logits, batch);
   return {(weights * entropy).sum(), weights.sum().item<double>()};
 }
 

@@ -31,6 +31,9 @@ struct LossSums {
 // Weights of `rows` rows.
 std::vector<double> depth_weights(const LossOptions& options, int rows);
 
+// Weights in the loss of the first `rows` rows of an anchor that has `depth` of them: [rows].
+Tensor row_weights(const LossOptions& options, int depth, int64_t rows);
+
 // Rows whose target is -1 or outside the draft vocabulary have weight 0. `soft` is needed when soft_share > 0; its
 // tokens outside the draft vocabulary are left out. With a confidence head, its cross entropy towards "the greedy token
 // is the target" is added; it does not reach the rest of the adapter.

@@ -4,7 +4,7 @@ namespace s3d::train {
 
 std::vector<Trained> trained_params(const DraftParams& params) {
   std::vector<Trained> out;
-  for (const DraftParams::Named& named : params.tensors) out.push_back({named.value});
+  for (const NamedTensor& named : params.tensors) out.push_back({named.value});
   return out;
 }
 

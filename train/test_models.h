@@ -6,6 +6,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -61,15 +62,41 @@ inline double relative_error(const Tensor& a, const Tensor& b) {
   return ((a - b).norm() / b.norm()).item<double>();
 }
 
-// Gives every tensor of an adapter values of about `size`, so that no part is without effect.
-inline void randomize(DraftParams& params, double size, uint64_t seed) {
+// Gives every tensor of a drafter values of about `size` more, so that no part is without effect.
+inline void randomize(NamedTensors& tensors, double size, uint64_t seed) {
   const torch::NoGradGuard no_grad;
-  for (DraftParams::Named& named : params.tensors) {
+  for (NamedTensor& named : tensors) {
     Tensor& value = named.value;
     for (int64_t i = 0; i < value.numel(); ++i) {
       value.view({-1})[i] = value.view({-1})[i] + size * normal(keyed(seed, key_of(named.name), i));
     }
   }
+}
+
+inline void randomize(DraftParams& params, double size, uint64_t seed) {
+  randomize(params.tensors, size, seed);
+}
+
+// The slope of loss() along the gradient of `value`, which is its norm, the largest there is: the least noise in float.
+template <typename Loss>
+void expect_gradient(const Loss& loss, Tensor value, const std::string& name) {
+  const Tensor gradient = value.grad().clone();
+  const double expected = gradient.norm().template item<double>();
+  ASSERT_GT(expected, 0) << name;
+  const torch::NoGradGuard no_grad;
+  const Tensor direction = gradient / expected;
+  const double h = std::min(2e-2, 0.05 / expected);  // a step that changes the loss by 0.1
+  value.add_(direction, h);
+  const double above = loss();
+  value.add_(direction, -2 * h);
+  const double below = loss();
+  value.add_(direction, h);
+  EXPECT_NEAR((above - below) / (2 * h), expected, 0.02 * expected + 2e-3) << name;
+}
+
+inline void write_bytes(const std::string& path, std::span<const std::byte> bytes) {
+  std::ofstream(path, std::ios::binary)
+      .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
 }
 
 }  // namespace s3d::train

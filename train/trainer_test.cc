@@ -83,7 +83,7 @@ class TrainerTest : public testing::TestWithParam<const char*> {
     std::vector<int32_t> ids(static_cast<size_t>(recipe.draft_vocab));
     const DraftParams like = new_params(*base, config, ids, 1);
     std::vector<Tensor> shapes;
-    for (const DraftParams::Named& named : like.tensors) shapes.push_back(named.value);
+    for (const NamedTensor& named : like.tensors) shapes.push_back(named.value);
     if (joint()) {
       const TrainedLayers layers = TrainedLayers::create(*base, config).value();
       shapes.insert(shapes.end(), layers.masters().begin(), layers.masters().end());
@@ -194,7 +194,7 @@ TEST_P(TrainerTest, LossThatIsNoNumberIsAnErrorAndKeepsTheFiles) {
   DraftParams huge = new_params(*base, recipe_.adapter, ids, 1);
   {
     const torch::NoGradGuard no_grad;
-    for (DraftParams::Named& named : huge.tensors) named.value.fill_(1e30);
+    for (NamedTensor& named : huge.tensors) named.value.fill_(1e30);
   }
   const auto image = params_image(huge, GGML_TYPE_F32);
   ASSERT_TRUE(image.ok());
