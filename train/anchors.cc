@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/index.h"
 #include "train/keyed_random.h"
 
 namespace s3d::train {
@@ -72,7 +73,11 @@ int64_t AnchorSchedule::first_group(int64_t step) {
 }
 
 int64_t AnchorSchedule::anchors_before(int64_t step) {
-  return first_group(step) * per_group_;
+  const int64_t epoch = first_group(step) / groups_per_epoch_, rest = first_group(step) % groups_per_epoch_;
+  if (rest > 0 && epoch != epoch_) make_epoch(epoch);
+  int64_t anchors = epoch * anchors_per_epoch_;
+  for (int64_t i = 0; i < rest; ++i) anchors += isize(groups_[static_cast<size_t>(i)].positions);
+  return anchors;
 }
 
 void AnchorSchedule::make_epoch(int64_t epoch) {
@@ -138,6 +143,14 @@ TrainingBatch make_rows(const Dataset& data, const AdapterConfig& config, const 
   batch.previous = longs(previous, {s * per_group, rows});
   batch.draft.context_length = context;
   return batch;
+}
+
+RecordStore::SoftTargets soft_targets(const Dataset& data, const RecordStore& store, const TrainingBatch& batch) {
+  const Tensor row = torch::arange(batch.draft.rows).view({1, 1, -1});
+  std::vector<int64_t> last;
+  for (const int s : batch.sequences) last.push_back(data.sequences[static_cast<size_t>(s)].length() - 1);
+  const Tensor at = batch.draft.positions.to(torch::kCPU).unsqueeze(2) + row;
+  return store.soft_targets(batch.sequences, torch::minimum(at, torch::tensor(last).view({-1, 1, 1})));
 }
 
 TrainingBatch make_batch(const Dataset& data, const RecordStore& store, const AdapterConfig& config,

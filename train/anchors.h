@@ -46,7 +46,7 @@ class AnchorSchedule {
 
   double steps_per_epoch() const { return static_cast<double>(groups_per_epoch_) / rows_.mean_groups(); }
   int64_t anchors_per_epoch() const { return anchors_per_epoch_; }
-  int64_t anchors_before(int64_t step);  // trained by the steps before it, fillers included
+  int64_t anchors_before(int64_t step);  // trained by the steps before it
   int rows(int64_t step) const { return rows_.rows(step); }
 
   // The groups of a step. Consecutive steps are cheap.
@@ -83,6 +83,10 @@ struct TrainingBatch {
 // `per_group`: A. `rows`: R; 0: config.depth(). All groups must hold at least one anchor.
 TrainingBatch make_rows(const Dataset& data, const AdapterConfig& config, const std::vector<AnchorGroup>& groups,
                         int per_group, torch::Device device, int rows = 0);
+
+// The base's distributions at the rows of a batch: [S, A, R, k] each. Rows beyond the end of a text, which have no
+// target, get any.
+RecordStore::SoftTargets soft_targets(const Dataset& data, const RecordStore& store, const TrainingBatch& batch);
 
 // The same with that from a store.
 TrainingBatch make_batch(const Dataset& data, const RecordStore& store, const AdapterConfig& config,

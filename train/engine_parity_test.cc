@@ -1,4 +1,4 @@
-// One truth: what the trainer computes for an adapter is what the engine's draft pass computes.
+// One truth: what the trainer computes for a drafter is what the engine computes for it.
 #include <gmock/gmock.h>
 
 #include <cstdlib>
@@ -7,12 +7,17 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/packed_adapter.h"
+#include "base/test_folder.h"
 #include "base/thread_pool.h"
 #include "decode/drafters.h"
+#include "decode/eagle_head.h"
 #include "decode/generate.h"
+#include "decode/medusa_heads.h"
 #include "decode/speculator.h"
 #include "model/weights.h"
 #include "train/anchors.h"
+#include "train/eagle.h"
+#include "train/medusa.h"
 #include "train/test_models.h"
 #include "train/trainer.h"
 
@@ -146,6 +151,110 @@ TEST_P(EngineParity, DraftLogitsOfATinyModel) {
   // F32 weights: what is left is the half floats of the keys and values on both sides.
   EXPECT_LT(parity(model, base, path, data, {{0, {6, 9}}, {1, {7, 13}}}), 2e-3);
   std::filesystem::remove(path);
+}
+
+// What a drafter with a file of its own runs beside, on a tiny model.
+struct TinyEngine {
+  explicit TinyEngine(const BaseModel& base)
+      : model(std::make_shared<const Model>(load_model(base.file, base.config, pool, {}, {}).value())),
+        backend(std::move(CpuBackend::create(model, 1, choose_kernels().value()).value())),
+        kv(KvCache::create(base.config, KvType::kF16, 4096).value()) {}
+
+  ThreadPool pool{1};
+  std::shared_ptr<const Model> model;
+  std::unique_ptr<CpuBackend> backend;
+  KvCache kv;
+};
+
+// A chain of one text in the engine: rows that read the base's states up to `anchor`, then rows that each read the
+// output of the one before. Logits of the anchor's row and of those: [depths, drafted].
+Tensor eagle_chain(EagleHead& head, const EagleText& text, int64_t anchor, int64_t depths) {
+  const auto d = static_cast<size_t>(text.features.size(1));
+  const KvSequence seq = head.kv().add_sequence();
+  const auto token = [&](int64_t row) { return text.tokens[row].item<int32_t>(); };
+  std::vector<int32_t> tokens;
+  std::vector<Row> rows;
+  for (int64_t i = 0; i <= anchor; ++i) {
+    tokens.push_back(token(i));
+    rows.push_back({0, static_cast<int>(i), static_cast<int>(i) - 1, seq});
+  }
+  const Tensor features = text.features.slice(0, 0, anchor + 1).contiguous();
+  const std::vector<float> inputs = head.inputs(tokens, {features.data_ptr<float>(), tokens.size() * d});
+  PassOutput out = head.run(rows, inputs, {}, KvUse::kPending).value();
+  head.kv().commit(seq, static_cast<int>(rows.size()));
+  std::vector<Tensor> logits;
+  std::vector<float> chain_inputs;
+  rows.clear();
+  while (true) {
+    logits.push_back(torch::tensor(std::vector<float>(out.logits.begin(), out.logits.end())));
+    const auto depth = static_cast<int64_t>(logits.size());
+    if (depth == depths) return torch::stack(logits);
+    const std::vector<float> feature = head.rms(out.hidden);
+    const std::vector<float> input = head.inputs(std::vector<int32_t>{token(anchor + depth)}, feature);
+    chain_inputs.insert(chain_inputs.end(), input.begin(), input.end());
+    rows.push_back({0, static_cast<int>(anchor + depth), static_cast<int>(depth) - 2, seq});
+    out = head.run(rows, chain_inputs, {}, KvUse::kScratch).value();
+  }
+}
+
+TEST_P(EngineParity, EagleLogitsOfATinyModel) {
+  constexpr int kDepths = 3;
+  const TestFolder folder;
+  const std::string path = folder / "eagle.gguf";
+  const BaseModel base = tiny_base(GetParam());
+  EagleParams params = new_eagle(base, {5, 2, 250, 17, 33, 4, 90, 91});
+  randomize(params.tensors, 0.05, 2);
+  write_bytes(path, eagle_image(base, params, GGML_TYPE_F32).value());
+  const Dataset data = random_dataset(2, 6, 12, base.config.vocab_size);
+  const auto store = RecordStore::build(base, data, {.states = RecordStates::kAll}).value();
+  TinyEngine engine(base);
+  const auto head = EagleHead::create(
+      open_eagle(std::make_shared<const GgufFile>(GgufFile::open(path).value()), base.config, base.fingerprint).value(),
+      engine.model, *engine.backend, engine.kv, engine.pool);
+  ASSERT_TRUE(head.ok()) << head.error().message;
+  const torch::NoGradGuard no_grad;
+  const DraftHead rows(base, params.draft_ids);
+  for (const Sequence& sequence : data.sequences) {
+    const int index = static_cast<int>(&sequence - data.sequences.data()), n = sequence.length() - 2;
+    const Tensor states = store.state(std::vector<int>{index}, torch::arange(1, n + 1).unsqueeze(0))[0];
+    const EagleText text = {longs({sequence.tokens.begin() + 1, sequence.tokens.end() - 1}), states,
+                            sequence.prompt_length - 1};
+    std::vector<Tensor> trained;
+    run_eagle(base, params, text, kDepths, [&](int step, const Tensor& hidden) {
+      trained.push_back(rows.logits(rms_norm(hidden, base.output_norm, base.config.norm_eps)));
+      return text.tokens.slice(0, text.first + step + 1);
+    });
+    for (const int64_t anchor : {text.first, text.first + 4}) {
+      const Tensor expected = eagle_chain(**head, text, anchor, kDepths);
+      for (int depth = 0; depth < kDepths; ++depth) {
+        EXPECT_LT(relative_error(trained[static_cast<size_t>(depth)][anchor - text.first], expected[depth]), 2e-3)
+            << "row " << anchor << " depth " << depth;
+      }
+    }
+  }
+}
+
+TEST_P(EngineParity, MedusaLogitsOfATinyModel) {
+  const TestFolder folder;
+  const std::string path = folder / "medusa.gguf";
+  const BaseModel base = tiny_base(GetParam());
+  MedusaParams params = new_medusa(base, 3, 32, {5, 2, 250, 17, 33, 4, 90, 91}, 1);
+  randomize(params.tensors, 0.05, 2);
+  write_bytes(path, medusa_image(base, params, GGML_TYPE_F32).value());
+  const Dataset data = random_dataset(1, 6, 12, base.config.vocab_size);
+  TinyEngine engine(base);
+  const auto heads = MedusaHeads::create(
+      open_medusa(std::make_shared<const GgufFile>(GgufFile::open(path).value()), base.config, base.fingerprint)
+          .value(),
+      engine.model, *engine.backend, engine.pool);
+  ASSERT_TRUE(heads.ok()) << heads.error().message;
+  const torch::NoGradGuard no_grad;
+  const Tensor hidden = base_forward(base, token_tensor(base, data.sequences[0].tokens)).slice(0, 9, 10).contiguous();
+  const Tensor trained =
+      medusa_logits(base, params, DraftHead(base, params.draft_ids), rms_norm(hidden, {}, base.config.norm_eps), 3)[0];
+  const std::vector<float> expected =
+      (*heads)->logits({hidden.data_ptr<float>(), static_cast<size_t>(hidden.numel())}, 3);
+  EXPECT_LT(relative_error(trained.flatten(), torch::tensor(expected)), 1e-4);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, EngineParity, testing::Values("llama", "qwen2"));

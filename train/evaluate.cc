@@ -50,31 +50,35 @@ Acceptance walk(const Sequence& sequence, const std::vector<std::vector<int32_t>
   return out;
 }
 
-Acceptance evaluate(const DraftBlock& block, const DraftParams& params, const Dataset& data, const RecordStore& store,
-                    torch::Device device, int first, int stride) {
+void append_chains(const Tensor& tokens, std::vector<std::vector<int32_t>>& chains) {
+  const Tensor ids = tokens.to(torch::kCPU, torch::kInt).contiguous();
+  const auto* first = ids.data_ptr<int32_t>();
+  for (int64_t i = 0; i < ids.size(0); ++i) chains.emplace_back(first + i * ids.size(1), first + (i + 1) * ids.size(1));
+}
+
+Acceptance evaluate(const Dataset& data, int chain, const Drafts& drafts, int first, int stride) {
   const torch::NoGradGuard no_grad;
-  const int chain = params.config.depth();
   Acceptance total;
   for (auto s = static_cast<size_t>(first); s < data.sequences.size(); s += static_cast<size_t>(stride)) {
-    const std::vector<int> anchors = all_anchors(data.sequences[s]);
-    std::vector<std::vector<int32_t>> drafts;
-    for (size_t at = 0; at < anchors.size(); at += kPerBatch) {
-      const size_t end = std::min(anchors.size(), at + kPerBatch);
-      const AnchorGroup group{
-          static_cast<int>(s),
-          {anchors.begin() + static_cast<std::ptrdiff_t>(at), anchors.begin() + static_cast<std::ptrdiff_t>(end)}};
-      const auto count = static_cast<int>(end - at);
-      const TrainingBatch batch = make_batch(data, store, params.config, {group}, count, device);
-      const Tensor hidden = block.hidden(params, batch.draft);
-      const Tensor tokens = block.draft(params, hidden, batch.draft.tokens.flatten()).to(torch::kCPU, torch::kInt);
-      const auto rows = tokens.accessor<int32_t, 2>();
-      for (int a = 0; a < count; ++a) {
-        drafts.emplace_back(rows[a].data(), rows[a].data() + chain);
-      }
-    }
-    total.add(walk(data.sequences[s], drafts, chain));
+    total.add(walk(data.sequences[s], drafts(static_cast<int>(s)), chain));
   }
   return total;
+}
+
+std::vector<std::vector<int32_t>> adapter_chains(const DraftBlock& block, const DraftParams& params,
+                                                 const Dataset& data, const RecordStore& store, torch::Device device,
+                                                 int sequence) {
+  const std::vector<int> anchors = all_anchors(data.sequences[static_cast<size_t>(sequence)]);
+  std::vector<std::vector<int32_t>> chains;
+  for (size_t at = 0; at < anchors.size(); at += kPerBatch) {
+    const size_t end = std::min(anchors.size(), at + kPerBatch);
+    const AnchorGroup group{
+        sequence,
+        {anchors.begin() + static_cast<std::ptrdiff_t>(at), anchors.begin() + static_cast<std::ptrdiff_t>(end)}};
+    const TrainingBatch batch = make_batch(data, store, params.config, {group}, static_cast<int>(end - at), device);
+    append_chains(block.draft(params, block.hidden(params, batch.draft), batch.draft.tokens.flatten()), chains);
+  }
+  return chains;
 }
 
 Result<HeldOut> evaluate_pair(const BaseModel& base, const DraftBlock& block, const DraftParams& params,
@@ -87,7 +91,8 @@ Result<HeldOut> evaluate_pair(const BaseModel& base, const DraftBlock& block, co
     out.base.add(score_answer(base, sequence, hidden));
   };
   S3D_ASSIGN(const RecordStore records, RecordStore::build(base, data, options));
-  out.acceptance = evaluate(block, params, data, records, base.device);
+  const auto chains = [&](int s) { return adapter_chains(block, params, data, records, base.device, s); };
+  out.acceptance = evaluate(data, config.depth(), chains);
   return out;
 }
 

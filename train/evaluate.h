@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "train/base_score.h"
@@ -11,8 +12,8 @@
 
 namespace s3d::train {
 
-// Counts of greedy chain decoding over answers, as an engine would do it: draft chains of AdapterConfig::depth()
-// tokens, keep those that agree with the answer, add the target's own next one.
+// Counts of greedy chain decoding over answers, as an engine would do it: draft chains of so many tokens, keep those
+// that agree with the answer, add the target's own next one.
 struct Acceptance {
   int64_t rounds = 0;
   int64_t tokens = 0;             // produced in all rounds, the target's own included
@@ -27,9 +28,20 @@ struct Acceptance {
 // Walks through one answer. drafts[t - prompt_length] holds the chain drafted when x_t was the last decided token.
 Acceptance walk(const Sequence& sequence, const std::vector<std::vector<int32_t>>& drafts, int chain);
 
-// Drafts at every anchor of the sequences first, first + stride, … and walks through their answers.
-Acceptance evaluate(const DraftBlock& block, const DraftParams& params, const Dataset& data, const RecordStore& store,
-                    torch::Device device, int first = 0, int stride = 1);
+// The chains that a drafter gives at every anchor of a sequence, as walk() takes them. Tokens of a chain beyond the end
+// of the text are not looked at.
+using Drafts = std::function<std::vector<std::vector<int32_t>>(int sequence)>;
+
+// Appends the rows of `tokens` [anchors, chain].
+void append_chains(const Tensor& tokens, std::vector<std::vector<int32_t>>& chains);
+
+// Walks through the answers of the sequences first, first + stride, …
+Acceptance evaluate(const Dataset& data, int chain, const Drafts& drafts, int first = 0, int stride = 1);
+
+// Those of an adapter.
+std::vector<std::vector<int32_t>> adapter_chains(const DraftBlock& block, const DraftParams& params,
+                                                 const Dataset& data, const RecordStore& store, torch::Device device,
+                                                 int sequence);
 
 struct HeldOut {
   Acceptance acceptance;

@@ -86,7 +86,7 @@ Result<Inputs> load_inputs(Recipe& recipe) {
     S3D_ASSIGN(const GgufFile file, GgufFile::open(recipe.model));
     S3D_ASSIGN(const ModelConfig config, read_model_config(file));
     LayerSet& layers = recipe.adapter.layers;
-    if (layers.count() == 0) {
+    if (layers.count() == 0 && recipe.has_adapter()) {
       layers = recipe.adapter.fused ? LayerSet::all(config.n_layers) : default_draft_layers(config.n_layers);
     }
     S3D_TRY(check_recipe(recipe, config));
@@ -104,11 +104,14 @@ Result<Inputs> load_inputs(Recipe& recipe) {
   return in;
 }
 
+std::vector<int32_t> first_draft_ids(const Recipe& recipe, const Inputs& in) {
+  const int vocab = in.base.config.vocab_size;
+  if (recipe.draft_vocab == 0 || recipe.draft_vocab >= vocab) return {};
+  return frequent_tokens(in.data, vocab, recipe.draft_vocab);
+}
+
 Result<DraftParams> first_params(const Recipe& recipe, const Inputs& in) {
-  std::vector<int32_t> ids;
-  if (recipe.draft_vocab > 0 && recipe.draft_vocab < in.base.config.vocab_size) {
-    ids = frequent_tokens(in.data, in.base.config.vocab_size, recipe.draft_vocab);
-  }
+  std::vector<int32_t> ids = first_draft_ids(recipe, in);
   if (recipe.init.empty()) return new_params(in.base, recipe.adapter, std::move(ids), recipe.seed);
   S3D_ASSIGN(const DraftParams from, read_params(in.base, recipe.init));
   if (recipe.draft_vocab > 0) ids = from.draft_ids;  // the Markov head's rows belong to them

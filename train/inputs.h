@@ -31,6 +31,9 @@ Dataset share_of(const Dataset& data, int first, int stride);
 // How the base records of a dataset are to be held; `name`: of its folder in recipe.record_folder.
 RecordStoreOptions record_store_options(const Recipe& recipe, const char* name);
 
+// The draft vocabulary of a new drafter; empty: all tokens.
+std::vector<int32_t> first_draft_ids(const Recipe& recipe, const Inputs& in);
+
 // A new adapter by the recipe, or one that starts from recipe.init.
 Result<DraftParams> first_params(const Recipe& recipe, const Inputs& in);
 

@@ -19,7 +19,7 @@ class JointTask : public Task {
         held_out_(share_of(in.held_out, group.rank(), group.size())) {}
 
   std::vector<Trained> trained() const override {
-    std::vector<Trained> out = trained_params(params_);
+    std::vector<Trained> out = trained_params(params_.tensors);
     const double rate = recipe_.joint->layer_rate / recipe_.learning_rate;
     for (const Tensor& master : layers_.masters()) out.push_back({master, rate});
     return out;
@@ -43,11 +43,11 @@ class JointTask : public Task {
 
   Result<HeldOut> measure() override { return evaluate_pair(in_.base, block_, params_, held_out_); }
 
-  Status store() override {
+  Status store(const TrainingCost& cost) override {
     S3D_TRY(layers_.write(joint_base_path(recipe_)));
     S3D_ASSIGN(const GgufFile written, GgufFile::open(joint_base_path(recipe_)));
     params_.config.base_fingerprint = base_fingerprint(written);
-    S3D_ASSIGN(const std::vector<std::byte> image, params_image(params_, recipe_.type));
+    S3D_ASSIGN(const std::vector<std::byte> image, params_image(params_, recipe_.type, cost));
     return write_file_atomically(joint_adapter_path(recipe_), image);
   }
 

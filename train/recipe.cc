@@ -6,6 +6,7 @@
 #include <fstream>
 #include <limits>
 
+#include "model/drafter_file.h"
 #include "model/fingerprint.h"
 #include "train/record_store.h"
 #include "train/trained_layers.h"
@@ -30,9 +31,11 @@ double layer_numbers(const ModelConfig& config, int longest) {
 
 // Of the draft rows of one step, or of `groups` sequences of it. Logits are there four times.
 double draft_bytes(const Recipe& r, const ModelConfig& config, int groups, int longest) {
-  const double rows = static_cast<double>(groups) * r.per_group * r.adapter.depth();
   const double drafted = r.draft_vocab > 0 ? r.draft_vocab : config.vocab_size;
-  return 4 * rows * ((r.adapter.layers.count()) * layer_numbers(config, longest) + 4 * drafted);
+  const double layers = r.eagle ? 1 : r.medusa ? 0 : r.adapter.layers.count();
+  // EAGLE goes sequence by sequence.
+  const double anchors = r.eagle ? longest : static_cast<double>(groups) * r.per_group;
+  return 4 * anchors * r.trained_rows() * (layers * layer_numbers(config, longest) + 4 * drafted);
 }
 
 // Joint steps go sequence by sequence: the draft rows of one, and its full pass.
@@ -52,11 +55,37 @@ Status check_fused(const Recipe& r, const ModelConfig& base) {
   return in_range("--fused: --bridge-rank", a.bridge_rank, 0, 0);
 }
 
+Status check_adapter(const Recipe& r, const ModelConfig& base) {
+  const AdapterConfig& a = r.adapter;
+  S3D_TRY(in_range("the number of --draft-layers", a.layers.count(), 1, base.n_layers));
+  S3D_TRY(in_range("--masks", a.masks, 0, AdapterConfig::kMaxMasks));
+  S3D_TRY(in_range("--lora-rank", a.lora_rank, 0, base.d_model));
+  S3D_TRY(in_range("--markov-rank", a.markov_rank, 0, base.d_model));
+  S3D_TRY(in_range("--state-rank", a.state_rank, 0, base.d_model));
+  S3D_TRY(in_range("--bridge-rank", a.bridge_rank, 0, base.d_model));
+  return check_fused(r, base);
+}
+
+Status check_parts(const Recipe& r, const ModelConfig& base) {
+  if (r.eagle) {
+    S3D_TRY(in_range("--eagle-steps", r.eagle->steps, 1, EagleOptions::kMaxSteps));
+    return in_range("--feature-weight", r.eagle->feature_weight, 0, 1e6);
+  }
+  if (r.medusa) {
+    S3D_TRY(in_range("--heads", r.medusa->heads, 1, MedusaFile::kMaxHeads));
+    return in_range("--head-rank", r.medusa->head_rank, 0, base.d_model);
+  }
+  return check_adapter(r, base);
+}
+
 }  // namespace
 
 RecordStoreOptions recorded(const Recipe& r) {
+  const bool answer = r.medusa || r.adapter.state_rank > 0;
   return {.layers = r.adapter.layers,
-          .states = r.adapter.state_rank > 0 ? RecordStates::kAnswer : RecordStates::kNone,
+          .states = r.eagle  ? RecordStates::kAll
+                    : answer ? RecordStates::kAnswer
+                             : RecordStates::kNone,
           .soft_targets = r.loss.soft_share > 0 ? r.soft_tokens : 0};
 }
 
@@ -75,15 +104,42 @@ Recipe joint_recipe() {
   return recipe;
 }
 
+Recipe eagle_recipe() {
+  Recipe recipe;
+  recipe.adapter = {};
+  recipe.groups = 2;
+  recipe.loss.soft_share = 0.5;
+  recipe.eagle = EagleOptions{};
+  return recipe;
+}
+
+Recipe medusa_recipe() {
+  Recipe recipe;
+  recipe.adapter = {};
+  recipe.per_group = 48;
+  recipe.loss.soft_share = 0.5;
+  recipe.medusa = MedusaOptions{};
+  return recipe;
+}
+
+int Recipe::trained_rows() const {
+  return eagle ? eagle->steps : medusa ? medusa->heads : adapter.depth();
+}
+
+int Recipe::chain() const {
+  return eagle ? EagleOptions::kMeasuredChain : trained_rows();
+}
+
+int Recipe::anchors() const {
+  return eagle ? max_length : per_group;
+}
+
+std::string drafter_path(const Recipe& recipe) {
+  return recipe.out + (recipe.eagle ? "/eagle.gguf" : recipe.medusa ? "/medusa.gguf" : "/adapter.gguf");
+}
+
 Status check_recipe(const Recipe& r, const ModelConfig& base) {
-  const AdapterConfig& a = r.adapter;
-  S3D_TRY(in_range("the number of --draft-layers", a.layers.count(), 1, base.n_layers));
-  S3D_TRY(in_range("--masks", a.masks, 0, AdapterConfig::kMaxMasks));
-  S3D_TRY(in_range("--lora-rank", a.lora_rank, 0, base.d_model));
-  S3D_TRY(in_range("--markov-rank", a.markov_rank, 0, base.d_model));
-  S3D_TRY(in_range("--state-rank", a.state_rank, 0, base.d_model));
-  S3D_TRY(in_range("--bridge-rank", a.bridge_rank, 0, base.d_model));
-  S3D_TRY(check_fused(r, base));
+  S3D_TRY(check_parts(r, base));
   S3D_TRY(in_range("--draft-vocab", r.draft_vocab, 0, base.vocab_size));
   S3D_TRY(in_range("--max-length", r.max_length, 4, base.context_length));
   S3D_TRY(in_range("--held-out", r.held_out, r.held_out_data.empty() ? 1 : 0, 1e6));
@@ -120,6 +176,8 @@ std::string settings_text(const Recipe& r, uint64_t base_fingerprint, uint64_t d
       r.adam.beta1, r.adam.beta2, r.adam.epsilon, r.adam.weight_decay, r.adam.clip, r.seed,
       r.init.empty() ? "new" : r.init);
   if (a.fused) text += " fused";
+  if (r.eagle) text += fmt::format(" eagle steps {} feature-weight {}", r.eagle->steps, r.eagle->feature_weight);
+  if (r.medusa) text += fmt::format(" medusa heads {} rank {}", r.medusa->heads, r.medusa->head_rank);
   if (r.joint) text += fmt::format(" joint ar-weight {} layer-rate {}", r.joint->ar_weight, r.joint->layer_rate);
   return text;
 }

@@ -1,4 +1,4 @@
-// What a run of `s3d-train adapter` or `s3d-train joint` is told.
+// What a run of `s3d-train adapter`, `joint`, `eagle` or `medusa` is told.
 #pragma once
 
 #include <torch/torch.h>
@@ -21,6 +21,21 @@ namespace s3d::train {
 struct JointOptions {
   double ar_weight = 1;      // of the autoregressive loss beside the draft's
   double layer_rate = 1e-4;  // learning rate of the layers, at its peak
+};
+
+// An EAGLE layer instead of an adapter (docs/drafters.md).
+struct EagleOptions {
+  static constexpr int kMeasuredChain = 4;  // tokens that it drafts where acceptance is measured
+  static constexpr int kMaxSteps = 15;
+
+  int steps = 1;              // in training, its own output is fed back for so many steps less one
+  double feature_weight = 1;  // of the distance to the base's next state, beside the cross entropy, which has 1
+};
+
+// Medusa's heads instead of an adapter.
+struct MedusaOptions {
+  int heads = 4;      // head k guesses the k-th token after the next one
+  int head_rank = 0;  // of a term of each head's own beside the base's LM head; 0: none
 };
 
 struct Recipe {
@@ -50,7 +65,10 @@ struct Recipe {
   LossOptions loss;
   int soft_tokens = 16;  // of the base's distribution at each position, if loss.soft_share > 0
   AdamOptions adam;
-  std::optional<JointOptions> joint;  // absent: the base stays as it is
+  // At most one of them. None: an adapter, and the base stays as it is.
+  std::optional<JointOptions> joint;
+  std::optional<EagleOptions> eagle;
+  std::optional<MedusaOptions> medusa;
   uint64_t seed = 1;
   torch::ScalarType base_dtype = torch::kFloat32;
 
@@ -64,11 +82,24 @@ struct Recipe {
   bool restart = false;                         // ignore a checkpoint that is there
   const std::atomic<bool>* stop = nullptr;      // stop, to be resumed, when it becomes true
   std::function<void(const std::string&)> log;  // one line at a time
+
+  bool has_adapter() const { return !eagle && !medusa; }
+  int trained_rows() const;  // of an anchor, at most
+  int chain() const;         // tokens of a draft where acceptance is measured
+  int anchors() const;       // of one sequence in a step, at most
 };
 
 // What `s3d-train joint` does unless it is told otherwise. A step has fewer sequences and more anchors of each than
 // that of an adapter, because every sequence of it costs a full pass forwards and backwards.
 Recipe joint_recipe();
+
+// The same of `s3d-train eagle` and `medusa`. EAGLE trains whole answers, because every position of a text is run
+// anyway.
+Recipe eagle_recipe();
+Recipe medusa_recipe();
+
+// Where a run leaves its drafter.
+std::string drafter_path(const Recipe& recipe);
 
 // Numbers out of range, by the name of the flag.
 Status check_recipe(const Recipe& recipe, const ModelConfig& base);

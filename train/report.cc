@@ -135,6 +135,7 @@ std::string curve_to_json(const std::vector<CurvePoint>& curve) {
     rows.push_back({{"step", p.step},
                     {"anchors", p.anchors},
                     {"seconds", p.seconds},
+                    {"core_seconds", p.core_seconds},
                     {"rate", p.learning_rate},
                     {"loss", p.loss},
                     {"mean", p.mean_accepted},
@@ -150,9 +151,9 @@ Result<std::vector<CurvePoint>> curve_from_json(const std::string& text) {
   std::vector<CurvePoint> curve;
   try {
     for (const json& row : rows) {
-      curve.push_back({row.at("step"), row.at("anchors"), row.at("seconds"), row.at("rate"), row.at("loss"),
-                       row.at("mean"), row.at("rates").get<std::vector<double>>(), row.value("perplexity", 0.0),
-                       row.value("agreement", 0.0)});
+      curve.push_back({row.at("step"), row.at("anchors"), row.at("seconds"), row.value("core_seconds", 0.0),
+                       row.at("rate"), row.at("loss"), row.at("mean"), row.at("rates").get<std::vector<double>>(),
+                       row.value("perplexity", 0.0), row.value("agreement", 0.0)});
     }
   } catch (const json::exception& problem) {
     return Error{fmt::format("the learning curve of the checkpoint cannot be read: {}", problem.what())};
@@ -184,11 +185,12 @@ std::string curve_csv(const std::vector<CurvePoint>& curve) {
   size_t depths = 0;
   for (const CurvePoint& p : curve) depths = std::max(depths, p.rates.size());
   const bool with_base = !curve.empty() && curve.front().perplexity > 0;
-  std::string out = "step,anchors,seconds,learning_rate,loss,mean_acceptance_length";
+  std::string out = "step,anchors,seconds,core_seconds,learning_rate,loss,mean_acceptance_length";
   for (size_t j = 0; j < depths; ++j) out += fmt::format(",acceptance_{}", j + 1);
   out += with_base ? ",perplexity,agreement\n" : "\n";
   for (const CurvePoint& p : curve) {
-    out += fmt::format("{},{},{:.1f},{:.3e},{:.5f},", p.step, p.anchors, p.seconds, p.learning_rate, p.loss);
+    out += fmt::format("{},{},{:.1f},{:.1f},{:.3e},{:.5f},", p.step, p.anchors, p.seconds, p.core_seconds,
+                       p.learning_rate, p.loss);
     if (p.mean_accepted > 0) out += fmt::format("{:.4f}", p.mean_accepted);
     for (size_t j = 0; j < depths; ++j) out += j < p.rates.size() ? fmt::format(",{:.4f}", p.rates[j]) : ",";
     if (with_base) out += fmt::format(",{:.4f},{:.4f}", p.perplexity, p.agreement);

@@ -14,8 +14,9 @@ namespace s3d::train {
 // One row of the learning curve.
 struct CurvePoint {
   int64_t step = 0;
-  int64_t anchors = 0;  // trained so far
-  double seconds = 0;   // of training, pauses left out
+  int64_t anchors = 0;      // trained so far
+  double seconds = 0;       // of training, pauses left out
+  double core_seconds = 0;  // that processors worked for it, of all ranks together; measurements are left out
   double learning_rate = 0;
   double loss = 0;            // mean since the row before
   double mean_accepted = 0;   // held-out tokens per round, the target's own included; 0: not measured in this row

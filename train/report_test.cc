@@ -8,14 +8,14 @@ namespace s3d::train {
 namespace {
 
 std::vector<CurvePoint> two_points() {
-  return {{0, 0, 0, 5e-5, 0, 1.25, {0.25, 0}}, {20, 960, 17.5, 1e-3, 3.5, 1.75, {0.5, 0.5}}};
+  return {{0, 0, 0, 0, 5e-5, 0, 1.25, {0.25, 0}}, {20, 960, 17.5, 33.25, 1e-3, 3.5, 1.75, {0.5, 0.5}}};
 }
 
 TEST(Report, CsvHasALineForEachMeasurement) {
   EXPECT_EQ(curve_csv(two_points()),
-            "step,anchors,seconds,learning_rate,loss,mean_acceptance_length,acceptance_1,acceptance_2\n"
-            "0,0,0.0,5.000e-05,0.00000,1.2500,0.2500,0.0000\n"
-            "20,960,17.5,1.000e-03,3.50000,1.7500,0.5000,0.5000\n");
+            "step,anchors,seconds,core_seconds,learning_rate,loss,mean_acceptance_length,acceptance_1,acceptance_2\n"
+            "0,0,0.0,0.0,5.000e-05,0.00000,1.2500,0.2500,0.0000\n"
+            "20,960,17.5,33.2,1.000e-03,3.50000,1.7500,0.5000,0.5000\n");
 }
 
 TEST(Report, ATrainedBaseHasColumnsOfItsOwn) {

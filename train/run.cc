@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -21,17 +22,25 @@ Status write_text(const std::string& path, const std::string& text) {
   return write_file_atomically(path, std::as_bytes(std::span(text.data(), text.size())));
 }
 
+// Of all threads of this process.
+double processor_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
 class Run {
  public:
   Run(const Recipe& recipe, Group& group, const Dataset& data, std::string settings, std::string title, Task& task)
       : recipe_(recipe),
         group_(group),
         task_(task),
-        plan_(data, recipe.per_group,
-              RowSchedule(depth_weights(recipe.loss, recipe.adapter.depth()), recipe.loss.sample_rows, recipe.groups,
+        plan_(data, recipe.anchors(),
+              RowSchedule(depth_weights(recipe.loss, recipe.trained_rows()), recipe.loss.sample_rows, recipe.groups,
                           recipe.seed),
               recipe.seed),
         adam_(task.trained(), recipe.adam),
+        tokens_(data.tokens()),
         settings_(std::move(settings)),
         title_(std::move(title)) {
     total_ = recipe.steps > 0 ? recipe.steps : static_cast<int64_t>(std::ceil(recipe.epochs * plan_.steps_per_epoch()));
@@ -72,13 +81,17 @@ class Run {
 
   Status train_step() {
     const Stopwatch watch;
+    const double started = processor_seconds();
     const StepLoss mine = add_gradients();
     std::vector<Tensor> shared;
     for (const Tensor& param : adam_.params()) shared.push_back(param.grad());
     const Tensor numbers = torch::tensor({static_cast<float>(mine.loss), static_cast<float>(mine.weight),
-                                          static_cast<float>(mine.autoregressive), wants_pause() ? 1.0F : 0.0F});
+                                          static_cast<float>(mine.autoregressive), wants_pause() ? 1.0F : 0.0F,
+                                          static_cast<float>(processor_seconds() - started + unshared_)});
     shared.push_back(numbers);
     S3D_TRY(group_.add_up(shared));
+    const double told = processor_seconds();
+    core_seconds_ += numbers[4].item<double>();
     const double loss = numbers[0].item<double>(), weight = numbers[1].item<double>();
     const double autoregressive = numbers[2].item<double>();
     pause_ = numbers[3].item<double>() > 0;
@@ -95,14 +108,16 @@ class Run {
     loss_sum_ += loss;
     weight_sum_ += weight;
     seconds_ += watch.seconds();
+    unshared_ = processor_seconds() - told;
     if (step_ % 20 == 0 && weight > 0) log_step(loss / weight, autoregressive / weight, rate);
     return Ok();
   }
 
   void log_step(double loss, double autoregressive, double rate) {
     const std::string parts = recipe_.joint ? fmt::format(" (autoregressive {:.4f})", autoregressive) : "";
-    log(fmt::format("step {} of {}  loss {:.4f}{}  rate {:.2e}  {:.0f} anchors/s  {:.0f} s left", step_, total_, loss,
-                    parts, rate, static_cast<double>(anchors()) / seconds_,
+    log(fmt::format("step {} of {}  loss {:.4f}{}  rate {:.2e}  {:.0f} anchors/s, {:.0f} a core second  {:.0f} s left",
+                    step_, total_, loss, parts, rate, static_cast<double>(anchors()) / seconds_,
+                    static_cast<double>(anchors()) / core_seconds_,
                     seconds_ / static_cast<double>(step_) * static_cast<double>(total_ - step_)));
   }
 
@@ -110,6 +125,14 @@ class Run {
     if (recipe_.stop != nullptr && recipe_.stop->load()) return true;
     if (recipe_.stop_after > 0 && step_ + 1 >= recipe_.stop_after) return true;
     return recipe_.max_minutes > 0 && watch_.seconds() > 60 * recipe_.max_minutes;
+  }
+
+  // Of this run alone: what --init cost is not known here.
+  TrainingCost cost() {
+    return {.core_seconds = core_seconds_,
+            .anchors = anchors(),
+            .tokens = tokens_,
+            .device = recipe_.device == torch::kCPU ? "" : recipe_.device.str()};
   }
 
   int64_t anchors() { return plan_.anchors_before(step_); }
@@ -120,7 +143,7 @@ class Run {
     const Acceptance& a = mine.acceptance;
     std::vector<double> numbers = {static_cast<double>(a.rounds), static_cast<double>(a.tokens), mine.base.nll,
                                    static_cast<double>(mine.base.tokens), static_cast<double>(mine.base.agreed)};
-    const size_t fixed = numbers.size(), depths = static_cast<size_t>(recipe_.adapter.depth());
+    const size_t fixed = numbers.size(), depths = static_cast<size_t>(recipe_.chain());
     for (size_t j = 0; j < depths; ++j) {
       numbers.push_back(j < a.reached.size() ? static_cast<double>(a.reached[j]) : 0);
       numbers.push_back(j < a.reached.size() ? static_cast<double>(a.accepted[j]) : 0);
@@ -141,6 +164,7 @@ class Run {
         .step = step_,
         .anchors = anchors(),
         .seconds = seconds_,
+        .core_seconds = core_seconds_,
         .learning_rate = cosine_rate(step_, total_, recipe_.warmup, recipe_.learning_rate, recipe_.last_rate),
         .loss = weight_sum_ > 0 ? loss_sum_ / weight_sum_ : 0,
         .mean_accepted = acceptance.mean(),
@@ -166,16 +190,21 @@ class Run {
       log(fmt::format("no better for {} measurements: stopped", since_best_));
     }
     if (group_.rank() != 0) return Ok();
-    if (better) S3D_TRY(task_.store());
+    if (better) S3D_TRY(task_.store(cost()));
     S3D_TRY(write_text(path("curve.csv"), curve_csv(curve_)));
     return write_text(path("curve.svg"), curve_svg(curve_, title_));
   }
 
   Status save() {
     if (group_.rank() != 0) return Ok();
-    const json progress = {{"curve", curve_to_json(curve_)}, {"best", best_},       {"since_best", since_best_},
-                           {"stopped", stopped_early_},      {"seconds", seconds_}, {"loss", loss_sum_},
-                           {"weight", weight_sum_}};
+    const json progress = {{"curve", curve_to_json(curve_)},
+                           {"best", best_},
+                           {"since_best", since_best_},
+                           {"stopped", stopped_early_},
+                           {"seconds", seconds_},
+                           {"loss", loss_sum_},
+                           {"weight", weight_sum_},
+                           {"core_seconds", core_seconds_}};
     S3D_TRY(write_text(path("recipe.txt"), settings_ + "\n"));
     return write_checkpoint(path("checkpoint"), {settings_, step_, progress.dump(), adam_.params(),
                                                  adam_.first_moments(), adam_.second_moments()});
@@ -183,7 +212,7 @@ class Run {
 
   // Rank 0 reads the checkpoint; the others get everything from it.
   Status resume() {
-    std::vector<double> numbers(7);
+    std::vector<double> numbers(8);
     Status status = Ok();
     if (group_.rank() == 0) {
       status = restore(numbers);
@@ -198,6 +227,7 @@ class Run {
     stopped_early_ = numbers[3] != 0;
     loss_sum_ = numbers[4];
     weight_sum_ = numbers[5];
+    core_seconds_ = numbers[7];
     if (step_ == 0) return Ok();
     log(fmt::format("going on from step {}", step_));
     const torch::NoGradGuard no_grad;
@@ -224,7 +254,8 @@ class Run {
                  progress.at("stopped").get<bool>() ? 1.0 : 0.0,
                  progress.at("loss"),
                  progress.at("weight"),
-                 0};
+                 0,
+                 progress.value("core_seconds", 0.0)};
     } catch (const json::exception& problem) {
       return Error{fmt::format("{}: damaged: {}; add --restart", path("checkpoint"), problem.what())};
     }
@@ -242,12 +273,15 @@ class Run {
   Task& task_;
   AnchorSchedule plan_;
   Adam adam_;
+  int64_t tokens_;
   std::string settings_, title_;
   Stopwatch watch_;
 
   int64_t step_ = 0, total_ = 0;
   std::vector<CurvePoint> curve_;
   double best_ = 0, seconds_ = 0, loss_sum_ = 0, weight_sum_ = 0;
+  double core_seconds_ = 0;  // of all ranks
+  double unshared_ = 0;      // this rank's processor seconds since it told them to the others
   int since_best_ = 0;
   bool stopped_early_ = false, pause_ = false;
 };

@@ -2,9 +2,9 @@
 
 namespace s3d::train {
 
-std::vector<Trained> trained_params(const DraftParams& params) {
+std::vector<Trained> trained_params(const NamedTensors& tensors) {
   std::vector<Trained> out;
-  for (const NamedTensor& named : params.tensors) out.push_back({named.value});
+  for (const NamedTensor& named : tensors) out.push_back({named.value});
   return out;
 }
 

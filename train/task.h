@@ -7,11 +7,12 @@
 #include "train/adam.h"
 #include "train/anchors.h"
 #include "train/evaluate.h"
+#include "train/named_tensors.h"
 
 namespace s3d::train {
 
-// The tensors of an adapter, all at the run's learning rate.
-std::vector<Trained> trained_params(const DraftParams& params);
+// The tensors of a drafter, all at the run's learning rate.
+std::vector<Trained> trained_params(const NamedTensors& tensors);
 
 // Sums over some anchors of a step.
 struct StepLoss {
@@ -32,8 +33,8 @@ class Task {
   virtual StepLoss add_gradients(const std::vector<AnchorGroup>& groups, int rows) = 0;
   // On this rank's share of the held-out text.
   virtual Result<HeldOut> measure() = 0;
-  // Replaces the files that hold what has been trained.
-  virtual Status store() = 0;
+  // Replaces the files that hold what has been trained, at that cost.
+  virtual Status store(const TrainingCost& cost) = 0;
 };
 
 }  // namespace s3d::train

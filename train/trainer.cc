@@ -7,7 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
-#include "train/adapter_task.h"
+#include "train/drafter.h"
+#include "train/frozen_task.h"
 #include "train/inputs.h"
 #include "train/joint_task.h"
 
@@ -42,9 +43,10 @@ Result<RecordStore> held_out_records(const Recipe& recipe, const Inputs& in) {
   return RecordStore::build(in.base, in.held_out, record_store_options(recipe, "held-out"));
 }
 
-Result<Acceptance> measure_file(const Inputs& in, const RecordStore& held_out, const std::string& path) {
-  S3D_ASSIGN(const DraftParams params, read_params(in.base, path));
-  return evaluate(DraftBlock(in.base, params.draft_ids), params, in.held_out, held_out, in.base.device);
+Result<Acceptance> measure_file(const Recipe& recipe, const Inputs& in, const RecordStore& held_out,
+                                const std::string& path) {
+  S3D_ASSIGN(const auto drafter, read_drafter(recipe, in.base, path));
+  return evaluate(*drafter, in.held_out, held_out);
 }
 
 // Trains on the base of `in` and leaves it changed. Task and moments end here, before what was written is read.
@@ -91,17 +93,17 @@ std::string joint_report(const Recipe& recipe, const TrainingResult& result) {
   return report.dump(2) + "\n";
 }
 
-Result<TrainingResult> train_adapter(Recipe recipe, Group& group) {
+Result<TrainingResult> train_drafter(Recipe recipe, Group& group) {
   return guarded(recipe, [&]() -> Result<TrainingResult> {
     S3D_TRY(make_folder(recipe.out));
     S3D_ASSIGN(const Inputs in, load_inputs(recipe));
     S3D_ASSIGN(const RecordStore held_out, held_out_records(recipe, in));
-    S3D_ASSIGN(DraftParams params, first_params(recipe, in));
-    S3D_ASSIGN(const auto task, make_adapter_task(recipe, group, in, held_out, std::move(params)));
+    S3D_ASSIGN(auto drafter, first_drafter(recipe, in));
+    S3D_ASSIGN(const auto task, make_frozen_task(recipe, group, in, held_out, std::move(drafter)));
     TrainingResult result;
     S3D_ASSIGN(result.run, run(recipe, group, in, *task));
     if (!result.run.finished || group.rank() != 0) return result;
-    S3D_ASSIGN(result.stored.acceptance, measure_file(in, held_out, adapter_path(recipe)));
+    S3D_ASSIGN(result.stored.acceptance, measure_file(recipe, in, held_out, drafter_path(recipe)));
     return result;
   });
 }
@@ -121,16 +123,15 @@ Result<TrainingResult> train_joint(Recipe recipe, Group& group) {
   });
 }
 
-Result<Acceptance> measure_adapter(Recipe recipe, const std::string& path) {
+Result<Acceptance> measure_drafter(Recipe recipe, const std::string& path) {
   return guarded(recipe, [&]() -> Result<Acceptance> {
-    S3D_ASSIGN(const GgufFile file, GgufFile::open(path));
-    S3D_ASSIGN(recipe.adapter, read_adapter_config(file));
+    S3D_TRY(take_kind(path, recipe));
     if (recipe.held_out_data.empty()) recipe.held_out_data = recipe.data;
     recipe.data = recipe.held_out_data;
     recipe.loss.soft_share = 0;
     S3D_ASSIGN(const Inputs in, load_inputs(recipe));
     S3D_ASSIGN(const RecordStore held_out, held_out_records(recipe, in));
-    return measure_file(in, held_out, path);
+    return measure_file(recipe, in, held_out, path);
   });
 }
 

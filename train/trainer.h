@@ -1,4 +1,4 @@
-// Training from a recipe to its files: an adapter, or an adapter with the layers it runs.
+// Training from a recipe to its files: a drafter, or an adapter with the layers it runs.
 #pragma once
 
 #include <string>
@@ -17,12 +17,13 @@ struct TrainingResult {
   HeldOut stored;  // of the files as they were written, if the run is finished; on rank 0 only
 };
 
-// Trains by `recipe` and leaves in recipe.out: adapter.gguf (the best by held-out acceptance), checkpoint, curve.csv,
-// curve.svg and recipe.txt. Goes on from the checkpoint there, if it is of the same settings. Errors: bad input or
-// files; not enough memory; a loss that is not finite, or a full disk (the last good checkpoint and adapter stay).
-Result<TrainingResult> train_adapter(Recipe recipe, Group& group);
+// Trains the drafter that `recipe` is for while the base stays as it is, and leaves in recipe.out: drafter_path() (the
+// best by held-out acceptance), checkpoint, curve.csv, curve.svg and recipe.txt. Goes on from the checkpoint there, if
+// it is of the same settings. Errors: bad input or files; not enough memory; a loss that is not finite, or a full disk
+// (the last good checkpoint and drafter stay).
+Result<TrainingResult> train_drafter(Recipe recipe, Group& group);
 
-// The same for a recipe with a joint part: base.gguf and base.adapter.gguf instead of adapter.gguf, and, when it is
+// The same for a recipe with a joint part: base.gguf and base.adapter.gguf instead of the drafter, and, when it is
 // finished, report.json (joint_report).
 Result<TrainingResult> train_joint(Recipe recipe, Group& group);
 
@@ -30,7 +31,7 @@ Result<TrainingResult> train_joint(Recipe recipe, Group& group);
 // tokens a round on held-out text, before (step 0) and after (of the files).
 std::string joint_report(const Recipe& recipe, const TrainingResult& result);
 
-// Acceptance of the adapter `path` on `recipe.held_out_data` (or recipe.data, if that is empty).
-Result<Acceptance> measure_adapter(Recipe recipe, const std::string& path);
+// Acceptance of the drafter in the file `path` on `recipe.held_out_data` (or recipe.data, if that is empty).
+Result<Acceptance> measure_drafter(Recipe recipe, const std::string& path);
 
 }  // namespace s3d::train

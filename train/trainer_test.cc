@@ -1,4 +1,4 @@
-// Whole runs of both forms of training.
+// Whole runs of all forms of training.
 #include "train/trainer.h"
 
 #include <gmock/gmock.h>
@@ -10,10 +10,13 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "train/checkpoint.h"
+#include "train/eagle.h"
+#include "train/medusa.h"
 #include "train/test_models.h"
 #include "train/trained_layers.h"
 
@@ -44,9 +47,17 @@ class TrainerTest : public testing::TestWithParam<const char*> {
     recipe_.warmup = 2;
     recipe_.report_every = 5;
     recipe_.checkpoint_every = 4;
-    if (!joint()) return;
-    recipe_.joint = JointOptions{.ar_weight = 1, .layer_rate = 1e-3};
-    recipe_.adapter.lora_rank = 0;
+    if (joint()) {
+      recipe_.joint = JointOptions{.ar_weight = 1, .layer_rate = 1e-3};
+      recipe_.adapter.lora_rank = 0;
+    } else if (form() == "eagle") {
+      recipe_.adapter = {};
+      recipe_.eagle = EagleOptions{.steps = 2};
+      recipe_.groups = 1;  // whole answers
+    } else if (form() == "medusa") {
+      recipe_.adapter = {};
+      recipe_.medusa = MedusaOptions{.heads = 3, .head_rank = 4};
+    }
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
@@ -55,17 +66,18 @@ class TrainerTest : public testing::TestWithParam<const char*> {
     return folder_ + "/" + name;
   }
 
-  static bool joint() { return std::string_view(GetParam()) == "joint"; }
+  static std::string_view form() { return GetParam(); }
+  static bool joint() { return form() == "joint"; }
 
   // What a run leaves for the engine.
   static std::vector<std::string> results() {
     if (joint()) return {"base.gguf", "base.adapter.gguf"};
-    return {"adapter.gguf"};
+    return {std::string(form()) + ".gguf"};
   }
 
   static Result<TrainingResult> try_train(const Recipe& recipe) {
     const auto alone = join_group(0, 1, "", 0);
-    return recipe.joint ? train_joint(recipe, **alone) : train_adapter(recipe, **alone);
+    return recipe.joint ? train_joint(recipe, **alone) : train_drafter(recipe, **alone);
   }
 
   static TrainingResult train(const Recipe& recipe) {
@@ -74,18 +86,35 @@ class TrainerTest : public testing::TestWithParam<const char*> {
     return result.ok() ? *result : TrainingResult{};
   }
 
+  // The tensors of a new drafter for a base, and its file.
+  struct Fresh {
+    NamedTensors tensors;
+    std::function<Result<std::vector<std::byte>>()> image;
+  };
+  static Fresh fresh(const Recipe& recipe, const BaseModel& base) {
+    std::vector<int32_t> ids(static_cast<size_t>(recipe.draft_vocab));
+    std::iota(ids.begin(), ids.end(), 0);
+    if (recipe.eagle) {
+      const EagleParams params = new_eagle(base, ids);
+      return {params.tensors, [&base, params] { return eagle_image(base, params, GGML_TYPE_F32); }};
+    }
+    if (recipe.medusa) {
+      const MedusaParams params = new_medusa(base, recipe.medusa->heads, recipe.medusa->head_rank, ids, 1);
+      return {params.tensors, [&base, params] { return medusa_image(base, params, GGML_TYPE_F32); }};
+    }
+    const DraftParams params = new_params(base, recipe.adapter, ids, 1);
+    return {params.tensors, [params] { return params_image(params, GGML_TYPE_F32); }};
+  }
+
   // Weights and moments of the checkpoint in `out`, one vector.
   static Tensor state(const Recipe& recipe, const std::string& out) {
     std::string settings;
     std::getline(std::ifstream(out + "/recipe.txt") >> std::ws, settings);
     auto base = load_base(recipe.model, torch::kFloat32, torch::kCPU, 64);
-    AdapterConfig config = recipe.adapter;
-    std::vector<int32_t> ids(static_cast<size_t>(recipe.draft_vocab));
-    const DraftParams like = new_params(*base, config, ids, 1);
     std::vector<Tensor> shapes;
-    for (const NamedTensor& named : like.tensors) shapes.push_back(named.value);
+    for (const NamedTensor& named : fresh(recipe, *base).tensors) shapes.push_back(named.value);
     if (joint()) {
-      const TrainedLayers layers = TrainedLayers::create(*base, config).value();
+      const TrainedLayers layers = TrainedLayers::create(*base, recipe.adapter).value();
       shapes.insert(shapes.end(), layers.masters().begin(), layers.masters().end());
     }
     const auto checkpoint = read_checkpoint(out + "/checkpoint", settings, shapes);
@@ -103,12 +132,26 @@ class TrainerTest : public testing::TestWithParam<const char*> {
     return {std::istreambuf_iterator<char>(in), {}};
   }
 
+  // Names and bytes of all tensors of a file: what it holds but for the time that training took.
+  static std::string tensors_of(const std::string& path) {
+    const auto file = GgufFile::open(path);
+    EXPECT_TRUE(file.ok()) << file.error().message;
+    std::string out;
+    if (!file.ok()) return out;
+    for (const s3d::Tensor& tensor : file->tensors()) {
+      out += tensor.name + " ";
+      out.append(reinterpret_cast<const char*>(tensor.data), tensor.bytes);
+    }
+    return out;
+  }
+
   std::string folder_;
   Recipe recipe_;
 };
 
 TEST_P(TrainerTest, LearnsAndLeavesItsFiles) {
   recipe_.steps = 150;
+  recipe_.report_every = 50;
   recipe_.learning_rate = 1e-2;
   recipe_.held_out_data = recipe_.data;  // can it learn text by heart?
   const TrainingResult result = train(recipe_);
@@ -135,7 +178,7 @@ TEST_P(TrainerTest, ResumedRunEndsWithTheSameBits) {
   EXPECT_TRUE(train(parts).run.finished);
   EXPECT_TRUE(state(recipe_, recipe_.out).equal(state(recipe_, parts.out)));
   for (const std::string& name : results()) {
-    EXPECT_EQ(bytes_of(recipe_.out + "/" + name), bytes_of(parts.out + "/" + name)) << name;
+    EXPECT_EQ(tensors_of(recipe_.out + "/" + name), tensors_of(parts.out + "/" + name)) << name;
   }
 }
 
@@ -174,7 +217,7 @@ TEST_P(TrainerTest, TwoRanksEndWithTheWeightsOfOne) {
       errors[static_cast<size_t>(rank)] = group.error().message;
       return;
     }
-    const auto result = joint() ? train_joint(both, **group) : train_adapter(both, **group);
+    const auto result = joint() ? train_joint(both, **group) : train_drafter(both, **group);
     if (!result.ok()) errors[static_cast<size_t>(rank)] = result.error().message;
   };
   std::thread second(work, 1);
@@ -189,18 +232,15 @@ TEST_P(TrainerTest, TwoRanksEndWithTheWeightsOfOne) {
 TEST_P(TrainerTest, LossThatIsNoNumberIsAnErrorAndKeepsTheFiles) {
   train(recipe_);
   auto base = load_base(recipe_.model, torch::kFloat32, torch::kCPU, 64);
-  std::vector<int32_t> ids(static_cast<size_t>(recipe_.draft_vocab));
-  std::iota(ids.begin(), ids.end(), 0);
-  DraftParams huge = new_params(*base, recipe_.adapter, ids, 1);
+  Fresh huge = fresh(recipe_, *base);
   {
     const torch::NoGradGuard no_grad;
     for (NamedTensor& named : huge.tensors) named.value.fill_(1e30);
   }
-  const auto image = params_image(huge, GGML_TYPE_F32);
+  const auto image = huge.image();
   ASSERT_TRUE(image.ok());
   recipe_.init = folder_ + "/huge.gguf";
-  std::ofstream(recipe_.init, std::ios::binary)
-      .write(reinterpret_cast<const char*>(image->data()), static_cast<std::streamsize>(image->size()));
+  write_bytes(recipe_.init, *image);
   recipe_.restart = true;
   const auto result = try_train(recipe_);
   ASSERT_FALSE(result.ok());
@@ -233,7 +273,15 @@ TEST_P(TrainerTest, BadInputIsNamed) {
     return result.ok() ? "" : result.error().message;
   };
   EXPECT_THAT(message([](Recipe& r) { r.data = {"/nowhere.jsonl"}; }), testing::HasSubstr("/nowhere.jsonl"));
-  EXPECT_THAT(message([](Recipe& r) { r.adapter.layers.first = 3; }), testing::HasSubstr("--draft-layers is 4"));
+  if (form() == "eagle") {
+    EXPECT_THAT(message([](Recipe& r) { r.eagle->steps = 0; }), testing::HasSubstr("--eagle-steps is 0"));
+    EXPECT_THAT(message([](Recipe& r) { r.eagle->feature_weight = -1; }), testing::HasSubstr("--feature-weight is -1"));
+  } else if (form() == "medusa") {
+    EXPECT_THAT(message([](Recipe& r) { r.medusa->heads = 16; }), testing::HasSubstr("--heads is 16"));
+    EXPECT_THAT(message([](Recipe& r) { r.medusa->head_rank = -1; }), testing::HasSubstr("--head-rank is -1"));
+  } else {
+    EXPECT_THAT(message([](Recipe& r) { r.adapter.layers.first = 3; }), testing::HasSubstr("--draft-layers is 4"));
+  }
   EXPECT_THAT(message([](Recipe& r) { r.learning_rate = -1; }), testing::HasSubstr("--learning-rate"));
   const std::string text = folder_ + "/bad.jsonl";
   std::ofstream(text) << R"({"prompt_tokens":[1],"answer_tokens":[2,3]})"
@@ -253,8 +301,19 @@ TEST_P(TrainerTest, BadInputIsNamed) {
               testing::HasSubstr("would be overwritten"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, TrainerTest, testing::Values("adapter", "joint"),
+INSTANTIATE_TEST_SUITE_P(Forms, TrainerTest, testing::Values("adapter", "joint", "eagle", "medusa"),
                          [](const auto& info) { return std::string(info.param); });
+
+TEST_P(TrainerTest, TheFileIsMeasuredAsInTheRun) {
+  const TrainingResult result = train(recipe_);
+  if (joint()) return;  // its base is measured too, below
+  const auto measured = measure_drafter(recipe_, drafter_path(recipe_));
+  ASSERT_TRUE(measured.ok()) << measured.error().message;
+  EXPECT_EQ(measured->rounds, result.stored.acceptance.rounds);
+  EXPECT_EQ(measured->accepted, result.stored.acceptance.accepted);
+  EXPECT_EQ(static_cast<int>(measured->reached.size()), recipe_.chain());
+  EXPECT_GT(result.run.curve.back().core_seconds, 0);
+}
 
 // The base of a joint run is in a type of four bits here: steps far smaller than one of quantization must not be lost.
 class JointTrainerTest : public TrainerTest {};

@@ -23,7 +23,7 @@ Result<int> run_measure(MeasureCommand& command, const Program& program) {
   S3D_ASSIGN(command.recipe.model, find_model(command.recipe.model));
   S3D_TRY(command.machine.apply(command.recipe));
   command.recipe.log = program.log;
-  S3D_ASSIGN(const Acceptance acceptance, measure_adapter(command.recipe, command.adapter));
+  S3D_ASSIGN(const Acceptance acceptance, measure_drafter(command.recipe, command.adapter));
   fmt::print("{}\n", to_json(acceptance).dump(2));
   return kExitOk;
 }

@@ -28,8 +28,8 @@ void on_chosen(CLI::App& command, Program& program, Action action) {
 
 std::unique_ptr<CLI::App> make_app(Program& program) {
   auto app = std::make_unique<CLI::App>(
-      "Trains draft adapters for s3d. Text: `s3d-train data`; training: `s3d-train adapter`, or `s3d-train joint`,\n"
-      "which changes the base too.",
+      "Trains drafters for s3d. Text: `s3d-train data`; training: `s3d-train adapter`, or `s3d-train joint`, which\n"
+      "changes the base too; for comparison `s3d-train eagle` and `s3d-train medusa`.",
       "s3d-train");
   app->require_subcommand(1);
   app->set_config("--config", "", "options from a TOML file");
@@ -38,6 +38,8 @@ std::unique_ptr<CLI::App> make_app(Program& program) {
   add_ngrams(*app, program);
   add_adapter(*app, program);
   add_joint(*app, program);
+  add_eagle(*app, program);
+  add_medusa(*app, program);
   add_measure(*app, program);
   return app;
 }

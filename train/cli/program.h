@@ -35,6 +35,8 @@ void add_record(CLI::App& app, Program& program);
 void add_ngrams(CLI::App& app, Program& program);
 void add_adapter(CLI::App& app, Program& program);
 void add_joint(CLI::App& app, Program& program);
+void add_eagle(CLI::App& app, Program& program);
+void add_medusa(CLI::App& app, Program& program);
 void add_measure(CLI::App& app, Program& program);
 
 // The whole option tree; `program` must outlive it.

@@ -19,9 +19,7 @@ auto adder(CLI::App& command, const char* group) {
   };
 }
 
-void add_parts(CLI::App& command, Recipe& recipe) {
-  const std::map<std::string, ggml_type> types = {
-      {"f32", GGML_TYPE_F32}, {"f16", GGML_TYPE_F16}, {"q8_0", GGML_TYPE_Q8_0}};
+void add_adapter_parts(CLI::App& command, Recipe& recipe) {
   AdapterConfig& a = recipe.adapter;
   const auto add = adder(command, kParts);
   add_layers(command, "--draft-layers", a.layers,
@@ -39,8 +37,35 @@ void add_parts(CLI::App& command, Recipe& recipe) {
       ->group(kParts);
   add("--bridge-rank", a.bridge_rank, "rank of the bridge over the skipped layers; 0: none");
   command.add_flag("--confidence", a.confidence, "add a confidence head")->group(kParts);
+}
+
+void add_eagle_parts(CLI::App& command, EagleOptions& eagle) {
+  const auto add = adder(command, kParts);
+  add("--eagle-steps", eagle.steps, "depths that are trained: the layer's own output is fed back one time less");
+  add("--feature-weight", eagle.feature_weight, "of the distance to the base's next state; the cross entropy has 1");
+}
+
+void add_medusa_parts(CLI::App& command, MedusaOptions& medusa) {
+  const auto add = adder(command, kParts);
+  add("--heads", medusa.heads, "heads: tokens that are guessed after the next one");
+  add("--head-rank", medusa.head_rank, "rank of each head's own term beside the LM head; 0: none");
+}
+
+void add_parts(CLI::App& command, Recipe& recipe) {
+  std::map<std::string, ggml_type> types = {{"f32", GGML_TYPE_F32}, {"f16", GGML_TYPE_F16}, {"q8_0", GGML_TYPE_Q8_0}};
+  if (recipe.eagle) add_eagle_parts(command, *recipe.eagle);
+  if (recipe.medusa) add_medusa_parts(command, *recipe.medusa);
+  if (recipe.has_adapter()) {
+    add_adapter_parts(command, recipe);
+  } else {
+    types.insert({{"q4_0", GGML_TYPE_Q4_0}, {"q4_1", GGML_TYPE_Q4_1}});
+  }
+  const auto add = adder(command, kParts);
   add("--draft-vocab", recipe.draft_vocab, "tokens that can be drafted, the most frequent of the data; 0: all");
-  command.add_option("--type", recipe.type, "how matrices are stored: f32, f16 or q8_0")
+  command
+      .add_option("--type", recipe.type,
+                  recipe.has_adapter() ? "how matrices are stored: f32, f16 or q8_0"
+                                       : "how matrices are stored: f32, f16, q8_0, q4_0 or q4_1")
       ->transform(CLI::CheckedTransformer(types))
       ->default_str("q8_0")
       ->group(kParts);
@@ -48,18 +73,18 @@ void add_parts(CLI::App& command, Recipe& recipe) {
 
 void add_recipe(CLI::App& command, Recipe& recipe) {
   const auto add = adder(command, kRecipe);
-  command.add_option("--init", recipe.init, "adapter to start from: tensors of equal names and shapes are taken over")
+  command.add_option("--init", recipe.init, "file to start from: tensors of equal names and shapes are taken over")
       ->check(CLI::ExistingFile)
       ->group(kRecipe);
   add("--held-out", recipe.held_out, "sequences set apart when there is no --held-out-data (at most a tenth)");
   add("--epochs", recipe.epochs, "how often every anchor is trained");
   add("--steps", recipe.steps, "if above 0: length of the run, instead of --epochs");
   add("--sequences", recipe.groups, "sequences of a step that trains all rows");
-  add("--anchors", recipe.per_group, "anchors of each sequence in a step");
+  if (!recipe.eagle) add("--anchors", recipe.per_group, "anchors of each sequence in a step");
   add("--learning-rate", recipe.learning_rate, "its peak");
   add("--last-rate", recipe.last_rate, "share of the peak that is left at the end of the cosine");
   add("--warmup", recipe.warmup, "steps until the peak");
-  add("--depth-decay", recipe.loss.depth_decay, "row j weighs exp(-j / decay); 0: the number of masks");
+  add("--depth-decay", recipe.loss.depth_decay, "row j weighs exp(-j / decay); 0: the number of the last row");
   command
       .add_flag("!--all-rows", recipe.loss.sample_rows,
                 "train all rows of each anchor, weighted; not the important ones more often")

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include "engine/model_path.h"
 #include "train/cli/training_options.h"
@@ -13,6 +14,14 @@ void TrainingCommand::add_to(CLI::App& command) {
   add_file_options(command, recipe);
   machine.add_to(command);
   add_training_options(command, recipe);
+}
+
+std::string drafter_report(const Recipe& recipe, const TrainingResult& result) {
+  const nlohmann::json report = {{"adapter", drafter_path(recipe)},
+                                 {"steps", result.run.steps},
+                                 {"best", result.run.best},
+                                 {"stored", to_json(result.stored.acceptance)}};
+  return report.dump(2) + "\n";
 }
 
 Result<int> run_training(TrainingCommand& command, const TrainingForm& form, const Program& program) {
