@@ -15,6 +15,7 @@
 #include <tuple>
 
 #include "base/atomic_file.h"
+#include "base/test_folder.h"
 #include "engine/model_path.h"
 #include "engine/prompt.h"
 #include "engine/prompt_file.h"
@@ -258,8 +259,8 @@ TEST(LosslessDraftFiles, LayersAndHeadsOfTheirOwnChangeNoToken) {
   const Size size = chosen_size();
   const std::unique_ptr<Runtime> plain = Runtime::load({.model = "smollm2-135m", .threads = 1, .context = 64}).value();
   const uint64_t fingerprint = base_fingerprint(plain->file());
-  const std::vector<std::string> files = {testing::TempDir() + "s3d-eagle.gguf",
-                                          testing::TempDir() + "s3d-medusa.gguf"};
+  const TestFolder folder;
+  const std::vector<std::string> files = {folder / "eagle.gguf", folder / "medusa.gguf"};
   const auto eagle =
       drafter_test::eagle_image(plain->config(), {.type = GGML_TYPE_Q8_0, .echo = true, .fingerprint = fingerprint});
   const auto medusa =
@@ -281,7 +282,6 @@ TEST(LosslessDraftFiles, LayersAndHeadsOfTheirOwnChangeNoToken) {
     }
   }
   EXPECT_GT(accepted["eagle"] + accepted["medusa"], 0) << "no draft was ever accepted: nothing was tested";
-  for (const std::string& file : files) std::remove(file.c_str());
 }
 
 TEST(LosslessDraftModel, ASecondModelChangesNoToken) {

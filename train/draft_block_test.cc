@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "backend/reference/reference_model.h"
+#include "base/test_folder.h"
 #include "train/anchors.h"
 #include "train/loss.h"
 #include "train/test_models.h"
@@ -180,12 +181,12 @@ TEST(DraftParams, RoundTripThroughAFile) {
   randomize(params, 0.2, 3);
   const auto image = params_image(params, GGML_TYPE_F32);
   ASSERT_TRUE(image.ok()) << image.error().message;
-  const std::string path = testing::TempDir() + "s3d-params.gguf";
+  const TestFolder folder;
+  const std::string path = folder / "params.gguf";
   FILE* file = std::fopen(path.c_str(), "wb");
   ASSERT_EQ(std::fwrite(image->data(), 1, image->size(), file), image->size());
   std::fclose(file);
   const auto read = read_params(base, path);
-  std::remove(path.c_str());
   ASSERT_TRUE(read.ok()) << read.error().message;
   EXPECT_EQ(read->draft_ids, params.draft_ids);
   EXPECT_EQ(read->config.bridge_rank, 3);

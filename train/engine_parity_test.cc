@@ -145,7 +145,8 @@ TEST_P(EngineParity, DraftLogitsOfATinyModel) {
   config.state_on_first_row = true;
   DraftParams params = new_params(base, config, {5, 2, 250, 17, 33, 4, 90, 91}, 1);
   randomize(params, 0.05, 2);
-  const std::string path = testing::TempDir() + "s3d-parity.gguf";
+  const TestFolder folder;
+  const std::string path = folder / "adapter.gguf";
   write_adapter(params, GGML_TYPE_F32, path);
   const Dataset data = random_dataset(2, 6, 12, base.config.vocab_size);
   // F32 weights: what is left is the half floats of the keys and values on both sides.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/atomic_file.h"
+#include "base/test_folder.h"
 #include "engine/conversation.h"
 #include "engine/speculation.h"
 #include "model/drafter_test_maker.h"
@@ -105,7 +106,8 @@ TEST(RuntimeTest, DraftersWithFilesOfTheirOwnChangeNoToken) {
   const std::unique_ptr<Runtime> plain =
       Runtime::load({.model = tiny_path(), .threads = 2, .kv_type = KvType::kF32}).value();
   const uint64_t fingerprint = base_fingerprint(plain->file());
-  const std::vector<std::string> files = {testing::TempDir() + "a.eagle.gguf", testing::TempDir() + "a.medusa.gguf"};
+  const TestFolder folder;
+  const std::vector<std::string> files = {folder / "a.eagle.gguf", folder / "a.medusa.gguf"};
   const auto eagle = drafter_test::eagle_image(plain->config(), {.taps = {1, 2}, .fingerprint = fingerprint});
   const auto medusa = drafter_test::medusa_image(plain->config(), {.rank = 32, .fingerprint = fingerprint});
   ASSERT_TRUE(write_file_atomically(files[0], eagle).ok());

@@ -15,6 +15,7 @@
 #include <string>
 
 #include "base/index.h"
+#include "base/test_folder.h"
 #include "engine/text_sequence.h"
 #include "model/tensor_floats.h"
 #include "serve/engine_models.h"
@@ -223,7 +224,8 @@ std::string embedding_model(uint32_t pooling) {
   constexpr size_t kCount = 16, kKeys = 24;  // where the file says how many keys it has, and where they begin
   bytes[kCount] = static_cast<char>(bytes[kCount] + 2);
   bytes.insert(kKeys, keys);
-  const std::string path = testing::TempDir() + "/s3d_embedding_model.gguf";
+  static const TestFolder folder;
+  const std::string path = folder / "embedding.gguf";
   std::ofstream(path, std::ios::binary) << bytes;
   return path;
 }

@@ -31,7 +31,8 @@ TEST(CliSpecTest, EveryDrafterGivesThePlainTokens) {
 }
 
 TEST(CliSpecTest, BenchSpecHasItsStableKeys) {
-  const std::string prompts = testing::TempDir() + "prompts.jsonl";
+  const TestFolder folder;
+  const std::string prompts = folder / "prompts.jsonl";
   std::ofstream(prompts) << R"({"category": "a", "turns": ["the in an the in"]})"
                          << "\n"
                          << R"({"category": "b", "prompt": "an the"})"
