@@ -1,0 +1,177 @@
+// The scheduler on the emulated device: batches, drafts of every kind with random adapters, masks that ride, too little
+// memory, prefixes in common, constraints. Every text is the one that the CPU writes alone and plainly.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "backend/adapter_test_maker.h"
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cuda/cuda_backend.h"
+#include "base/index.h"
+#include "decode/constraint.h"
+#include "decode/cost_model.h"
+#include "decode/drafters.h"
+#include "decode/planner.h"
+#include "decode/scheduler.h"
+
+namespace s3d {
+namespace {
+
+using adapter_test::Drafted;
+using adapter_test::Parts;
+using Tokens = std::vector<TokenId>;
+
+// Every other token may come.
+class EvenConstraint : public Constraint {
+ public:
+  bool allowed(std::span<uint32_t> mask) override {
+    std::fill(mask.begin(), mask.end(), 0x55555555U);
+    return true;
+  }
+  bool push(TokenId token) override { return token % 2 == 0; }
+  void pop(int /*count*/) override {}
+  void forced(int /*most*/, Tokens& tokens) override { tokens.clear(); }
+};
+
+enum class Drafts : uint8_t { kNone, kSuffix, kS3d, kTree, kLayerSkip, kFused, kPlanned };
+
+struct Asked {
+  Drafts drafts;
+  SamplerOptions sampler;
+  int text;           // prompts of one text begin alike
+  int prompt_tokens;  // of it
+  int max_tokens;
+  bool constrained = false;
+  int arrives = 0;  // step
+};
+
+constexpr SamplerOptions kGreedy = {}, kTopK = {.temperature = 1, .top_k = 8, .seed = 3},
+                         kFree = {.temperature = 0.8F, .top_p = 0.9F, .seed = 4};
+
+// A model with random adapters for draft passes and for riders, on both backends.
+class Stage {
+ public:
+  Stage()
+      : drafted_("llama-q8_0", {1, 1}, {}, GGML_TYPE_F16),
+        fused_(adapter_test::AdapterMaker(drafted_.config, LayerSet::all(drafted_.config.n_layers), 2)
+                   .make({.state = false, .bridge = false, .fused = true}, GGML_TYPE_F16)),
+        cpu_(CpuBackend::create(drafted_.model, 1, choose_kernels().value(), 64).value()),
+        cuda_(CudaBackend::create(drafted_.model, cuda::make_emulated_device(), nullptr, 24).value()) {
+    ThreadPool pool(1);
+    riders_ = PackedAdapter::create(fused_, *drafted_.model, &pool).value();
+  }
+
+  CudaBackend& cuda() { return *cuda_; }
+  int vocab() const { return drafted_.config.vocab_size; }
+
+  // Texts that repeat themselves, so that copying pays.
+  Request request(const Asked& asked) const {
+    Request request;
+    for (int i = 0; i < asked.prompt_tokens; ++i)
+      request.prompt.push_back((17 * (i % 7) + 5 * asked.text + 3) % vocab());
+    request.options.sampler = asked.sampler;
+    request.options.max_tokens = asked.max_tokens;
+    if (asked.constrained) request.options.constraint = std::make_shared<EvenConstraint>();
+    return request;
+  }
+
+  Tokens alone(const Asked& asked) {
+    KvCache kv = cpu_->make_kv_cache(KvType::kF16, 256).value();
+    const KvSequence seq = kv.add_sequence();
+    const Request plain = request(asked);
+    return generate(*cpu_, kv, seq, plain.prompt, plain.options).value().tokens;
+  }
+
+  std::shared_ptr<Speculator> speculator(Drafts drafts, KvCache& kv) {
+    switch (drafts) {
+      case Drafts::kSuffix:
+        return make_fixed_speculator(make_suffix_drafter(), 4);
+      case Drafts::kS3d:
+        return make_fixed_speculator(make_s3d_drafter(*cuda_, kv, drafted_.packed), 3);
+      case Drafts::kTree:
+        return make_fixed_speculator(make_s3d_drafter(*cuda_, kv, drafted_.packed), 6, /*width=*/3);
+      case Drafts::kLayerSkip:
+        return make_fixed_speculator(make_layer_skip_drafter(*cuda_, kv, {1, 1}, 2), 2);
+      case Drafts::kFused:
+        return make_fixed_speculator(make_fused_drafter(*cuda_, riders_), 3);
+      case Drafts::kPlanned: {
+        std::vector<std::unique_ptr<Drafter>> free;
+        free.push_back(make_suffix_drafter());
+        return std::make_shared<Planner>(std::move(free), make_s3d_drafter(*cuda_, kv, drafted_.packed),
+                                         std::make_shared<Experience>(), 2);
+      }
+      case Drafts::kNone:
+        break;
+    }
+    return nullptr;
+  }
+
+ private:
+  Drafted drafted_;
+  Adapter fused_;
+  std::unique_ptr<CpuBackend> cpu_;
+  std::unique_ptr<CudaBackend> cuda_;
+  std::shared_ptr<const PackedAdapter> riders_;
+};
+
+// Runs all on one scheduler, and compares.
+SchedulerStats try_all(Stage& stage, const std::vector<Asked>& all, int positions, size_t cached_positions) {
+  KvCache kv = stage.cuda().make_kv_cache(KvType::kF16, positions).value();
+  const auto costs =
+      std::make_shared<PassCosts>(PassCosts::through(std::array<PassCosts::Point, 2>{{{1, 1e-3}, {11, 2e-3}}}));
+  Scheduler scheduler(
+      stage.cuda(), kv,
+      {.max_running = 4, .step_seconds = 0, .cache_bytes = cached_positions * kv.bytes_per_token(), .costs = costs});
+  size_t answers = 0;
+  for (int step = 0; step < 500; ++step) {
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (all[i].arrives != step) continue;
+      Request request = stage.request(all[i]);
+      request.speculator = stage.speculator(all[i].drafts, kv);
+      scheduler.submit(std::move(request), [&, i](const Result<Generation>& result) {
+        ++answers;
+        ASSERT_TRUE(result.ok()) << result.error().message;
+        EXPECT_EQ(result->tokens, stage.alone(all[i])) << "request " << i;
+      });
+    }
+    if (step > 20 && scheduler.idle()) break;
+    EXPECT_TRUE(scheduler.step().ok());
+  }
+  EXPECT_EQ(answers, all.size());
+  return scheduler.stats();
+}
+
+TEST(EmulatedScheduler, EveryTextIsThatOfTheCpuAlone) {
+  Stage stage;
+  const std::vector<Asked> all = {
+      {Drafts::kNone, kGreedy, 1, 30, 8},
+      {Drafts::kS3d, kGreedy, 1, 25, 10},
+      {Drafts::kTree, kTopK, 2, 12, 8},
+      {Drafts::kLayerSkip, kFree, 3, 9, 6, false, 2},
+      {Drafts::kSuffix, kGreedy, 2, 40, 12, false, 3},
+      {Drafts::kFused, kTopK, 1, 14, 8, false, 4},
+      {Drafts::kTree, kGreedy, 1, 20, 8, true, 5},
+      {Drafts::kPlanned, kTopK, 3, 33, 12, false, 6},
+  };
+  const SchedulerStats stats = try_all(stage, all, 1024, 0);
+  EXPECT_GT(stats.spec.num_accepted_tokens, 0) << "no draft was ever accepted: nothing was tested";
+}
+
+TEST(EmulatedScheduler, LittleMemoryAndPrefixesInCommon) {
+  Stage stage;
+  std::vector<Asked> all;
+  for (int i = 0; i < 5; ++i) {
+    const std::array drafts = {Drafts::kTree, Drafts::kNone, Drafts::kSuffix, Drafts::kFused, Drafts::kS3d};
+    all.push_back({drafts[usize(i)], i % 2 == 0 ? kGreedy : kTopK, 1 + i / 4, 60 - 5 * (i % 2), 10, false, i / 2 * 4});
+  }
+  const SchedulerStats stats = try_all(stage, all, 192, 128);
+  EXPECT_GT(stats.preemptions, 0) << "memory was never short: nothing was tested";
+  const SchedulerStats roomy = try_all(stage, all, 1024, 512);
+  EXPECT_GT(roomy.cached_prompt_tokens, 0) << "nothing was ever found in the prefix cache";
+}
+
+}  // namespace
+}  // namespace s3d
