@@ -7,14 +7,13 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/kv_pages.h"
 #include "backend/kv_storage.h"
 #include "base/result.h"
 #include "kernels/kv_layout.h"
 #include "model/config.h"
 
 namespace s3d {
-
-using SeqId = int32_t;
 
 // The type of stored keys and values, by name; an error lists the names.
 Result<KvType> parse_kv_type(std::string_view name);  // "f16", "f32", "q8_0"
@@ -24,7 +23,8 @@ class KvSequence;
 
 // Each sequence is a row of slots. Slots [0, length) are committed: slot i holds position i, written by full passes.
 // A pass writes the rows of its block into the slots after them ("pending"); then the caller commits, keeps a path, or
-// drops them. Pages are taken from a pool of fixed size and copied on write when two sequences share one.
+// drops them. Pages are taken from a pool of fixed size and copied on write when two sequences share one. Page tables
+// (KvPages) are numbers; keys and values lie in a KvStorage, or in several, each with some of the layers.
 // Thread rule: structure changes by one thread at a time; the backend's threads write different slots of one pass.
 class KvCache {
  public:
@@ -35,6 +35,12 @@ class KvCache {
   // Error: more than can be addressed or mapped; says how many bytes were asked for.
   static Result<KvCache> create(const ModelConfig& config, KvType type, int64_t tokens,
                                 const KvStorageMaker& maker = make_host_kv_storage);
+  // The same over several memories, which share the model's layers in this order.
+  struct Part {
+    int layers;
+    KvStorageMaker maker;
+  };
+  static Result<KvCache> create(const ModelConfig& config, KvType type, int64_t tokens, std::span<const Part> parts);
   KvCache(KvCache&&) noexcept;
   KvCache& operator=(KvCache&&) noexcept;
   ~KvCache();
@@ -68,7 +74,12 @@ class KvCache {
   size_t bytes() const;      // of the whole pool
   size_t bytes_per_token() const;
 
-  // For the backend. Page i of a sequence holds slots [64 i, 64 i + 64) of all layers; offsets within it: KvLayout.
+  // The same sequences as a backend with the layers of part `i` sees them: layout() and page() are that part's, what is
+  // changed is changed for all. Valid as long as this cache.
+  KvCache part(size_t i) const;
+
+  // For the backend. Page i of a sequence holds slots [64 i, 64 i + 64) of all layers; offsets within it: KvLayout. Of
+  // a cache of several parts, ask part().
   const KvLayout& layout() const;
   int pages(SeqId seq) const;  // those with pending slots included
   std::byte* page(SeqId seq, int page);
@@ -76,8 +87,9 @@ class KvCache {
  private:
   friend class KvSequence;
   struct Impl;
-  explicit KvCache(std::shared_ptr<Impl> impl);
+  explicit KvCache(std::shared_ptr<Impl> impl, size_t part = 0);
   std::shared_ptr<Impl> impl_;
+  size_t part_ = 0;
 };
 
 // Owns a sequence of a cache: its pages are given back when the handle goes. May outlive the cache (its pages are gone

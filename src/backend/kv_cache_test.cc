@@ -219,6 +219,34 @@ TEST_P(KvCacheTest, KeysOfAnotherRopeSetAreDropped) {
 INSTANTIATE_TEST_SUITE_P(Types, KvCacheTest, testing::Values(KvType::kF16, KvType::kF32, KvType::kQ8_0),
                          [](const auto& info) { return std::string(kv_type_name(info.param)); });
 
+// Layers in two memories: a copy, a move and a page are those of both.
+TEST(KvCache, PartsShareTheirSequences) {
+  const std::vector<KvCache::Part> parts = {{1, make_host_kv_storage}, {1, make_host_kv_storage}};
+  KvCache kv = KvCache::create(small_config(), KvType::kF16, 128, parts).value();
+  std::vector<KvCache> views;
+  for (const size_t i : {0U, 1U}) views.push_back(kv.part(i));
+  EXPECT_EQ(views[0].layout().page_bytes() + views[1].layout().page_bytes(), kv.bytes() / 2);
+  EXPECT_EQ(views[1].layout().first_layer, 1);
+  EXPECT_EQ(views[1].layout().key(1, 0, 3).numbers, views[0].layout().key(0, 0, 3).numbers);
+  const KvSequence seq = kv.add_sequence();
+  ASSERT_TRUE(views[0].reserve(seq, 5).ok() && views[1].reserve(seq, 5).ok());
+  const auto value = [&](KvCache& view, SeqId of, int slot) -> std::byte& {
+    return view.page(of, 0)[view.layout().value(view.layout().first_layer, 1, slot).numbers];
+  };
+  for (int slot = 0; slot < 5; ++slot) {
+    for (const size_t i : {0U, 1U}) value(views[i], seq, slot) = static_cast<std::byte>(10 * (i + 1) + usize(slot));
+  }
+  kv.commit_path(seq, std::vector<int>{1, 4});
+  const KvSequence copy = kv.copy_sequence(seq);
+  ASSERT_TRUE(views[1].reserve(copy, 1).ok());
+  for (const size_t i : {0U, 1U}) {
+    EXPECT_EQ(views[i].length(copy), 2);
+    EXPECT_NE(views[i].page(seq, 0), views[i].page(copy, 0));
+    EXPECT_EQ(value(views[i], copy, 0), static_cast<std::byte>(10 * (i + 1) + 1));
+    EXPECT_EQ(value(views[i], copy, 1), static_cast<std::byte>(10 * (i + 1) + 4));
+  }
+}
+
 TEST(KvCache, RefusesAbsurdSizes) {
   EXPECT_FALSE(KvCache::create(small_config(), KvType::kF16, 0).ok());
   EXPECT_FALSE(KvCache::create(small_config(), KvType::kF16, INT64_MAX).ok());

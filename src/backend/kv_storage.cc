@@ -29,10 +29,11 @@ class HostKvStorage : public KvStorage {
   HostKvStorage& operator=(const HostKvStorage&) = delete;
 
   std::byte* pages() const override { return memory_; }
-  void copy_page(const std::byte* from, std::byte* to) override { std::memcpy(to, from, layout_.page_bytes()); }
+  void copy_page(KvPageCopy copy) override { std::memcpy(page(copy.to), page(copy.from), layout_.page_bytes()); }
 
   void move_slots(std::span<const KvMove> moves) override {
-    for (int layer = 0; layer < layout_.n_layers; ++layer) {  // a layer of a page fits the cache, the page may not
+    const int end = layout_.first_layer + layout_.n_layers;
+    for (int layer = layout_.first_layer; layer < end; ++layer) {  // a layer of a page fits the cache, the page may not
       for (const KvMove& m : moves) {
         for (int head = 0; head < layout_.n_kv_heads; ++head) {
           move(m, layout_.key(layer, head, m.from), layout_.key(layer, head, m.to), layout_.head_dim);
@@ -43,10 +44,13 @@ class HostKvStorage : public KvStorage {
   }
 
  private:
+  std::byte* page(int number) const { return memory_ + usize(number) * layout_.page_bytes(); }
   void move(const KvMove& m, const KvLayout::Place& from, const KvLayout::Place& to, int numbers) const {
-    copy(m.from_page + from.numbers, m.to_page + to.numbers, usize(numbers), layout_.element_bytes(), from.step);
+    const std::byte* from_page = page(m.from_page);
+    std::byte* to_page = page(m.to_page);
+    copy(from_page + from.numbers, to_page + to.numbers, usize(numbers), layout_.element_bytes(), from.step);
     const auto blocks = usize(layout_.scale_blocks());
-    if (blocks > 0) copy(m.from_page + from.scales, m.to_page + to.scales, blocks, 2, from.scale_step);
+    if (blocks > 0) copy(from_page + from.scales, to_page + to.scales, blocks, 2, from.scale_step);
   }
 
   KvLayout layout_;

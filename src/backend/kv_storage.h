@@ -11,12 +11,15 @@
 
 namespace s3d {
 
+// Pages are numbered from 0 on.
+struct KvPageCopy {
+  int from, to;
+};
+
 // The keys and values of one slot that move to another slot, in all layers and heads.
 struct KvMove {
-  const std::byte* from_page;
-  int from;  // slot of the page
-  std::byte* to_page;
-  int to;
+  int from_page, from;  // slot of the page
+  int to_page, to;
 };
 
 // Thread rule: one call at a time, none during a pass.
@@ -26,7 +29,7 @@ class KvStorage {
 
   // Page 0; the others follow it. An address of the backend's memory, which nobody else may read.
   virtual std::byte* pages() const = 0;
-  virtual void copy_page(const std::byte* from, std::byte* to) = 0;
+  virtual void copy_page(KvPageCopy copy) = 0;
   // In order: a slot may be moved to after it has been moved from.
   virtual void move_slots(std::span<const KvMove> moves) = 0;
 };

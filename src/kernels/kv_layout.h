@@ -25,7 +25,8 @@ struct KvLayout {
   KvType type;
   int head_dim;
   int n_kv_heads;
-  int n_layers;
+  int n_layers;         // that a page holds,
+  int first_layer = 0;  // of the model's, from this one on
 
   constexpr size_t element_bytes() const { return type == KvType::kF32 ? 4 : type == KvType::kF16 ? 2 : 1; }
   constexpr int padded_head_dim() const { return (head_dim + 15) / 16 * 16; }
@@ -53,10 +54,10 @@ struct KvLayout {
 
   // Offsets in a page.
   constexpr size_t key_head_offset(int layer, int kv_head) const {
-    return layer_bytes() * static_cast<size_t>(layer) + key_head_bytes() * static_cast<size_t>(kv_head);
+    return layer_bytes() * static_cast<size_t>(layer - first_layer) + key_head_bytes() * static_cast<size_t>(kv_head);
   }
   constexpr size_t value_head_offset(int layer, int kv_head) const {
-    return layer_bytes() * static_cast<size_t>(layer) + keys_bytes() +
+    return layer_bytes() * static_cast<size_t>(layer - first_layer) + keys_bytes() +
            value_head_bytes() * static_cast<size_t>(kv_head);
   }
 

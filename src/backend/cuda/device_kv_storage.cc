@@ -16,17 +16,19 @@ class DeviceKvStorage : public KvStorage {
       : device_(std::move(device)), layout_(layout), pages_(std::move(pages)) {}
 
   std::byte* pages() const override { return pages_.data(); }
-  void copy_page(const std::byte* from, std::byte* to) override { device_->copy(to, from, layout_.page_bytes()); }
+  void copy_page(KvPageCopy copy) override { device_->copy(page(copy.to), page(copy.from), layout_.page_bytes()); }
 
   void move_slots(std::span<const KvMove> moves) override {
     std::vector<MoveTask::Move> task_moves;
-    for (const KvMove& m : moves) task_moves.push_back({m.from_page, m.to_page, m.from, m.to});
+    for (const KvMove& m : moves) task_moves.push_back({page(m.from_page), page(m.to_page), m.from, m.to});
     const bool uploaded = moves_.assign(*device_, task_moves);
     S3D_CHECK(uploaded, "no memory on the device for a list of moves");
     device_->kernels().moves(device_->stream(), {.layout = layout_, .moves = moves_.data(), .n = isize(moves)});
   }
 
  private:
+  std::byte* page(int number) const { return pages_.data() + usize(number) * layout_.page_bytes(); }
+
   std::shared_ptr<Device> device_;  // outlives what it holds
   KvLayout layout_;
   Buffer<std::byte> pages_;
