@@ -74,5 +74,42 @@ TEST(EmulatedCuda, SequencesTogetherWriteWhatTheyWriteAlone) {
   for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(together[i].value().tokens, alone[i]) << texts[i];
 }
 
+// Layers on the device and the others on the CPU: the text of the CPU for every number of them, drafts included.
+TEST(EmulatedCuda, LayersThatDoNotFitStayOnTheCpu) {
+  const auto cpu = load("llama-q4_0", BackendKind::kCpu);
+  const int n = cpu->config().n_layers;
+  const Tokens expected = answer(*cpu, 0, nullptr);
+  RuntimeOptions options = {.model = S3D_SOURCE_DIR "/tests/data/models/llama-q4_0.gguf",
+                            .threads = 2,
+                            .context = 128,
+                            .backend = BackendKind::kCudaEmulated,
+                            .max_rows = 32};
+  for (options.gpu_layers = 0; options.gpu_layers <= n; ++options.gpu_layers) {
+    const auto split = Runtime::load(options).value();
+    const std::string name(split->backend().name());
+    EXPECT_EQ(name.ends_with("+cuda-emulated"), options.gpu_layers < n) << name;
+    EXPECT_EQ(answer(*split, 0, nullptr), expected) << options.gpu_layers;
+    const auto speculator =
+        make_speculator(*split, {.drafter = "s3d-untrained", .draft_rows = 3, .layers = LayerSet{1, 1}}).value();
+    EXPECT_EQ(answer(*split, 0, speculator.get()), expected) << options.gpu_layers;
+  }
+  options.gpu_layers = -1;
+  size_t most = size_t{1} << 20;  // room for some of the layers only
+  while (!Runtime::load([&] {
+            options.gpu_memory = most;
+            return options;
+          }())
+              .ok())
+    most += most / 8;
+  const auto some = Runtime::load(options).value();
+  EXPECT_TRUE(some->backend().name().ends_with("+cuda-emulated")) << some->backend().name();
+  options.gpu_layers = n;
+  const auto too_many = Runtime::load(options);
+  ASSERT_FALSE(too_many.ok());
+  EXPECT_NE(too_many.error().message.find("more than the"), std::string::npos) << too_many.error().message;
+  options.backend = BackendKind::kCpu;
+  EXPECT_NE(Runtime::load(options).error().message.find("use --backend cuda"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace s3d

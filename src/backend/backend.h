@@ -74,6 +74,14 @@ struct PassOutput {
   std::span<const float> tapped;  // [n_tapped, taps, d_model]
 };
 
+// The share of a backend in a pass that several do, each with some of the model's layers: the residual stream of the
+// rows, [n rows, d_model], comes in and goes out.
+struct PassPart {
+  int first_layer = 0, end_layer = 0;  // of the model: of the block's layers, those from `first_layer` on are run
+  std::span<const float> in = {};      // empty: the pass begins here, with embeddings and masks
+  std::span<float> out = {};           // empty: the pass ends here, with norm and logits; else there is no output
+};
+
 // Thread rule: one run() at a time per backend.
 class Backend {
  public:
@@ -82,6 +90,9 @@ class Backend {
   // Errors: position beyond the model's context, KV pool empty, token out of range, a block larger than max_rows().
   // After an error no row is pending.
   virtual Result<PassOutput> run(const Block& block, KvCache& kv) = 0;
+
+  // The same for a part of a pass, in a cache whose layout has those layers. Further error: this backend does no parts.
+  virtual Result<PassOutput> run_part(const Block& block, KvCache& kv, const PassPart& part);
 
   // Adds the adapter's Markov term to the logits of a draft pass: logits [previous.size(), draft_size()] += W2 P
   // rms(E). Nothing without a Markov head. `previous`: the token before each row's. `z`: empty, or [previous.size(),
@@ -111,7 +122,11 @@ class Backend {
   virtual void multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out);
 
   // A cache for run(), in the backend's memory. Errors: those of KvCache::create.
-  virtual Result<KvCache> make_kv_cache(KvType type, int64_t tokens) { return KvCache::create(config(), type, tokens); }
+  virtual Result<KvCache> make_kv_cache(KvType type, int64_t tokens) {
+    return KvCache::create(config(), type, tokens, kv_storage());
+  }
+  // What makes that memory.
+  virtual KvStorageMaker kv_storage() { return make_host_kv_storage; }
 
   virtual const ModelConfig& config() const = 0;
   virtual int max_rows() const = 0;           // rows of one block; longer prompts are run in chunks

@@ -35,6 +35,10 @@ class ForwardingBackend : public Backend {
   void multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out) override {
     real_.multiply(w, in, out);
   }
+  Result<PassOutput> run_part(const Block& block, KvCache& kv, const PassPart& part) override {
+    return real_.run_part(block, kv, part);
+  }
+  KvStorageMaker kv_storage() override { return real_.kv_storage(); }
   Result<KvCache> make_kv_cache(KvType type, int64_t tokens) override { return real_.make_kv_cache(type, tokens); }
   const ModelConfig& config() const override { return real_.config(); }
   int max_rows() const override { return real_.max_rows(); }

@@ -1,5 +1,7 @@
 #include "backend/token_choice.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "backend/backend.h"
@@ -57,7 +59,11 @@ void choose_row(std::span<const float> logits, const ChoiceAsk& ask, int i, Choi
   if (ask.sums) out.sums[usize(i)] = softmax::sum_of_exp(logits, largest.value);
 }
 
-// ---- What a backend does whose logits are at hand ------------------------------------------------------------------
+// ---- What a backend does that says nothing else --------------------------------------------------------------------
+
+Result<PassOutput> Backend::run_part(const Block& /*block*/, KvCache& /*kv*/, const PassPart& /*part*/) {
+  return Error{fmt::format("backend '{}' cannot share the layers of a model with another one", name())};
+}
 
 Status Backend::choose(const LogitRows& rows, const ChoiceAsk& ask, Choices& out) {
   S3D_CHECK(rows.rows == 0 || !rows.logits.empty(), "this backend keeps no logits");

@@ -33,6 +33,12 @@ void ModelOptions::add_to(CLI::App& command, const std::string& context_default)
           "and much slower, cuda-emulated and reference (double precision)")
       ->type_name("cpu|cuda|auto|…");
   command
+      .add_option("--gpu-layers", runtime.gpu_layers,
+                  "Layers on the card, the last ones; the CPU runs the others (default: as many as fit)")
+      ->type_name("N");
+  command.add_option("--gpu-memory", gpu_memory, "Memory of the card that may be used (default: all that is free)")
+      ->type_name("MIB");
+  command
       .add_option("--adapter", runtime.adapter,
                   "Draft adapter of the model, or none (default: the one found beside the model or in adapters/)")
       ->type_name("FILE");
@@ -52,9 +58,11 @@ Status ModelOptions::check() {
   S3D_TRY(at_least("--threads", runtime.threads, 0));
   S3D_TRY(at_least("--context", runtime.context, 0));
   S3D_TRY(at_least("--batch", runtime.max_rows, 1));
-  S3D_TRY(runtime.check());
+  S3D_TRY(at_least("--gpu-memory", gpu_memory, 0));
+  runtime.gpu_memory = static_cast<size_t>(gpu_memory) << 20U;
   S3D_ASSIGN(runtime.kv_type, parse_kv_type(kv_type));
   S3D_ASSIGN(runtime.backend, parse_backend(backend));
+  S3D_TRY(runtime.check());
   if (!chooses_model || !runtime.model.empty()) return Ok();
   S3D_ASSIGN(const DefaultModel chosen, default_model());
   runtime.model = chosen.name;

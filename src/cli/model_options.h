@@ -18,6 +18,7 @@ struct ModelOptions {
   RuntimeOptions runtime;
   std::string kv_type = "f16";
   std::string backend = "cpu";
+  int gpu_memory = 0;  // MiB
 
   // `context_default`: for the help, where a command chooses another number.
   void add_to(CLI::App& command,

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -11,6 +12,8 @@
 
 #if defined(S3D_WITH_CUDA)
 #include "backend/cuda/cuda_backend.h"
+#include "backend/cuda/memory_plan.h"
+#include "backend/split_backend.h"
 #endif
 
 namespace s3d {
@@ -35,13 +38,31 @@ Made make_reference(const std::shared_ptr<const Model>& model, const BackendOpti
 }
 
 #if defined(S3D_WITH_CUDA)
+// The last layers on the device, as many as are wanted or fit, the others on the CPU.
+Made make_on_device(const std::shared_ptr<const Model>& model, const std::shared_ptr<cuda::Device>& device,
+                    const BackendOptions& options, ThreadPool& pool) {
+  const int n = model->config.n_layers;
+  const size_t free = device->free_bytes(), most = options.gpu_memory > 0 ? std::min(options.gpu_memory, free) : free;
+  const cuda::MemoryNeeds needs = cuda::memory_needs(*model, options.kv_type, options.positions, options.context,
+                                                     options.max_rows, options.adapter_bytes);
+  S3D_ASSIGN(const int layers, cuda::choose_layers(needs, most, options.gpu_layers, device->name()));
+  if (layers == n) return as_backend(CudaBackend::create(model, device, &pool, options.max_rows));
+  std::vector<SplitBackend::Part> parts(2);
+  S3D_ASSIGN(parts[0].backend, make_cpu(model, options, pool));
+  parts[0].layers = n - layers;
+  S3D_ASSIGN(parts[1].backend,
+             CudaBackend::create(model, device, &pool, options.max_rows, cuda::LayerRange{n - layers, n}));
+  parts[1].layers = layers;
+  return as_backend(SplitBackend::create(model, std::move(parts)));
+}
+
 Made make_cuda(const std::shared_ptr<const Model>& model, const BackendOptions& options, ThreadPool& pool) {
   S3D_ASSIGN(std::shared_ptr<cuda::Device> device, cuda::open_device());
-  return as_backend(CudaBackend::create(model, std::move(device), &pool, options.max_rows));
+  return make_on_device(model, device, options, pool);
 }
 
 Made make_cuda_emulated(const std::shared_ptr<const Model>& model, const BackendOptions& options, ThreadPool& pool) {
-  return as_backend(CudaBackend::create(model, cuda::make_emulated_device(), &pool, options.max_rows));
+  return make_on_device(model, cuda::make_emulated_device(), options, pool);
 }
 #else
 constexpr Maker make_cuda = nullptr, make_cuda_emulated = nullptr;

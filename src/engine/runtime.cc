@@ -89,6 +89,14 @@ Status RuntimeOptions::check() const {
   if (sequences < 1 || sequences > kMaxSequences) {
     return Error{fmt::format("sequences must be from 1 to {}, got {}", kMaxSequences, sequences)};
   }
+  if (gpu_layers < -1) {
+    return Error{fmt::format("layers on the card must be 0 or more (-1 = as many as fit), got {}", gpu_layers)};
+  }
+  if ((gpu_layers >= 0 || gpu_memory > 0) && !is_on_device(backend)) {
+    return Error{
+        fmt::format("layers and memory of a card are chosen for backend '{}', which has none; use --backend cuda",
+                    backend_name(backend))};
+  }
   if (max_rows < 1 || max_rows > kMaxRows) {
     return Error{fmt::format("rows of a pass must be from 1 to {}, got {}", kMaxRows, max_rows)};
   }
@@ -127,8 +135,17 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
     if (adapter->ngrams.size() > 0) ngrams = std::make_shared<const NgramTable>(adapter->ngrams);
   }
   const auto max_rows = static_cast<int>(std::min<int64_t>(options.max_rows, positions));
-  S3D_ASSIGN(auto backend,
-             make_backend(model, {.kind = options.backend, .threads = threads, .max_rows = max_rows}, pool));
+  S3D_ASSIGN(auto backend, make_backend(model,
+                                        {.kind = options.backend,
+                                         .threads = threads,
+                                         .max_rows = max_rows,
+                                         .gpu_layers = options.gpu_layers,
+                                         .gpu_memory = options.gpu_memory,
+                                         .kv_type = options.kv_type,
+                                         .positions = positions,
+                                         .context = context,
+                                         .adapter_bytes = packed ? packed->bytes() : 0},
+                                        pool));
   S3D_ASSIGN(KvCache kv, backend->make_kv_cache(options.kv_type, positions));
   return std::unique_ptr<Runtime>(new Runtime({.model = model,
                                                .tokenizer = std::move(tokenizer),

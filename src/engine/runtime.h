@@ -33,6 +33,8 @@ struct RuntimeOptions {
   int sequences = 1;              // the KV pool has room for this many sequences of `context` positions
   KvType kv_type = KvType::kF16;  // how keys and values are stored
   BackendKind backend = BackendKind::kCpu;
+  int gpu_layers = -1;    // layers on the card, from the last one down, the others on the CPU; -1: as many as fit
+  size_t gpu_memory = 0;  // bytes of the card's memory that may be used; 0: those that are free
   int max_rows = 256;  // rows of one pass at most (not above what the KV pool holds): long prompts run in such chunks
   std::string adapter = "";  // file of the draft adapter; "": the one that is found (find_adapter); "none"
   std::vector<std::string> draft_files = {};  // of other drafters (docs/drafters.md); empty: those that are found

@@ -33,14 +33,15 @@ void CpuBackend::Impl::prepare(const Block& block, KvCache& kv) {
   pass.prepare(block.rows, attention.input_formats() | feed_forward.input_formats() | more);
   attention.prepare(placement, kv);
   feed_forward.prepare();
-  lm_head.prepare(placement.wanted, adapter, block.want_hidden);
+  lm_head.prepare(part.out.empty() ? placement.wanted : std::span<const int>{}, adapter, block.want_hidden);
 }
 
-Result<PassOutput> CpuBackend::Impl::run(const Block& block, KvCache& kv) {
+Result<PassOutput> CpuBackend::Impl::run(const Block& block, KvCache& kv, const PassPart& share) {
   const KvLayout& cache = kv.layout();
-  S3D_CHECK(
-      cache.n_layers == config.n_layers && cache.n_kv_heads == config.n_kv_heads && cache.head_dim == config.head_dim,
-      "the KV cache was made for another model");
+  S3D_CHECK(cache.first_layer <= share.first_layer && share.end_layer <= cache.first_layer + cache.n_layers &&
+                cache.n_kv_heads == config.n_kv_heads && cache.head_dim == config.head_dim,
+            "the KV cache was made for another model");
+  part = share;
   S3D_TRY(place_block(block, config, static_cast<int>(max_rows), kv, placement));
   prepare(block, kv);
   pool->run([&](int thread, Team& team) { walk(thread, team, block); });
@@ -58,20 +59,28 @@ void CpuBackend::Impl::walk(int thread, Team& team, const Block& block) {
   static const PackedAdapter::Layer no_lora;
   const PackedAdapter* lora_of = riders != nullptr ? riders : adapter;
   const bool bridged = adapter != nullptr && !adapter->bridge_down().empty();
+  const auto place_of = [&](int layer) {
+    return usize(std::lower_bound(layers.begin(), layers.end(), layer) - layers.begin());
+  };
+  const size_t begin = place_of(part.first_layer), end = place_of(part.end_layer);
   const auto after_bridge = [&](size_t i) { return bridged && i == usize(block.layers.first); };
   const auto input_of = [&](size_t i) {
-    return i < layers.size() && !after_bridge(i) ? attention.input(layers[i]) : SublayerInput{};
+    return i < end && !after_bridge(i) ? attention.input(layers[i]) : SublayerInput{};
   };
-  team.for_chunks(pass.n, 1, [&](size_t r, size_t end) {
-    for (; r < end; ++r) begin_row(r);
+  team.for_chunks(pass.n, 1, [&](size_t r, size_t last) {
+    for (; r < last; ++r) begin_row(r);
   });
-  pass.begin_stream(team, input_of(0));
-  for (size_t i = 0; i < layers.size(); ++i) {
+  pass.begin_stream(team, input_of(begin));
+  for (size_t i = begin; i < end; ++i) {
     if (after_bridge(i)) bridge(team, attention.input(layers[i]));
     run_layer(thread, team, layers[i], lora_of != nullptr ? lora_of->layers()[i] : no_lora, input_of(i + 1));
     take_taps(team, block, layers[i] + 1);
   }
-  lm_head.run(thread, team);
+  if (part.out.empty()) return lm_head.run(thread, team);
+  const float* mine = pass.stream.mine(team).x.data();
+  team.for_chunks(pass.n, 1, [&](size_t r, size_t last) {
+    std::copy(mine + r * pass.d_model, mine + last * pass.d_model, &part.out[r * pass.d_model]);
+  });
 }
 
 // Each thread copies some rows: nobody changes the residual stream before all have met at the next barrier.
@@ -95,10 +104,15 @@ void CpuBackend::Impl::run_layer(int thread, Team& team, int layer, const Packed
   feed_forward.run(team, layer, lora, {w.ffn_post_norm, next});
 }
 
-// The row's input: a vector that was given, an embedding or a mask, and the state.
+// The row's input: what came in from another backend, a vector that was given, or an embedding or a mask, and the
+// state.
 void CpuBackend::Impl::begin_row(size_t r) {
   const size_t d = pass.d_model;
   float* row = &pass.mixed[r * d];
+  if (!part.in.empty()) {
+    std::copy_n(&part.in[r * d], d, row);
+    return;
+  }
   const TokenId token = pass.rows[r].token;
   if (!inputs.empty() && inputs[r] != nullptr) {
     std::copy_n(inputs[r], d, row);
@@ -148,7 +162,10 @@ CpuBackend::CpuBackend(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 CpuBackend::~CpuBackend() = default;
 
 Result<PassOutput> CpuBackend::run(const Block& block, KvCache& kv) {
-  return impl_->run(block, kv);
+  return impl_->run(block, kv, {0, impl_->config.n_layers});
+}
+Result<PassOutput> CpuBackend::run_part(const Block& block, KvCache& kv, const PassPart& part) {
+  return impl_->run(block, kv, part);
 }
 void CpuBackend::add_markov(const PackedAdapter& adapter, std::span<const int32_t> previous, std::span<float> logits,
                             std::span<float> z) {

@@ -23,6 +23,7 @@ class CpuBackend : public Backend {
   Result<std::unique_ptr<Backend>> beside(std::shared_ptr<const Model> model, int max_rows) override;
   Status can_multiply() const override { return Ok(); }
   void multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out) override;
+  Result<PassOutput> run_part(const Block& block, KvCache& kv, const PassPart& part) override;
 
   void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
                   std::span<float> z) override;

@@ -23,7 +23,7 @@ struct CpuBackend::Impl {
   Impl(std::shared_ptr<const Model> m, std::shared_ptr<ThreadPool> threads, const Kernels& k, int most);
 
   // In cpu_backend.cc. By one thread:
-  Result<PassOutput> run(const Block& block, KvCache& kv);
+  Result<PassOutput> run(const Block& block, KvCache& kv, const PassPart& share);
   void prepare(const Block& block, KvCache& kv);
   size_t scratch_bytes() const;
 
@@ -61,6 +61,7 @@ struct CpuBackend::Impl {
 
   // Of the pass in progress.
   BlockPlacement placement;
+  PassPart part;
   const PackedAdapter* adapter = nullptr;  // of a draft pass
   const PackedAdapter* riders = nullptr;   // of a full pass with masks
   std::vector<const float*> injected;      // [n] what is added to each row's input, or null

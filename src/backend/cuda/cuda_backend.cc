@@ -16,10 +16,12 @@
 namespace s3d {
 
 struct CudaBackend::Impl {
-  Impl(std::shared_ptr<const Model> m, std::shared_ptr<cuda::Device> d, cuda::DeviceModel w, int most)
+  Impl(std::shared_ptr<const Model> m, std::shared_ptr<cuda::Device> d, cuda::DeviceModel w, cuda::LayerRange r,
+       int most)
       : model(std::move(m)),
         device(std::move(d)),
         weights(std::move(w)),
+        range(r),
         pass(*device, *model, weights),
         markov(*device, *model, weights.ones),
         chooser(*device),
@@ -37,6 +39,7 @@ struct CudaBackend::Impl {
   std::shared_ptr<const Model> model;
   std::shared_ptr<cuda::Device> device;  // before what lies on it
   cuda::DeviceModel weights;
+  cuda::LayerRange range;
   std::map<const PackedAdapter*, cuda::DeviceAdapter> adapters;
   cuda::CudaPass pass;
   cuda::MarkovHead markov;
@@ -48,7 +51,7 @@ struct CudaBackend::Impl {
 
 Result<std::unique_ptr<CudaBackend>> CudaBackend::create(std::shared_ptr<const Model> model,
                                                          std::shared_ptr<cuda::Device> device, ThreadPool* pool,
-                                                         int max_rows) {
+                                                         int max_rows, std::optional<cuda::LayerRange> layers) {
   S3D_CHECK(model != nullptr && device != nullptr);
   if (max_rows < 1) return Error{fmt::format("CUDA backend: passes of {} rows; expected 1 or more", max_rows)};
   // A norm holds its row in shared memory, of which every card gives 48 KiB without being asked.
@@ -58,25 +61,33 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::create(std::shared_ptr<const M
     return Error{fmt::format("CUDA backend: rows of {} numbers, at most {} are supported; use --backend cpu",
                              config.d_model, kMostColumns)};
   }
-  S3D_ASSIGN(cuda::DeviceModel weights, upload(*device, *model, pool));
-  return std::unique_ptr<CudaBackend>(
-      new CudaBackend(std::make_unique<Impl>(std::move(model), std::move(device), std::move(weights), max_rows)));
+  const cuda::LayerRange range = layers.value_or(cuda::LayerRange{0, config.n_layers});
+  S3D_ASSIGN(cuda::DeviceModel weights, upload(*device, *model, range, pool));
+  return std::unique_ptr<CudaBackend>(new CudaBackend(
+      std::make_unique<Impl>(std::move(model), std::move(device), std::move(weights), range, max_rows)));
 }
 
 CudaBackend::CudaBackend(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 CudaBackend::~CudaBackend() = default;
 
 Result<PassOutput> CudaBackend::run(const Block& block, KvCache& kv) {
+  return run_part(block, kv, {0, config().n_layers});
+}
+
+Result<PassOutput> CudaBackend::run_part(const Block& block, KvCache& kv, const PassPart& part) {
+  S3D_CHECK(part.first_layer >= impl_->range.first && part.end_layer <= impl_->range.end,
+            "layers of a model that are on this device");
   impl_->kept = 0;
   S3D_ASSIGN(const cuda::DeviceAdapter* adapter,
              impl_->on_device(block.riders != nullptr ? block.riders : block.adapter));
   S3D_TRY(place_block(block, impl_->model->config, impl_->max_rows, kv, impl_->placement));
-  const Status done = impl_->pass.run(block, kv, impl_->placement, adapter);
+  const Status done = impl_->pass.run(block, kv, impl_->placement, adapter, part);
   if (!done.ok() || block.kv == KvUse::kScratch) drop_pending(impl_->placement, kv);
   if (!done.ok()) return done.error();
   PassOutput out;
   out.logits = impl_->pass.logits;
   out.hidden = impl_->pass.hidden;
+  if (!part.out.empty()) return out;
   impl_->kept = isize(impl_->placement.wanted);
   if (block.keep_logits) out.kept = impl_->kept;
   return out;
@@ -117,10 +128,10 @@ Status CudaBackend::choose_draft(const PackedAdapter& adapter, const LogitRows& 
                               impl_->chooser, out);
 }
 
-Result<KvCache> CudaBackend::make_kv_cache(KvType type, int64_t tokens) {
-  return KvCache::create(config(), type, tokens, [device = impl_->device](const KvLayout& layout, size_t n_pages) {
+KvStorageMaker CudaBackend::kv_storage() {
+  return [device = impl_->device](const KvLayout& layout, size_t n_pages) {
     return cuda::make_device_kv_storage(device, layout, n_pages);
-  });
+  };
 }
 
 const ModelConfig& CudaBackend::config() const {

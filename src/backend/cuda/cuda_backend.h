@@ -2,10 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "backend/backend.h"
 #include "backend/cuda/device.h"
+#include "backend/cuda/device_matrix.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "model/weights.h"
@@ -14,15 +16,17 @@ namespace s3d {
 
 class CudaBackend : public Backend {
  public:
-  // Uploads the weights; `pool`, if given, shares the work of packing them and must be idle. Error: the device has not
-  // so much memory.
+  // Uploads the weights of layers [first, end of `layers`), or of all; `pool`, if given, shares the work of packing
+  // them and must be idle. A backend with some of the layers does run_part() with those alone. Error: the device has
+  // not so much memory.
   static Result<std::unique_ptr<CudaBackend>> create(std::shared_ptr<const Model> model,
                                                      std::shared_ptr<cuda::Device> device, ThreadPool* pool = nullptr,
-                                                     int max_rows = 128);
+                                                     int max_rows = 128, std::optional<cuda::LayerRange> layers = {});
   ~CudaBackend() override;
 
   // `kv` must be of make_kv_cache(). Further errors: no memory on the device; a kernel failed.
   Result<PassOutput> run(const Block& block, KvCache& kv) override;
+  Result<PassOutput> run_part(const Block& block, KvCache& kv, const PassPart& part) override;
 
   void add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
                   std::span<float> z) override;
@@ -32,7 +36,7 @@ class CudaBackend : public Backend {
   Status choose_draft(const PackedAdapter& adapter, const LogitRows& rows, TokenId previous, const ChoiceAsk& ask,
                       Choices& out) override;
 
-  Result<KvCache> make_kv_cache(KvType type, int64_t tokens) override;
+  KvStorageMaker kv_storage() override;
 
   const ModelConfig& config() const override;
   int max_rows() const override;

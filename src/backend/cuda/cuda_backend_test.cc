@@ -13,6 +13,7 @@
 #include "backend/adapter_test_maker.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda/test_device.h"
+#include "backend/split_backend.h"
 #include "base/index.h"
 
 namespace s3d {
@@ -64,9 +65,11 @@ class Side {
 class Both {
  public:
   Both(const std::shared_ptr<const Model>& model, KvType type, uint64_t seed = 1, bool turing = false)
+      : Both(model, type, std::move(CudaBackend::create(model, cuda::make_test_device(seed, turing)).value())) {}
+  Both(const std::shared_ptr<const Model>& model, KvType type, std::unique_ptr<Backend> other)
       : layers_(model->config.n_layers),
         cpu_(std::move(CpuBackend::create(model, 1, available_kernels().back()).value()), type),
-        cuda_(std::move(CudaBackend::create(model, cuda::make_test_device(seed, turing)).value()), type) {}
+        cuda_(std::move(other), type) {}
 
   Side& cpu() { return cpu_; }
   Side& cuda() { return cuda_; }
@@ -295,6 +298,34 @@ TEST(CudaBackend, ChoosesWhatTheCpuChooses) {
         EXPECT_EQ(choices[0].z.empty(), !draft);
         expect_same(choices[0], choices[1], std::to_string(best) + (draft ? " draft" : " full"));
       }
+    }
+  }
+}
+
+// The first layers on the CPU, the others and the head on the device, and the other way round: the bits of the CPU.
+TEST(CudaBackend, SharesTheLayersOfAModel) {
+  const Drafted drafted("llama-q4_k", {1, 1}, {}, GGML_TYPE_F16);
+  const int n = drafted.config.n_layers;
+  for (int first = 0; first <= n; ++first) {
+    for (const bool cuda_first : {false, true}) {
+      const cuda::LayerRange range = cuda_first ? cuda::LayerRange{0, first} : cuda::LayerRange{first, n};
+      std::vector<SplitBackend::Part> parts;
+      parts.push_back(
+          {CpuBackend::create(drafted.model, 1, available_kernels().back()).value(), n - range.end + range.first});
+      parts.push_back({CudaBackend::create(drafted.model, cuda::make_test_device(), nullptr, 32, range).value(),
+                       range.end - range.first});
+      if (cuda_first) std::swap(parts[0], parts[1]);
+      Both both(drafted.model, KvType::kF16, SplitBackend::create(drafted.model, std::move(parts)).value());
+      const SeqId seq = both.add_sequence();
+      both.feed(seq, some_tokens(5, drafted.config.vocab_size, 2), {4, 1});
+      both.expect_same({{3, 5, -1, seq}, {4, 6, 0, seq}, {5, 6, 0, seq}}, "a tree");
+      both.commit_path(seq, std::vector<int>{0, 2});
+      const std::vector<Row> rows = both.chain(seq, Tokens{5, -1, -2});
+      const std::vector<Want> want(rows.size(), Want::kLogits);
+      both.expect_same(
+          {.rows = rows, .layers = drafted.plan, .adapter = drafted.packed.get(), .kv = KvUse::kScratch, .want = want},
+          "a draft pass, " + std::to_string(first) + " layers first");
+      both.expect_same(both.chain(seq, Tokens{6}), "a row after it");
     }
   }
 }

@@ -39,14 +39,14 @@ bool CudaPass::ensure_buffers(const DeviceAdapter* adapter) {
                 k_.ensure(device_, n * usize(config_.kv_dim())) && v_.ensure(device_, n * usize(config_.kv_dim())) &&
                 gate_.ensure(device_, n * usize(config_.d_ff)) && up_.ensure(device_, n * usize(config_.d_ff)) &&
                 partials_.ensure(device_, n * usize(config_.n_heads) * usize(plan_.max_segments) * partial);
-  for (const int layer : placement_->layers) {
-    const DeviceLayer& w = weights_.layers[usize(layer)];
+  for (size_t i = begin_; i < end_; ++i) {
+    const DeviceLayer& w = weights_.layers[usize(placement_->layers[i])];
     enough = enough &&
              ensure_input(device_, normed_, {{&w.wq, &w.wk, &w.wv, &w.w_gate, &w.w_up}}, n_, config_.d_model) &&
              ensure_input(device_, attended_in_, {{&w.wo}}, n_, config_.q_dim()) &&
              ensure_input(device_, gated_, {{&w.w_down}}, n_, config_.d_ff);
   }
-  const int wanted = isize(placement_->wanted);
+  const int wanted = part_.out.empty() ? isize(placement_->wanted) : 0;
   enough = enough && ensure_input(device_, head_in_, {{&weights_.lm_head}}, std::max(1, wanted), config_.d_model) &&
            logits_.ensure(device_, usize(wanted) * usize(config_.vocab_size)) &&
            hidden_.ensure(device_, usize(wanted) * d) && hidden_normed_.ensure(device_, usize(wanted) * d);
@@ -89,7 +89,6 @@ std::vector<float> CudaPass::embed(const Block& block) const {
 
 void CudaPass::add_states(const Block& block) {
   const size_t d = usize(config_.d_model);
-  has_states_ = false;
   if (block.adapter == nullptr || block.state.empty() || block.adapter->state_down().empty()) return;
   std::vector<float> states(block.rows.size() * d);
   std::vector<uint8_t> takes(block.rows.size());
@@ -149,8 +148,13 @@ Status CudaPass::prepare(const Block& block, const KvCache& kv, const DeviceAdap
                          config_.local_layer.empty() ? 0 : config_.sliding_window);
   pack_.clear();
   parts_ = {};
-  parts_.x = pack_.add<float>(embed(block));
-  add_states(block);
+  has_states_ = false;
+  if (part_.in.empty()) {
+    parts_.x = pack_.add<float>(embed(block));
+    add_states(block);
+  } else {
+    parts_.x = pack_.add<float>(part_.in);
+  }
   add_tables(block, kv);
   if (block.riders != nullptr) add_riders(block);
   if (!ensure_buffers(adapter) || !pack_.upload(device_)) return out_of_memory();
@@ -161,12 +165,28 @@ Status CudaPass::prepare(const Block& block, const KvCache& kv, const DeviceAdap
 // ---- The pass ------------------------------------------------------------------------------------------------------
 
 Status CudaPass::run(const Block& block, const KvCache& kv, const BlockPlacement& placement,
-                     const DeviceAdapter* adapter) {
+                     const DeviceAdapter* adapter, const PassPart& part) {
+  const auto place_of = [&](int layer) {
+    const std::vector<int>& layers = placement.layers;
+    return usize(std::lower_bound(layers.begin(), layers.end(), layer) - layers.begin());
+  };
   placement_ = &placement;
+  part_ = part;
+  begin_ = place_of(part.first_layer);
+  end_ = place_of(part.end_layer);
   S3D_TRY(prepare(block, kv, adapter));
   begin_rows(adapter);
   walk(block, adapter);
-  return output(block);
+  return part.out.empty() ? output(block) : hand_over();
+}
+
+// The residual stream to another backend.
+Status CudaPass::hand_over() {
+  logits.clear();
+  hidden.clear();
+  S3D_TRY(device_.synchronize());
+  device_.download(part_.out.data(), reinterpret_cast<const std::byte*>(x_.data()), part_.out.size_bytes());
+  return Ok();
 }
 
 void CudaPass::begin_rows(const DeviceAdapter* adapter) {
@@ -187,7 +207,7 @@ void CudaPass::walk(const Block& block, const DeviceAdapter* adapter) {
   static const DeviceAdapter::Layer no_lora;
   const bool bridged = block.adapter != nullptr && !adapter->bridge_down.empty();
   const std::vector<int>& layers = placement_->layers;
-  for (size_t i = 0; i < layers.size(); ++i) {
+  for (size_t i = begin_; i < end_; ++i) {
     if (bridged && i == usize(block.layers.first)) bridge(*adapter);
     run_layer(layers[i], adapter != nullptr ? adapter->layers[i] : no_lora);
   }

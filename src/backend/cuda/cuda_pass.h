@@ -25,9 +25,11 @@ class CudaPass {
   // All three must outlive the pass.
   CudaPass(Device& device, const Model& model, const DeviceModel& weights);
 
-  // Everything of one pass; `adapter` is the block's adapter or that of its riders, on the device, or null. Afterwards
-  // the results are in `logits` and `hidden` on the host. Errors: out of memory on the device; a kernel failed.
-  Status run(const Block& block, const KvCache& kv, const BlockPlacement& placement, const DeviceAdapter* adapter);
+  // Everything of one pass, or of a part of it; `adapter` is the block's adapter or that of its riders, on the device,
+  // or null. Afterwards the results are in `logits` and `hidden` on the host, or in `part.out`. Errors: out of memory
+  // on the device; a kernel failed.
+  Status run(const Block& block, const KvCache& kv, const BlockPlacement& placement, const DeviceAdapter* adapter,
+             const PassPart& part);
 
   std::vector<float> logits;  // [n wanted][head rows]; none where the block keeps them
   std::vector<float> hidden;  // [n wanted][d_model]
@@ -57,6 +59,7 @@ class CudaPass {
   void feed_forward(int layer, const DeviceAdapter::Layer& lora);
   void bridge(const DeviceAdapter& adapter);
   Status output(const Block& block);
+  Status hand_over();
   void download_hidden(const Block& block);
 
   // The rows of `x`, normed by `norm` unless it is empty, as input of `readers`.
@@ -79,6 +82,8 @@ class CudaPass {
 
   // Of the pass in progress.
   const BlockPlacement* placement_ = nullptr;
+  PassPart part_;
+  size_t begin_ = 0, end_ = 0;  // of the placement's layers
   const KvLayout* layout_ = nullptr;
   int n_ = 0;
   int width_ = 0;

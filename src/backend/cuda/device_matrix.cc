@@ -119,11 +119,15 @@ size_t DeviceModel::bytes() const {
   return bytes;
 }
 
-Result<DeviceModel> upload(Device& device, const Model& model, ThreadPool* pool) {
+Result<DeviceModel> upload(Device& device, const Model& model, const LayerRange& range, ThreadPool* pool) {
   DeviceModel out;
-  for (const LayerWeights& layer : model.layers) {
-    S3D_ASSIGN(DeviceLayer uploaded, upload(device, layer, pool));
-    out.layers.push_back(std::move(uploaded));
+  out.layers.resize(model.layers.size());
+  for (int layer = range.first; layer < range.end; ++layer) {
+    S3D_ASSIGN(out.layers[usize(layer)], upload(device, model.layers[usize(layer)], pool));
+  }
+  if (range.end < isize(model.layers)) {
+    S3D_ASSIGN(out.ones, upload(device, std::vector<float>(usize(model.config.d_model), 1.0F)));
+    return out;
   }
   S3D_ASSIGN(out.output_norm, upload(device, model.output_norm));
   S3D_ASSIGN(out.ones, upload(device, std::vector<float>(usize(model.config.d_model), 1.0F)));

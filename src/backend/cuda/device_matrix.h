@@ -35,8 +35,13 @@ struct DeviceLayer {
   DeviceMatrix wq, wk, wv, wo, w_gate, w_up, w_down;
 };
 
+// Layers [first, end) of a model; who has the last one has the output norm and the LM head.
+struct LayerRange {
+  int first = 0, end = 0;
+};
+
 struct DeviceModel {
-  std::vector<DeviceLayer> layers;
+  std::vector<DeviceLayer> layers;  // [n_layers]; those out of the range are empty
   Buffer<float> output_norm;
   Buffer<float> ones;  // [d_model] weights of a norm that has none
   DeviceMatrix lm_head;
@@ -44,7 +49,7 @@ struct DeviceModel {
 
   size_t bytes() const;  // of the matrices
 };
-Result<DeviceModel> upload(Device& device, const Model& model, ThreadPool* pool);
+Result<DeviceModel> upload(Device& device, const Model& model, const LayerRange& range, ThreadPool* pool);
 
 // As PackedLora.
 struct DeviceLora {
