@@ -1,13 +1,15 @@
 #include "backend/cuda/input_buffers.h"
 
 #include "backend/cuda/fragment_layout.h"
+#include "backend/cuda/matmul_shape.h"
 #include "base/index.h"
 
 namespace s3d::cuda {
 
 bool InputBuffers::ensure(Device& device, ActFormat format, int n, int cols) {
-  // A kernel that takes two octets reads both, whatever the second holds.
-  const size_t rows = (octets_of(usize(n)) + 1) / 2 * 2 * kOctet;
+  // A kernel that takes several octets reads them all, whatever the last ones hold.
+  const size_t together = usize(matmul_octets(n, format != ActFormat::kF32));
+  const size_t rows = (octets_of(usize(n)) + together - 1) / together * together * kOctet;
   const size_t columns = usize(cols), padded = pairs_of(columns) * 64;
   switch (format) {
     case ActFormat::kF32:

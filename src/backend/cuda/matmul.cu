@@ -403,8 +403,9 @@ S3D_DEVICE void store_output(const MatrixProduct& product, int row, int column, 
 
 // Two blocks a multiprocessor: at most 128 registers, with which nothing is spilled on any architecture; 16 warps have
 // twice the loads in flight that an H100's memory wants (docs/gpu.md). Left to itself, ptxas spills in some variants.
+// Wide tiles are bound by instructions, and want the registers of a block that is alone.
 template <ggml_type kType, int kOctets>
-__global__ void __launch_bounds__(cuda::kMatmulThreads, 2) matmul_kernel(const MatmulTask task) {
+__global__ void __launch_bounds__(cuda::kMatmulThreads, kOctets <= 2 ? 2 : 1) matmul_kernel(const MatmulTask task) {
   constexpr int kColumns = kOctets * 8, kOutputs = kColumns * 16;
   const BlockUnits block = block_units(task);
   const MatrixProduct& product = task.products[block.product];
@@ -451,15 +452,21 @@ __global__ void __launch_bounds__(cuda::kMatmulThreads, 2) matmul_kernel(const M
 
 template <ggml_type kType>
 void launch(void* stream, const MatmulTask& task) {
-  const int octets = cuda::matmul_octets(task.n);
+  const int octets = cuda::matmul_octets(task.n, fragment_layout(kType).columns > 1);
   const cuda::MatmulShape shape = cuda::matmul_shape(task);
   MatmulTask shaped = task;
   shaped.units_per_block = shape.units_per_block;
   shaped.items_per_round = shape.items_per_round;
   if (octets == 1) {
     S3D_LAUNCH(stream, (matmul_kernel<kType, 1>), shape.grid, shape.threads, shape.shared_bytes, shaped);
-  } else {
+  } else if (octets == 2) {
     S3D_LAUNCH(stream, (matmul_kernel<kType, 2>), shape.grid, shape.threads, shape.shared_bytes, shaped);
+  } else if constexpr (fragment_layout(kType).columns > 1) {
+    if (octets == 4) {
+      S3D_LAUNCH(stream, (matmul_kernel<kType, 4>), shape.grid, shape.threads, shape.shared_bytes, shaped);
+    } else {
+      S3D_LAUNCH(stream, (matmul_kernel<kType, 8>), shape.grid, shape.threads, shape.shared_bytes, shaped);
+    }
   }
 }
 

@@ -164,6 +164,18 @@ TEST_P(MatmulKernelTest, EveryNumberOfRowsGivesTheBitsOfTheCpu) {
   }
 }
 
+// The tiles of long prompts, full ones and ones that are not.
+TEST_P(MatmulKernelTest, ManyRowsGiveTheBitsOfTheCpu) {
+  const size_t cols = cols_for(GetParam()), rows = 21, most = 70;
+  const Weights w = quantized(GetParam(), rows, cols, 19);
+  const Floats x = random_floats(most * cols, 20, 1000.0F), all = expected(w, x, most);
+  for (const size_t n : {size_t{27}, size_t{32}, size_t{33}, most}) {
+    const auto device = make_test_device(n, /*turing=*/n == 33);
+    OnDevice on_device(*device, w, {x.begin(), x.begin() + static_cast<long>(n * cols)}, n);
+    ASSERT_TRUE(same_bits(on_device.run(n * rows), {all.begin(), all.begin() + static_cast<long>(n * rows)})) << n;
+  }
+}
+
 TEST_P(MatmulKernelTest, TheOrderOfThreadsDoesNotMatter) {
   const size_t cols = cols_for(GetParam()), rows = 21, n = 3;
   const Weights w = quantized(GetParam(), rows, cols, 9);
@@ -181,8 +193,8 @@ INSTANTIATE_TEST_SUITE_P(Types, MatmulKernelTest, testing::ValuesIn(kTypes),
 TEST(MatmulKernel, LongAndShortRows) {
   for (const size_t cols : {size_t{32}, size_t{256}, size_t{8960}}) {
     const Weights w = quantized(GGML_TYPE_Q4_0, 70, cols, 11);
-    const Floats x = random_floats(9 * cols, 12);
-    for (const size_t n : {size_t{1}, size_t{9}}) {
+    const Floats x = random_floats(40 * cols, 12);
+    for (const size_t n : {size_t{1}, size_t{9}, size_t{40}}) {
       const auto device = make_test_device(cols + n);
       const Floats part(x.begin(), x.begin() + static_cast<long>(n * cols));
       EXPECT_TRUE(same_bits(OnDevice(*device, w, part, n).run(n * 70), expected(w, part, n))) << cols << ' ' << n;
