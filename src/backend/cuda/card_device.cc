@@ -14,6 +14,18 @@
 namespace s3d::cuda {
 namespace {
 
+class CardGraph : public Graph {
+ public:
+  explicit CardGraph(cudaGraphExec_t graph) : graph_(graph) {}
+  ~CardGraph() override { cudaGraphExecDestroy(graph_); }
+  CardGraph(const CardGraph&) = delete;
+  CardGraph& operator=(const CardGraph&) = delete;
+  cudaGraphExec_t get() const { return graph_; }
+
+ private:
+  cudaGraphExec_t graph_;
+};
+
 class CardDevice : public Device {
  public:
   CardDevice(std::string name, cudaStream_t stream) : name_(std::move(name)), stream_(stream) {}
@@ -39,6 +51,21 @@ class CardDevice : public Device {
   }
   void copy(std::byte* to, const std::byte* from, size_t bytes) override {
     note(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_));
+  }
+
+  void begin_capture() override { note(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal)); }
+  Result<std::unique_ptr<Graph>> end_capture() override {
+    cudaGraph_t captured = nullptr;
+    cudaGraphExec_t graph = nullptr;
+    cudaError_t error = cudaStreamEndCapture(stream_, &captured);
+    if (error == cudaSuccess) error = cudaGraphInstantiate(&graph, captured, 0);
+    if (captured != nullptr) cudaGraphDestroy(captured);
+    if (error == cudaSuccess) return std::unique_ptr<Graph>(std::make_unique<CardGraph>(graph));
+    cudaGetLastError();
+    return Error{fmt::format("device {}: no graph of kernels: {}", name_, cudaGetErrorString(error))};
+  }
+  void launch(const Graph& graph) override {
+    note(cudaGraphLaunch(static_cast<const CardGraph&>(graph).get(), stream_));
   }
 
   Status synchronize() override {

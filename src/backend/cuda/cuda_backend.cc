@@ -33,6 +33,7 @@ struct CudaBackend::Impl {
     const auto found = adapters.find(adapter);
     if (found != adapters.end() && is_source(found->second, *adapter)) return &found->second;
     S3D_ASSIGN(cuda::DeviceAdapter uploaded, upload(*device, *adapter));
+    pass.forget_graphs();
     return &(adapters[adapter] = std::move(uploaded));
   }
 

@@ -184,6 +184,68 @@ TEST(CudaBackend, SeedsDoNotMatter) {
   }
 }
 
+// Counts what goes to a real device.
+class CountingDevice : public cuda::Device {
+ public:
+  explicit CountingDevice(std::unique_ptr<cuda::Device> real) : real_(std::move(real)) {}
+  std::byte* allocate(size_t bytes) override { return real_->allocate(bytes); }
+  void release(std::byte* memory) override { real_->release(memory); }
+  void upload(std::byte* to, const void* from, size_t bytes) override { real_->upload(to, from, bytes); }
+  void download(void* to, const std::byte* from, size_t bytes) override { real_->download(to, from, bytes); }
+  void copy(std::byte* to, const std::byte* from, size_t bytes) override { real_->copy(to, from, bytes); }
+  void begin_capture() override { real_->begin_capture(); }
+  Result<std::unique_ptr<cuda::Graph>> end_capture() override {
+    ++captures;
+    if (fails) (void)real_->end_capture();
+    if (fails) return Error{"no graphs today"};
+    return real_->end_capture();
+  }
+  void launch(const cuda::Graph& graph) override {
+    ++launches;
+    real_->launch(graph);
+  }
+  Status synchronize() override { return real_->synchronize(); }
+  const cuda::KernelTable& kernels() const override { return real_->kernels(); }
+  void* stream() override { return real_->stream(); }
+  std::string name() const override { return real_->name(); }
+  size_t free_bytes() const override { return real_->free_bytes(); }
+
+  int captures = 0, launches = 0;
+  bool fails = false;
+
+ private:
+  std::unique_ptr<cuda::Device> real_;
+};
+
+// A pass of a width that was run before is one call, whatever its tokens and positions are and however long the
+// context.
+TEST(CudaBackend, PassesOfOneKindAreOneGraph) {
+  const auto model = load("llama-q4_1", 1000);
+  const auto device = std::make_shared<CountingDevice>(cuda::make_test_device());
+  Both both(model, KvType::kF16, CudaBackend::create(model, device).value());
+  const int vocab = model->config.vocab_size;
+  const SeqId seq = both.add_sequence();
+  both.feed(seq, some_tokens(60, vocab, 3), {60});
+  EXPECT_EQ(device->launches, 0) << "a long part of a prompt is not recorded";
+  both.feed(seq, some_tokens(12, vocab, 4), {1, 3});  // the second page begins
+  const int made = device->captures;
+  both.feed(seq, some_tokens(16, vocab, 5), {1, 3});
+  EXPECT_EQ(device->captures, made);
+  EXPECT_EQ(device->launches, 14);
+  for (const int parent : {0, 1}) {  // trees of one shape and of another
+    std::vector<Row> rows = both.chain(seq, some_tokens(3, vocab, 6));
+    rows.push_back({9, rows[0].position + 1 + parent, parent, seq});
+    both.expect_same(rows, "a tree");
+    both.commit_path(seq, std::vector<int>{0});
+  }
+  const SeqId other = both.add_sequence();
+  both.feed(other, some_tokens(9, vocab, 7), {3});
+  both.feed(seq, some_tokens(165, vocab, 8), {64, 64, 37});  // the second segment of the context
+  both.feed(seq, some_tokens(4, vocab, 9), {1, 3});
+  device->fails = true;
+  both.feed(seq, some_tokens(5, vocab, 10), {5});
+}
+
 // Two segments of the context, with and without a window; a tree whose path crosses the end of the first one.
 TEST(CudaBackend, LongContexts) {
   for (const char* name : {"llama-q4_1", "gemma3-f32"}) {

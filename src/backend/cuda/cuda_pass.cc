@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
+#include <utility>
 
 #include "base/check.h"
 #include "base/index.h"
@@ -134,7 +136,7 @@ void CudaPass::add_tables(const Block& block, const KvCache& kv) {
   parts_.page_of_row = pack_.add<std::byte*>(page_of_row);
   parts_.slots = pack_.add<int32_t>(slots);
   parts_.seen = pack_.add<SeenBy>(plan_.seen);
-  parts_.paths = pack_.add<int32_t>(placement_->paths);
+  parts_.paths = pack_.add<int32_t>(paths_);
   parts_.pages = pack_.add<const std::byte*>(plan_.pages);
   parts_.first_page = pack_.add<int32_t>(plan_.first_page);
   parts_.row_order = pack_.add<int32_t>(plan_.row_order);
@@ -146,6 +148,12 @@ Status CudaPass::prepare(const Block& block, const KvCache& kv, const DeviceAdap
   layout_ = &kv.layout();
   plan_ = plan_attention(*placement_, config_.n_heads / config_.n_kv_heads,
                          config_.local_layer.empty() ? 0 : config_.sliding_window);
+  // Numbers that grow with the context are rounded up, so that graphs fit longer contexts too.
+  plan_.max_segments = static_cast<int>(std::bit_ceil(static_cast<unsigned>(plan_.max_segments)));
+  plan_.pages.resize(std::bit_ceil(plan_.pages.size()));
+  paths_ = placement_->paths;
+  paths_.resize(std::bit_ceil(paths_.size() + 1));
+  width_ = block.adapter != nullptr ? static_cast<int>(block.adapter->draft_size()) : config_.vocab_size;
   pack_.clear();
   parts_ = {};
   has_states_ = false;
@@ -175,9 +183,54 @@ Status CudaPass::run(const Block& block, const KvCache& kv, const BlockPlacement
   begin_ = place_of(part.first_layer);
   end_ = place_of(part.end_layer);
   S3D_TRY(prepare(block, kv, adapter));
+  constexpr int kMostGraphRows = 32;  // passes of more rows, parts of prompts, are not bound by the starting of kernels
+  n_ <= kMostGraphRows ? start_graph(block, adapter) : start(block, adapter);
+  return part.out.empty() ? fetch(block) : hand_over();
+}
+
+// All kernels of the pass.
+void CudaPass::start(const Block& block, const DeviceAdapter* adapter) {
   begin_rows(adapter);
   walk(block, adapter);
-  return part.out.empty() ? output(block) : hand_over();
+  if (part_.out.empty()) start_output(block);
+}
+
+CudaPass::GraphKey CudaPass::graph_key(const Block& block, const DeviceAdapter* adapter) const {
+  return {n_,
+          isize(placement_->wanted),
+          isize(placement_->sequences),
+          static_cast<int64_t>(begin_),
+          static_cast<int64_t>(end_),
+          block.layers.first,
+          block.layers.last,
+          part_.out.empty() ? 1 : 0,
+          static_cast<int64_t>(reinterpret_cast<intptr_t>(adapter)),
+          block.riders != nullptr ? 1 : 0,
+          has_states_ ? 1 : 0,
+          block.want_hidden ? 1 : 0,
+          static_cast<int64_t>(layout_->type),
+          layout_->first_layer,
+          layout_->n_layers,
+          plan_.max_segments,
+          isize(plan_.tiles[0]),
+          isize(plan_.pages),
+          isize(paths_)};
+}
+
+// The same, by one call where such a pass was run before.
+void CudaPass::start_graph(const Block& block, const DeviceAdapter* adapter) {
+  constexpr size_t kMostGraphs = 256;
+  if (graph_bytes_ != scratch_bytes() || graphs_.size() >= kMostGraphs) graphs_.clear();
+  graph_bytes_ = scratch_bytes();
+  std::unique_ptr<Graph>& graph = graphs_[graph_key(block, adapter)];
+  if (graph == nullptr) {
+    device_.begin_capture();
+    start(block, adapter);
+    auto made = device_.end_capture();
+    if (!made.ok()) return start(block, adapter);
+    graph = std::move(*made);
+  }
+  device_.launch(*graph);
 }
 
 // The residual stream to another backend.
@@ -316,11 +369,10 @@ void CudaPass::bridge(const DeviceAdapter& adapter) {
   multiply(device_, low_in_, grow, n_);
 }
 
-Status CudaPass::output(const Block& block) {
+// Norm and logits of the rows that want them.
+void CudaPass::start_output(const Block& block) {
   const int wanted = isize(placement_->wanted), d = config_.d_model;
-  logits.clear();
-  hidden.clear();
-  if (wanted == 0) return device_.synchronize();
+  if (wanted == 0) return;
   const int32_t* index = pack_.at(parts_.wanted);
   const bool draft = block.adapter != nullptr;
   if (block.want_hidden) {
@@ -336,7 +388,7 @@ Status CudaPass::output(const Block& block) {
              .cols = d,
              .out = block.want_hidden ? hidden_normed_.data() : nullptr,
              .stored = head_in_.input(formats_of(readers))});
-  const int size = draft ? static_cast<int>(block.adapter->draft_size()) : config_.vocab_size;
+  const int size = width_;
   Product head[] = {{weights_.lm_head,
                      {.rows = size,
                       .y = logits_.data(),
@@ -344,9 +396,15 @@ Status CudaPass::output(const Block& block) {
                       .places = draft ? nullptr : weights_.lm_head_ids.data(),
                       .softcap = draft ? 0 : config_.logit_softcap}}};
   multiply(device_, head_in_, head, wanted);
-  width_ = size;
+}
+
+Status CudaPass::fetch(const Block& block) {
+  const int wanted = isize(placement_->wanted);
+  logits.clear();
+  hidden.clear();
+  if (wanted == 0) return device_.synchronize();
   if (!block.keep_logits || block.want_hidden) S3D_TRY(device_.synchronize());
-  if (!block.keep_logits) logits = logits_.download(usize(wanted) * usize(size));
+  if (!block.keep_logits) logits = logits_.download(usize(wanted) * usize(width_));
   if (block.want_hidden) download_hidden(block);
   return Ok();
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -34,6 +35,9 @@ class CudaPass {
   std::vector<float> logits;  // [n wanted][head rows]; none where the block keeps them
   std::vector<float> hidden;  // [n wanted][d_model]
 
+  // After an adapter was replaced on the device.
+  void forget_graphs() { graphs_.clear(); }
+
   // Row `first` of the logits of the last pass on the device, until the next one; how many logits a row has.
   const float* kept_logits(int first) const { return logits_.data() + usize(first) * usize(width_); }
   int width() const { return width_; }
@@ -50,6 +54,12 @@ class CudaPass {
   void add_riders(const Block& block);
   std::vector<float> embed(const Block& block) const;
 
+  // What tells passes apart that start the same kernels with the same tasks from others.
+  using GraphKey = std::vector<int64_t>;
+  GraphKey graph_key(const Block& block, const DeviceAdapter* adapter) const;
+  void start(const Block& block, const DeviceAdapter* adapter);
+  void start_graph(const Block& block, const DeviceAdapter* adapter);
+
   void begin_rows(const DeviceAdapter* adapter);
   void walk(const Block& block, const DeviceAdapter* adapter);
   void run_layer(int layer, const DeviceAdapter::Layer& lora);
@@ -58,7 +68,8 @@ class CudaPass {
   void place(int layer);
   void feed_forward(int layer, const DeviceAdapter::Layer& lora);
   void bridge(const DeviceAdapter& adapter);
-  Status output(const Block& block);
+  void start_output(const Block& block);
+  Status fetch(const Block& block);
   Status hand_over();
   void download_hidden(const Block& block);
 
@@ -88,6 +99,7 @@ class CudaPass {
   int n_ = 0;
   int width_ = 0;
   AttentionPlan plan_;
+  std::vector<int32_t> paths_;
   UploadPack pack_;
   struct Parts {
     UploadPack::Part<float> x, states, cos[2], sin[2];
@@ -100,6 +112,9 @@ class CudaPass {
   } parts_;
   bool has_states_ = false;
   const uint8_t* lora_rows_ = nullptr;  // [n] which rows have LoRA, where not all have it
+
+  std::map<GraphKey, std::unique_ptr<Graph>> graphs_;
+  size_t graph_bytes_ = 0;  // of the buffers when the graphs were made: they hold addresses
 
   RopeTable rope_[2];  // [is local]
   Floats x_;           // [n][d_model] the residual stream

@@ -11,6 +11,13 @@
 
 namespace s3d::cuda {
 
+// Kernels that were started once and can be started again by one call, with the same tasks: what changes from one time
+// to the next lies in the device's memory. Of the device that made it, which must outlive it.
+class Graph {
+ public:
+  virtual ~Graph() = default;
+};
+
 // Thread rule: one call at a time.
 class Device {
  public:
@@ -24,6 +31,11 @@ class Device {
   virtual void upload(std::byte* to, const void* from, size_t bytes) = 0;
   virtual void download(void* to, const std::byte* from, size_t bytes) = 0;
   virtual void copy(std::byte* to, const std::byte* from, size_t bytes) = 0;  // on the device
+
+  // Kernels that are started between the two become a graph, and do not run. Error: the device cannot make one of them.
+  virtual void begin_capture() = 0;
+  virtual Result<std::unique_ptr<Graph>> end_capture() = 0;
+  virtual void launch(const Graph& graph) = 0;
 
   // Waits for all that was started. Error: a kernel failed; the device is of no use then.
   virtual Status synchronize() = 0;

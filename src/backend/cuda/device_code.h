@@ -199,7 +199,7 @@ inline int32_t dot_high_pair(uint32_t pairs, uint32_t bytes, int32_t c) {
 
 #define S3D_LAUNCH(stream, kernel, blocks, threads, shared_bytes, task)                                                \
   static_cast<::s3d::emulator::Emulator*>(stream)->launch({(blocks).x, (blocks).y, (blocks).z}, threads, shared_bytes, \
-                                                          [&] { kernel(task); })
+                                                          [s3d_task = task] { kernel(s3d_task); })
 
 #endif
 

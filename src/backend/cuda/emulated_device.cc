@@ -1,12 +1,19 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "backend/cuda/device.h"
 #include "backend/cuda/emulator/emulator.h"
 
 namespace s3d::cuda {
 namespace {
+
+struct EmulatedGraph : Graph {
+  explicit EmulatedGraph(std::vector<emulator::Emulator::Launch> all) : launches(std::move(all)) {}
+  std::vector<emulator::Emulator::Launch> launches;
+};
 
 class EmulatedDevice : public Device {
  public:
@@ -27,6 +34,16 @@ class EmulatedDevice : public Device {
     if (bytes > 0) std::memcpy(to, from, bytes);
   }
   void copy(std::byte* to, const std::byte* from, size_t bytes) override { std::memmove(to, from, bytes); }
+
+  void begin_capture() override { emulator_.begin_capture(); }
+  Result<std::unique_ptr<Graph>> end_capture() override {
+    return std::unique_ptr<Graph>(std::make_unique<EmulatedGraph>(emulator_.end_capture()));
+  }
+  void launch(const Graph& graph) override {
+    for (const auto& [blocks, threads, shared_bytes, kernel] : static_cast<const EmulatedGraph&>(graph).launches) {
+      emulator_.launch(blocks, threads, shared_bytes, kernel);
+    }
+  }
   Status synchronize() override { return Ok(); }
 
   const KernelTable& kernels() const override { return cuda_emulated::kKernels; }

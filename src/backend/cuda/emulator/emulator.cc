@@ -42,6 +42,7 @@ void Emulator::launch(Dim blocks, unsigned threads, size_t shared_bytes, const s
   S3D_CHECK(threads > 0 && threads <= 1024 && threads % kWarp == 0, "a block has 32, 64 … 1024 threads");
   S3D_CHECK(blocks.x > 0 && blocks.y > 0 && blocks.z > 0, "a launch without blocks");
   S3D_CHECK(running_emulator == nullptr, "a launch inside of a kernel");
+  if (captures_) return captured_.push_back({blocks, threads, shared_bytes, kernel});
   if (stack_count_ < threads) {
     if (stacks_ != nullptr) munmap(stacks_, stack_count_ * kStackBytes);
     void* memory = mmap(nullptr, threads * kStackBytes, PROT_READ | PROT_WRITE,
@@ -64,6 +65,17 @@ void Emulator::launch(Dim blocks, unsigned threads, size_t shared_bytes, const s
     run_block(shared_bytes);
     running_emulator = nullptr;
   }
+}
+
+void Emulator::begin_capture() {
+  S3D_CHECK(!captures_, "a capture inside of a capture");
+  captures_ = true;
+}
+
+std::vector<Emulator::Launch> Emulator::end_capture() {
+  S3D_CHECK(captures_, "the end of a capture that was not begun");
+  captures_ = false;
+  return std::exchange(captured_, {});
 }
 
 void Emulator::run_thread(void* self) {

@@ -40,8 +40,19 @@ class Emulator {
   Emulator(const Emulator&) = delete;
   Emulator& operator=(const Emulator&) = delete;
 
+  struct Launch {
+    Dim blocks;
+    unsigned threads;
+    size_t shared_bytes;
+    std::function<void()> kernel;  // with its task, as it was when it was started
+  };
+
   // Runs `kernel` once for each thread of each block; returns when all are done. `threads`: a multiple of 32.
   void launch(Dim blocks, unsigned threads, size_t shared_bytes, const std::function<void()>& kernel);
+
+  // Between the two, launches are not run but noted.
+  void begin_capture();
+  std::vector<Launch> end_capture();
 
   // Without the matrix instruction of 32 columns, as cards of compute capability 7.5 are.
   bool turing = false;
@@ -94,6 +105,8 @@ class Emulator {
   unsigned draw(unsigned below);
 
   uint64_t random_;
+  bool captures_ = false;
+  std::vector<Launch> captured_;
   const std::function<void()>* kernel_ = nullptr;
   Dim block_, blocks_;
   unsigned running_ = 0;
