@@ -155,10 +155,13 @@ part_train() {
 # Without cards in the build: nvcc compiles the kernels for check-cuda-code already.
 part_cuda() {
   scripts/setup --cuda || return 1
-  build_quietly -d build-cuda -t emulator_test -t matmul_kernel_test -t cuda_backend_test -t emulated_cuda_test \
-    -- -DS3D_CUDA=ON -DS3D_NVCC=OFF -DCMAKE_UNITY_BUILD=ON || return 1
+  local test targets=()
+  for test in emulator matmul_kernel choose_kernel memory_plan cuda_backend split_backend emulated_cuda emulated_scheduler; do
+    targets+=(-t "${test}_test")
+  done
+  build_quietly -d build-cuda "${targets[@]}" -- -DS3D_CUDA=ON -DS3D_NVCC=OFF -DCMAKE_UNITY_BUILD=ON || return 1
   local status=0
-  run_ctest cuda build-cuda -R 'Emulator|MatmulKernel|CudaBackend|EmulatedCuda' || status=1
+  run_ctest cuda build-cuda -R 'Emulat|MatmulKernel|ChooseKernel|MemoryPlan|CudaBackend|SplitBackend' || status=1
   scripts/check-cuda-code || status=1
   return "$status"
 }

@@ -48,6 +48,21 @@ TEST(Emulator, FindsAMissingBarrier) {
   EXPECT_GT(results.size(), 10U) << "results of a race change with the order of the threads";
 }
 
+TEST(Emulator, ACaptureRunsNothingUntilItIsLaunched) {
+  int runs = 0;
+  Emulator emulator(4);
+  emulator.begin_capture();
+  emulator.launch({2, 1, 1}, 32, 0, [&] { ++runs; });
+  emulator.launch({}, 32, 0, [&] { runs *= 1; });
+  const std::vector<Emulator::Launch> captured = emulator.end_capture();
+  EXPECT_EQ(runs, 0);
+  ASSERT_EQ(captured.size(), 2U);
+  for (int again = 1; again <= 2; ++again) {
+    for (const Emulator::Launch& l : captured) emulator.launch(l.blocks, l.threads, l.shared_bytes, l.kernel);
+    EXPECT_EQ(runs, 64 * again);
+  }
+}
+
 TEST(Emulator, BlocksAndThreadsRunOnceEach) {
   std::vector<int> runs(5 * 3 * 64);
   std::vector<unsigned> order;
