@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -61,7 +62,7 @@ class HostKvStorage : public KvStorage {
 }  // namespace
 
 Result<std::unique_ptr<KvStorage>> make_host_kv_storage(const KvLayout& layout, size_t n_pages) {
-  const size_t bytes = n_pages * layout.page_bytes();
+  const size_t bytes = std::max<size_t>(1, n_pages * layout.page_bytes());  // a part without layers has no bytes
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) return Error{std::strerror(errno)};
   return std::unique_ptr<KvStorage>(std::make_unique<HostKvStorage>(layout, static_cast<std::byte*>(memory), bytes));

@@ -22,7 +22,7 @@ using adapter_test::some_tokens;
 using adapter_test::Tokens;
 
 std::unique_ptr<Backend> cpu(const std::shared_ptr<const Model>& model) {
-  return CpuBackend::create(model, 2, available_kernels().back(), 32).value();
+  return CpuBackend::create(model, 1, available_kernels().back(), 32).value();
 }
 
 std::unique_ptr<Backend> split(const std::shared_ptr<const Model>& model, const std::vector<int>& layers) {
