@@ -94,13 +94,8 @@ TEST(EmulatedCuda, LayersThatDoNotFitStayOnTheCpu) {
     EXPECT_EQ(answer(*split, 0, speculator.get()), expected) << options.gpu_layers;
   }
   options.gpu_layers = -1;
-  size_t most = size_t{1} << 20;  // room for some of the layers only
-  while (!Runtime::load([&] {
-            options.gpu_memory = most;
-            return options;
-          }())
-              .ok())
-    most += most / 8;
+  options.gpu_memory = size_t{16} << 10;  // until there is room for some of the layers
+  while (!Runtime::load(options).ok()) options.gpu_memory += size_t{8} << 10;
   const auto some = Runtime::load(options).value();
   EXPECT_TRUE(some->backend().name().ends_with("+cuda-emulated")) << some->backend().name();
   options.gpu_layers = n;

@@ -366,7 +366,7 @@ TEST(CudaBackend, ChoosesWhatTheCpuChooses) {
 
 // The first layers on the CPU, the others and the head on the device, and the other way round: the bits of the CPU.
 TEST(CudaBackend, SharesTheLayersOfAModel) {
-  const Drafted drafted("llama-q4_k", {1, 1}, {}, GGML_TYPE_F16);
+  const Drafted drafted("llama-q8_0", {1, 1}, {}, GGML_TYPE_F16);
   const int n = drafted.config.n_layers;
   for (int first = 0; first <= n; ++first) {
     for (const bool cuda_first : {false, true}) {
