@@ -78,6 +78,9 @@ Result<PassOutput> CudaBackend::run(const Block& block, KvCache& kv) {
 Result<PassOutput> CudaBackend::run_part(const Block& block, KvCache& kv, const PassPart& part) {
   S3D_CHECK(part.first_layer >= impl_->range.first && part.end_layer <= impl_->range.end,
             "layers of a model that are on this device");
+  if (!block.input.empty() || !block.taps.empty()) {
+    return Error{fmt::format("backend '{}' takes no input vectors and gives no taps; use --backend cpu", name())};
+  }
   impl_->kept = 0;
   S3D_ASSIGN(const cuda::DeviceAdapter* adapter,
              impl_->on_device(block.riders != nullptr ? block.riders : block.adapter));
