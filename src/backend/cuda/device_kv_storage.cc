@@ -19,6 +19,7 @@ class DeviceKvStorage : public KvStorage {
   void copy_page(KvPageCopy copy) override { device_->copy(page(copy.to), page(copy.from), layout_.page_bytes()); }
 
   void move_slots(std::span<const KvMove> moves) override {
+    if (layout_.n_layers == 0) return;  // a part of a divided model that has the LM head alone
     std::vector<MoveTask::Move> task_moves;
     for (const KvMove& m : moves) task_moves.push_back({page(m.from_page), page(m.to_page), m.from, m.to});
     const bool uploaded = moves_.assign(*device_, task_moves);
