@@ -75,8 +75,8 @@ inline float largest_of(std::span<const float> values) {
 }
 
 // Sum of e^(value - largest): the probability of a value is e^(value - largest) / that. Values are cut at every 1024th;
-// value i of a piece belongs to sum i mod 16 of it, those are added in turn, and the pieces' sums in order: an order that
-// other machines can follow side by side (docs/numerics.md).
+// value i of a piece belongs to sum i mod 16 of it, those are added in turn, and the pieces' sums in order: an order
+// that other machines can follow side by side (docs/numerics.md).
 inline constexpr size_t kSumPiece = 1024;
 inline float sum_of_exp(std::span<const float> values, float largest) {
   float total = 0;

@@ -11,8 +11,8 @@ inline float max_abs(const float* x, size_t count) {
   return reduce_max_magnitude(largest);
 }
 
-// Quantizes values, sixteen and thirty-two, and returns their sum: from the register, because bytes that were just stored cannot be read
-// in larger pieces before they have reached a cache line, which the other threads hold.
+// Quantizes values, sixteen and thirty-two, and returns their sum: from the register, because bytes that were just
+// stored cannot be read in larger pieces before they have reached a cache line, which the other threads hold.
 inline int32_t quantize16(const float* x, F32x16 inverse, int8_t* q) {
   const F32x16 scaled = scaled_to_i8(load(x), inverse);
   store_i8_rounded(q, scaled);

@@ -335,9 +335,8 @@ inline float reduce_max(F32x16 a) {
 }
 // Of magnitudes: NaN if any is.
 inline float reduce_max_magnitude(F32x16 a) {
-  return reduce(a, [](__m128 x, __m128 y) {
-    return _mm_castsi128_ps(_mm_max_epi32(_mm_castps_si128(x), _mm_castps_si128(y)));
-  });
+  return reduce(
+      a, [](__m128 x, __m128 y) { return _mm_castsi128_ps(_mm_max_epi32(_mm_castps_si128(x), _mm_castps_si128(y))); });
 }
 #else
 inline float reduce(F32x16 a, auto pair) {

@@ -170,8 +170,8 @@ TEST(MedusaFile, EveryWrongFileHasItsMessage) {
 }
 
 TEST(DrafterFile, TellsWhatItsTrainingCost) {
-  const DrafterMetadata metadata = {
-      .header = {.kind = "eagle"}, .cost = {.core_seconds = 12.5, .anchors = 3, .tokens = 40, .device = "H100"}};
+  const DrafterMetadata metadata = {.header = {.kind = "eagle"},
+                                    .cost = {.core_seconds = 12.5, .anchors = 3, .tokens = 40, .device = "H100"}};
   const auto file = as_file(drafter_image(metadata, {}, {}, GGML_TYPE_F32).value());
   EXPECT_EQ(file->real("s3d.training.core_seconds").value(), 12.5);
   EXPECT_EQ(file->integer("s3d.training.anchors").value(), 3);
