@@ -24,6 +24,14 @@ double usual_shape(int n) {
   return 1 + 0.15 * (n - 1);
 }
 
+// How much a pass of n rows says of one of i rows, beyond what it says of all: 0.62 for 8 and 9, 0.06 for twice as many.
+// It fades without a step: where the neighbours of a width that is often seen kept their first guess, and others took
+// longer in company than alone, one row more seemed to cost nothing, or a whole pass.
+double likeness(int i, int n) {
+  const double ratio = static_cast<double>(std::min(i, n)) / std::max(i, n);
+  return ratio * ratio * ratio * ratio;
+}
+
 }  // namespace
 
 PassCosts PassCosts::through(std::span<const Point> points) {
@@ -55,9 +63,7 @@ void PassCosts::observe(int rows, double seconds) {
   }
   const double ratio = std::clamp(seconds / full[usize(n)], 0.5, 2.0);
   const double all = measured ? kAll : kAllUnmeasured, one = measured ? kOne : kOneUnmeasured;
-  for (double& cost : full) cost *= 1 + all * (ratio - 1);
-  const int near = n / 8;  // widths that are nearly the same
-  for (int i = n - near; i <= std::min(n + near, kMaxRows); ++i) full[usize(i)] *= 1 + one * (ratio - 1);
+  for (int i = 1; i <= kMaxRows; ++i) full[usize(i)] *= 1 + (all + one * likeness(i, n)) * (ratio - 1);
 }
 
 double DraftCosts::of(int rows) const {

@@ -1,6 +1,7 @@
 #include "decode/scheduler.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -83,6 +84,7 @@ struct Scheduler::Impl {
   void propose();
   RoundLoad load_of(const Entry& entry) const;
   void run_draft_passes();
+  void learn_sharing(int sharers, int able);
   void run_draft_group(std::span<Entry* const> group);
   void allocate(double spent_seconds);
   void compose();
@@ -112,6 +114,7 @@ struct Scheduler::Impl {
   const PackedAdapter* riders = nullptr;  // of the pass
   Choices choices;                        // of its rows, where logits are not returned
 
+  double sharing = 1;  // of the sequences that may draft, usually in one draft pass
   SchedulerStats total;
 };
 
@@ -334,7 +337,8 @@ void Scheduler::Impl::make_way() {
   fail_for_memory(stuck.front()->run);
 }
 
-// What else is in the pass, as far as can be told before anyone has drafted: what the others' last rounds were like.
+// What else is in the pass, as far as can be told before anyone has drafted: what the others' last rounds were like. A
+// draft pass is shared by as many as usually do: where each counted on all, few of them paid for it.
 RoundLoad Scheduler::Impl::load_of(const Entry& entry) const {
   RoundLoad load = {.costs = costs.get(), .drafters = 0};
   for (const Entry* other : decoding) {
@@ -343,8 +347,19 @@ RoundLoad Scheduler::Impl::load_of(const Entry& entry) const {
     load.rows += other->run.usual_rows();
     load.tokens += other->run.usual_tokens();
   }
-  load.drafters = std::max(1, load.drafters);
+  load.drafters = std::max(1, static_cast<int>(std::lround(sharing * load.drafters)));
   return load;
+}
+
+// Of `able` sequences so many had a draft pass in common. Where none had, it is forgotten slowly that few wanted one.
+void Scheduler::Impl::learn_sharing(int sharers, int able) {
+  constexpr double kRate = 0.25, kForgetting = 1.0 / 128;
+  if (able < 2) return;
+  if (sharers == 0) {
+    sharing += kForgetting * (1 - sharing);
+  } else {
+    sharing += kRate * (static_cast<double>(sharers) / able - sharing);
+  }
 }
 
 void Scheduler::Impl::propose() {
@@ -365,6 +380,9 @@ void Scheduler::Impl::run_draft_passes() {
   for (Entry* entry : decoding) {
     if (!entry->run.finished() && !entry->run.draft_pass().rows.empty()) open.push_back(entry);
   }
+  const auto able =
+      std::count_if(decoding.begin(), decoding.end(), [](const Entry* entry) { return entry->run.may_draft(); });
+  learn_sharing(isize(open), static_cast<int>(able));
   while (!open.empty()) {
     const DraftPass& first = open.front()->run.draft_pass();
     std::vector<Entry*> group, others;
