@@ -54,7 +54,7 @@ DraftDepth best_depth(const Calibration& calibration, const DraftCosts& draft_co
   return best;
 }
 
-bool DraftGate::open(double expected_rate, double other_rate, double plain_rate) {
+bool DraftGate::open(double expected_rate, double other_rate, double plain_rate, int sequences) {
   // Estimates are noisy, and the larger of two noisy ones is too large: what costs a pass must promise a little more
   // than what does not, and more still to open again.
   constexpr double kStay = 1.02, kOpen = 1.06;
@@ -69,15 +69,22 @@ bool DraftGate::open(double expected_rate, double other_rate, double plain_rate)
     open_ = false;
     waited_ = 0;
   }
-  constexpr double kMuchBetter = 1.1;
-  if (other_rate > kMuchBetter * plain_rate || ++waited_ < pause_) return false;
+  constexpr double kMuchBetter = 1.1, kNear = 0.97;
+  near_ = expected_rate > kNear * other_rate;
+  if (other_rate > kMuchBetter * plain_rate || ++waited_ < pause_ * sequences) return false;
   waited_ = 0;
   return true;  // a probe
 }
 
-// After a good probe the next one follows at once: a few of them in a row tell that the text has changed.
+// Where little is missing, a good probe is followed by the next one at once: a few in a row tell that the text has
+// changed. Where much is missing, guesses of the usual kind (six of ten right) must not keep probes going: the pause
+// shortens by less than a wrong one makes it longer.
 void DraftGate::learn_probe(bool accepted) {
-  pause_ = accepted ? 1 : std::min(std::max(kFirstPause, 2 * pause_), kMaxPause);
+  if (accepted) {
+    pause_ = near_ ? 1 : std::max(1, pause_ * 3 / 4);
+  } else {
+    pause_ = std::min(std::max(kFirstPause, 2 * pause_), kMaxPause);
+  }
 }
 
 }  // namespace s3d

@@ -33,8 +33,9 @@ DraftDepth best_depth(const Calibration& calibration, const DraftCosts& draft_co
 class DraftGate {
  public:
   // `expected_rate`: tokens a second of a round with it; `other_rate`: of the best round without it; `plain_rate`: of a
-  // round without any draft. It is not tried while others do much better than plain decoding.
-  bool open(double expected_rate, double other_rate, double plain_rate);
+  // round without any draft. It is not tried while others do much better than plain decoding. `sequences`: that decode
+  // in the round, and would all wait for a probe: each probes so much more rarely.
+  bool open(double expected_rate, double other_rate, double plain_rate, int sequences);
   // The draft that was let through is a probe: it is to be verified whatever is believed of it, and its outcome told.
   bool probing() const { return !open_; }
   void learn_probe(bool accepted);
@@ -43,6 +44,7 @@ class DraftGate {
   // Rounds. A probe costs a draft and a row more, together less than a pass: under a hundredth at the longest pause.
   static constexpr int kFirstPause = 8, kMaxPause = 128;
   bool open_ = true;
+  bool near_ = false;        // the promise was hardly less than what the others do
   int pause_ = kFirstPause;  // rounds between probes
   int waited_ = 0;
 };

@@ -157,7 +157,7 @@ bool Planner::wants_pass(const DraftLimits& limits) {
   if (!pass_->shares_pass()) load.drafters = 1;
   const DraftDepth expected = best_depth(mine_.pass, mine_.draft, load, most, limits.nodes);
   const double plain = load.rate(1, 1, 0);
-  if (!gate_.open(expected.rate * mine_.record.factor(), round_.best.worth.rate, plain)) return false;
+  if (!gate_.open(expected.rate * mine_.record.factor(), round_.best.worth.rate, plain, load.sequences)) return false;
   round_.drafted_depth = std::max(1, expected.depth);
   round_.drafters = load.drafters;
   round_.promised = gate_.probing() ? 0 : expected.rate;

@@ -340,7 +340,7 @@ void Scheduler::Impl::make_way() {
 // What else is in the pass, as far as can be told before anyone has drafted: what the others' last rounds were like. A
 // draft pass is shared by as many as usually do: where each counted on all, few of them paid for it.
 RoundLoad Scheduler::Impl::load_of(const Entry& entry) const {
-  RoundLoad load = {.costs = costs.get(), .drafters = 0};
+  RoundLoad load = {.costs = costs.get(), .sequences = isize(decoding), .drafters = 0};
   for (const Entry* other : decoding) {
     if (other->run.may_draft()) ++load.drafters;
     if (other == &entry) continue;

@@ -19,7 +19,8 @@ struct RoundLoad {
   const PassCosts* costs = nullptr;  // of full passes; not null
   int rows = 0;                      // of the other sequences, in the full pass
   double tokens = 0;                 // that they are expected to get from it
-  int drafters = 1;                  // sequences that may share a draft pass, this one included
+  int sequences = 1;                 // that decode, this one included
+  int drafters = 1;                  // that usually share a draft pass, this one included
 
   // Tokens a second of all sequences in a round of which this one has `own_rows` rows and gets `own_tokens`.
   double rate(double own_tokens, int own_rows, double extra_seconds) const {
