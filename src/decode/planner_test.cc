@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/index.h"
+#include "decode/draft_choice.h"
 #include "decode/row_allocator.h"
 #include "decode/sampler.h"
 
@@ -100,6 +101,17 @@ TEST(PassCosts, FollowTheMachineButNotAnOutlier) {
   for (int i = 0; i < 400; ++i) costs.observe(2, 2 * 1.08);
   EXPECT_NEAR(costs.of(2), 2 * 1.08, 0.1);
   EXPECT_GT(costs.of(5), 1.85 * 1.1) << "a slower machine is slower for every width";
+}
+
+// A server sees passes of eight rows all day, and never one of nine: that one must not seem free, or dear.
+TEST(PassCosts, NeighboursOfWhatIsSeenFollowIt) {
+  PassCosts costs = real_costs();
+  const double before = (costs.of(9) - costs.of(8)) / costs.of(8);
+  for (int i = 0; i < 200; ++i) costs.observe(8, 1.5 * real_costs().of(8));
+  EXPECT_NEAR(costs.of(8), 1.5 * real_costs().of(8), 0.01 * costs.of(8));
+  const double after = (costs.of(9) - costs.of(8)) / costs.of(8);
+  EXPECT_GT(after, 0.6 * before);
+  EXPECT_LT(after, 1.1 * before);
 }
 
 TEST(PassCosts, AreStraightBetweenAndBehindWhatWasMeasured) {
@@ -216,6 +228,26 @@ Planned planned() {
   auto experience = std::make_shared<Experience>();
   experience->draft = draft_costs();
   return {raw, std::make_unique<Planner>(Drafters{}, std::move(drafter), std::move(experience))};
+}
+
+// Probes in 2,000 rounds of a drafter that is right in six rounds of ten and promises `rate`, where 1 is plain
+// decoding.
+int probes(double rate, int sequences) {
+  DraftGate gate;
+  int count = 0;
+  for (int round = 0; round < 2000; ++round) {
+    if (!gate.open(rate, 1, 1, sequences)) continue;
+    ++count;
+    gate.learn_probe(count % 5 < 3);
+  }
+  return count;
+}
+
+TEST(DraftGate, ProbesOfUsualLuckDoNotKeepThemselvesGoing) {
+  EXPECT_GT(probes(0.9, 1), 10);
+  EXPECT_LT(probes(0.9, 1), 80);
+  EXPECT_LT(probes(0.9, 8), 25);
+  EXPECT_GT(probes(0.99, 1), 150) << "a little more and it would be worth it";
 }
 
 TEST(Planner, CostsLittleWhereDraftsFail) {
