@@ -92,7 +92,7 @@ void fit_draft_costs(const std::map<int, DraftCosts>& seconds, Costs& costs) {
     double n = 0, x = 0, y = 0, xx = 0, xy = 0;
     for (const auto& [layers, draft] : seconds) {
       const double took = draft.of(rows);
-      n += 1, x += layers, y += took, xx += double(layers) * layers, xy += layers * took;
+      n += 1, x += layers, y += took, xx += static_cast<double>(layers) * layers, xy += layers * took;
     }
     const double spread = n * xx - x * x;
     const double slope = spread > 0 ? std::max(0.0, (n * xy - x * y) / spread) : y / std::max(x, 1.0);
