@@ -185,9 +185,8 @@ class EagleTree {
   };
 
   void add_children(int parent, std::span<const float> logits) {
-    scored_.assign(logits.begin(), logits.end());
     const float path = parent < 0 ? 1 : nodes_[usize(parent)].path;
-    for (const Choice& choice : top_choices(scored_, width_)) {
+    for (const Choice& choice : top_choices(logits, width_)) {
       nodes_.push_back({head_.token(choice.index), parent, choice.probability, path * choice.probability});
     }
   }
@@ -238,7 +237,6 @@ class EagleTree {
   std::vector<int> frontier_;           // nodes that are run next
   std::vector<Row> rows_;               // nodes that were run
   std::vector<float> inputs_, hidden_;  // [rows, d_model] each
-  std::vector<float> scored_;
 };
 
 class EagleDrafter : public Drafter {

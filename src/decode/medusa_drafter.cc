@@ -25,7 +25,7 @@ class MedusaDrafter : public Drafter {
     tree.clear();
     if (input.state.empty()) return Ok();
     const int depth = std::min({max_depth(), limits.depth, limits.nodes});
-    std::vector<float> logits = heads_->logits(input.state, depth);
+    const std::vector<float> logits = heads_->logits(input.state, depth);
     const size_t vocab = heads_->vocab();
     by_depth_.clear();
     for (size_t k = 0; k < usize(depth); ++k) {

@@ -3,21 +3,22 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backend/token_choice.h"
 #include "base/softmax.h"
 
 namespace s3d {
 
-std::vector<Choice> top_choices(std::span<float> logits, int count) {
+std::vector<Choice> top_choices(std::span<const float> logits, int count) {
+  const ChoiceAsk ask = {.best = std::clamp(count, 1, ChoiceAsk::kMost), .sums = true};
+  Choices chosen;
+  chosen.resize(1, ask);
+  choose_row(logits, ask, 0, chosen);
   std::vector<Choice> out;
-  const float largest = softmax::largest_of(logits);
+  const float largest = chosen.tokens[0].logit;
   if (!std::isfinite(largest)) return out;
-  const float sum = softmax::sum_of_exp(logits, largest);
-  for (int i = 0; i < count; ++i) {
-    const float top = i == 0 ? largest : softmax::largest_of(logits);
-    if (!(top > softmax::kMinusInfinity)) break;
-    const auto at = std::find(logits.begin(), logits.end(), top) - logits.begin();
-    logits[static_cast<size_t>(at)] = softmax::kMinusInfinity;
-    out.push_back({static_cast<int>(at), softmax::exp_nonpositive(top - largest) / sum});
+  for (const RankedToken& token : chosen.tokens) {
+    if (token.token < 0) break;
+    out.push_back({token.token, softmax::exp_nonpositive(token.logit - largest) / chosen.sums[0]});
   }
   return out;
 }

@@ -11,8 +11,8 @@ struct Choice {
   float probability;  // of its softmax
 };
 
-// The `count` most likely ones, the best first; of equal ones, the first. Fewer where there are fewer finite logits;
-// none where the largest is not finite. `logits` is used up: what was chosen is minus infinity in it.
-std::vector<Choice> top_choices(std::span<float> logits, int count);
+// The `count` most likely ones (1 to ChoiceAsk::kMost), the best first; of equal ones, the first. Fewer where there are
+// fewer logits above minus infinity; none where the largest is not finite.
+std::vector<Choice> top_choices(std::span<const float> logits, int count);
 
 }  // namespace s3d
