@@ -8,6 +8,8 @@
 #include <limits>
 #include <random>
 
+#include "cli/sampler_numbers.h"
+
 namespace s3d::cli {
 namespace {
 
@@ -33,17 +35,7 @@ void SamplingOptions::add_to(CLI::App& command, int default_max_tokens) {
       ->type_name("TEXT")
       ->allow_extra_args(false);
   const std::string group = "Sampling";
-  const auto number = [&](const char* names, auto& value, const char* help) {
-    command.add_option(names, value, help)->type_name("X")->group(group);
-  };
-  number("--temp,--temperature", s.temperature, "Temperature; 0: the most probable token (default: 0)");
-  number("--top-k", s.top_k, "Only the K most probable tokens; 0: off (default)");
-  number("--top-p", s.top_p, "Only the most probable tokens that make up P; 1: off (default)");
-  number("--min-p", s.min_p, "Only tokens at least P times as probable as the best; 0: off (default)");
-  number("--repeat-penalty", s.repetition_penalty, "Divides the scores of tokens seen; 1: off (default)");
-  number("--presence-penalty", s.presence_penalty, "Subtracted from the scores of tokens seen (default: 0)");
-  number("--frequency-penalty", s.frequency_penalty, "The same, for each time seen (default: 0)");
-  number("--repeat-last-n", s.penalty_last_n, "How many last tokens count as seen; -1: all (default: 64)");
+  add_sampler_numbers(command, group, s, /*tell_defaults=*/true);
   command.add_option("--logit-bias", logit_bias, "ID+X, ID-X or ID=X: added to a token's score (may be given again)")
       ->type_name("BIAS")
       ->group(group)
