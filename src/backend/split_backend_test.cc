@@ -11,6 +11,7 @@
 
 #include "backend/adapter_test_maker.h"
 #include "backend/cpu/cpu_backend.h"
+#include "backend/test_side.h"
 #include "base/index.h"
 
 namespace s3d {
@@ -31,29 +32,14 @@ std::unique_ptr<Backend> split(const std::shared_ptr<const Model>& model, const 
   return SplitBackend::create(model, std::move(parts)).value();
 }
 
-class Side {
+class Side : public adapter_test::Side {
  public:
   explicit Side(std::unique_ptr<Backend> backend)
-      : backend_(std::move(backend)),
-        kv_(backend_->make_kv_cache(KvType::kF16, 512).value()),
-        seq_(kv_.add_sequence()) {}
+      : adapter_test::Side(std::move(backend), KvType::kF16, 512), seq_(kv().add_sequence()) {}
 
-  // Logits, then hidden states.
-  Floats run(const Block& block) {
-    const auto out = backend_->run(block, kv_);
-    EXPECT_TRUE(out.ok()) << out.error().message;
-    if (!out.ok()) return {};
-    Floats all(out->logits.begin(), out->logits.end());
-    all.insert(all.end(), out->hidden.begin(), out->hidden.end());
-    return all;
-  }
-  Backend& backend() { return *backend_; }
-  KvCache& kv() { return kv_; }
   SeqId seq() const { return seq_; }
 
  private:
-  std::unique_ptr<Backend> backend_;
-  KvCache kv_;
   KvSequence seq_;
 };
 

@@ -14,6 +14,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda/test_device.h"
 #include "backend/split_backend.h"
+#include "backend/test_side.h"
 #include "base/index.h"
 
 namespace s3d {
@@ -23,6 +24,7 @@ using adapter_test::Drafted;
 using adapter_test::Floats;
 using adapter_test::kMasks;
 using adapter_test::Parts;
+using adapter_test::Side;
 using adapter_test::some_tokens;
 using adapter_test::Tokens;
 
@@ -38,38 +40,16 @@ bool same_bits(std::span<const float> a, std::span<const float> b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
 }
 
-// One backend with a cache. Two of them are given the same blocks.
-class Side {
- public:
-  Side(std::unique_ptr<Backend> backend, KvType type)
-      : backend_(std::move(backend)), kv_(backend_->make_kv_cache(type, 2048).value()) {}
-
-  KvCache& kv() { return kv_; }
-  Backend& backend() { return *backend_; }
-
-  // Logits, then hidden states.
-  Floats run(const Block& block) {
-    const auto out = backend_->run(block, kv_);
-    EXPECT_TRUE(out.ok()) << out.error().message;
-    if (!out.ok()) return {};
-    Floats all(out->logits.begin(), out->logits.end());
-    all.insert(all.end(), out->hidden.begin(), out->hidden.end());
-    return all;
-  }
-
- private:
-  std::unique_ptr<Backend> backend_;
-  KvCache kv_;
-};
-
 class Both {
  public:
   Both(const std::shared_ptr<const Model>& model, KvType type, uint64_t seed = 1, bool turing = false)
       : Both(model, type, std::move(CudaBackend::create(model, cuda::make_test_device(seed, turing)).value())) {}
   Both(const std::shared_ptr<const Model>& model, KvType type, std::unique_ptr<Backend> other)
       : layers_(model->config.n_layers),
-        cpu_(std::move(CpuBackend::create(model, 1, available_kernels().back()).value()), type),
-        cuda_(std::move(other), type) {}
+        cpu_(std::move(CpuBackend::create(model, 1, available_kernels().back()).value()), type, kPositions),
+        cuda_(std::move(other), type, kPositions) {}
+
+  static constexpr int kPositions = 2048;  // of each cache
 
   Side& cpu() { return cpu_; }
   Side& cuda() { return cuda_; }
