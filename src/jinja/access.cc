@@ -1,6 +1,7 @@
 // Iterating, indexing and looking up attributes.
 #include <algorithm>
 
+#include "jinja/among.h"
 #include "jinja/callable.h"
 #include "jinja/operators.h"
 #include "jinja/python_text.h"
@@ -9,7 +10,7 @@
 namespace s3d::jinja {
 namespace {
 
-using Kind = Value::Kind;
+using ValueKind = Value::Kind;
 
 constexpr std::string_view kTextMethods[] = {
     "capitalize",   "casefold",   "center",    "count",       "encode",    "endswith",     "expandtabs",   "find",
@@ -22,11 +23,6 @@ constexpr std::string_view kListMethods[] = {"copy", "count", "index"};
 constexpr std::string_view kListChanges[] = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"};
 constexpr std::string_view kDictMethods[] = {"copy", "fromkeys", "get", "items", "keys", "values"};
 constexpr std::string_view kDictChanges[] = {"clear", "pop", "popitem", "setdefault", "update"};
-
-template <typename Names>
-bool among(const Names& names, std::string_view name) {
-  return std::find(std::begin(names), std::end(names), name) != std::end(names);
-}
 
 Value method(const Value& self, const std::string& name) {
   return Value::of(std::make_shared<const Callable>(Callable{Callable::Form::kMethod, name, self}));
@@ -75,11 +71,11 @@ const Value* own_attribute(const Value& value, const std::string& name, Value& f
     found = method(value, name);
   } else if (changes) {
     found = unsafe(value, name);
-  } else if (value.is(Kind::kLoop)) {
+  } else if (value.is(ValueKind::kLoop)) {
     found = loop_attribute(value, name);
-  } else if (value.is(Kind::kNamespace)) {
+  } else if (value.is(ValueKind::kNamespace)) {
     return value.as_namespace().attributes.find(name);
-  } else if (value.is(Kind::kCallable) && name == "name" && value.as_callable().form == Callable::Form::kMacro) {
+  } else if (value.is(ValueKind::kCallable) && name == "name" && value.as_callable().form == Callable::Form::kMacro) {
     found = Value::trusted(value.as_callable().name);
   } else {
     return nullptr;
@@ -170,7 +166,7 @@ Result<std::vector<Value>> items_of(const Value& value, Budget& budget) {
     return out;
   }
   if (value.is_undefined()) return out;
-  if (value.is(Kind::kLoop)) return Error{"the variable loop cannot be walked through"};
+  if (value.is(ValueKind::kLoop)) return Error{"the variable loop cannot be walked through"};
   return Error{"a " + std::string(value.type_name()) + " cannot be walked through"};
 }
 
@@ -180,7 +176,7 @@ Result<int64_t> length_of(const Value& value) {
   if (value.is_list() && value.as_list().kind != ListKind::kGenerator) {
     return static_cast<int64_t>(value.as_list().items.size());
   }
-  if (value.is(Kind::kLoop)) return static_cast<int64_t>(value.as_loop().items.size());
+  if (value.is(ValueKind::kLoop)) return static_cast<int64_t>(value.as_loop().items.size());
   if (value.is_undefined()) return int64_t{0};
   return Error{"a " + std::string(value.type_name()) + " has no length"};
 }

@@ -8,29 +8,29 @@
 namespace s3d::jinja {
 namespace {
 
-using Kind = Expr::Kind;
+using ExprKind = Expr::Kind;
 
 constexpr uint64_t kSmall = 128;  // bytes that even an empty result takes
 
 // How an error names the expression.
 std::string shown(const Expr& expr) {
   switch (expr.kind) {
-    case Kind::kFilter:
+    case ExprKind::kFilter:
       return "filter '" + expr.name + "'";
-    case Kind::kTest:
+    case ExprKind::kTest:
       return "test '" + expr.name + "'";
-    case Kind::kAttribute:
+    case ExprKind::kAttribute:
       return "attribute '" + expr.name + "'";
-    case Kind::kItem:
+    case ExprKind::kItem:
       return "subscript [...]";
-    case Kind::kCall: {
+    case ExprKind::kCall: {
       const Expr& callee = *expr.kids[0];
-      const bool named = callee.kind == Kind::kName || callee.kind == Kind::kAttribute;
+      const bool named = callee.kind == ExprKind::kName || callee.kind == ExprKind::kAttribute;
       return named ? "call of '" + callee.name + "'" : "call";
     }
-    case Kind::kBinary:
+    case ExprKind::kBinary:
       return "operator '" + expr.name + "'";
-    case Kind::kCompare:
+    case ExprKind::kCompare:
       return "comparison '" + expr.operators[0] + "'";
     default:
       return "";
@@ -58,42 +58,42 @@ Result<Value> Interpreter::eval(const Expr& expr) {
 
 Result<Value> Interpreter::eval_kind(const Expr& expr) {
   switch (expr.kind) {
-    case Kind::kConst:
+    case ExprKind::kConst:
       return expr.constant;
-    case Kind::kName:
+    case ExprKind::kName:
       return eval_name(expr);
-    case Kind::kList:
-    case Kind::kTuple:
+    case ExprKind::kList:
+    case ExprKind::kTuple:
       return eval_list(expr);
-    case Kind::kDict:
+    case ExprKind::kDict:
       return eval_dict(expr);
-    case Kind::kAttribute: {
+    case ExprKind::kAttribute: {
       S3D_ASSIGN(const Value object, eval(*expr.kids[0]));
       return attribute_of(object, expr.name);
     }
-    case Kind::kItem:
+    case ExprKind::kItem:
       return eval_item(expr);
-    case Kind::kCall:
+    case ExprKind::kCall:
       return eval_call(expr);
-    case Kind::kFilter:
+    case ExprKind::kFilter:
       return eval_filter(expr);
-    case Kind::kTest:
+    case ExprKind::kTest:
       return eval_test(expr);
-    case Kind::kCondition:
+    case ExprKind::kCondition:
       return eval_condition(expr);
-    case Kind::kNot:
-    case Kind::kAnd:
-    case Kind::kOr:
+    case ExprKind::kNot:
+    case ExprKind::kAnd:
+    case ExprKind::kOr:
       return eval_logic(expr);
-    case Kind::kNegative:
-    case Kind::kPositive:
-    case Kind::kBinary:
+    case ExprKind::kNegative:
+    case ExprKind::kPositive:
+    case ExprKind::kBinary:
       return eval_binary(expr);
-    case Kind::kConcat:
+    case ExprKind::kConcat:
       return eval_concat(expr);
-    case Kind::kCompare:
+    case ExprKind::kCompare:
       return eval_compare(expr);
-    case Kind::kCaptured:
+    case ExprKind::kCaptured:
       return captured_;
     default:
       return Error{"a slice stands only in brackets"};
@@ -118,7 +118,7 @@ Result<Value> Interpreter::eval_list(const Expr& expr) {
     S3D_ASSIGN(Value item, eval(*kid));
     items.push_back(std::move(item));
   }
-  return paid_list(std::move(items), budget_, expr.kind == Kind::kTuple ? ListKind::kTuple : ListKind::kList);
+  return paid_list(std::move(items), budget_, expr.kind == ExprKind::kTuple ? ListKind::kTuple : ListKind::kList);
 }
 
 Result<Value> Interpreter::eval_dict(const Expr& expr) {
@@ -137,7 +137,7 @@ Result<Value> Interpreter::eval_dict(const Expr& expr) {
 Result<Value> Interpreter::eval_item(const Expr& expr) {
   S3D_ASSIGN(const Value object, eval(*expr.kids[0]));
   const Expr& index = *expr.kids[1];
-  if (index.kind != Kind::kSlice) {
+  if (index.kind != ExprKind::kSlice) {
     S3D_ASSIGN(const Value key, eval(index));
     pay_for(object, budget_);
     if (object.is_dict()) pay_for_key(object.as_dict(), key, budget_);
@@ -210,15 +210,15 @@ Result<Value> Interpreter::eval_condition(const Expr& expr) {
 
 Result<Value> Interpreter::eval_logic(const Expr& expr) {
   S3D_ASSIGN(Value left, eval(*expr.kids[0]));
-  if (expr.kind == Kind::kNot) return Value::boolean(!left.truthy());
-  if (left.truthy() == (expr.kind == Kind::kOr)) return left;
+  if (expr.kind == ExprKind::kNot) return Value::boolean(!left.truthy());
+  if (left.truthy() == (expr.kind == ExprKind::kOr)) return left;
   return eval(*expr.kids[1]);
 }
 
 Result<Value> Interpreter::eval_binary(const Expr& expr) {
   S3D_ASSIGN(const Value left, eval(*expr.kids[0]));
-  if (expr.kind == Kind::kNegative) return negative(left);
-  if (expr.kind == Kind::kPositive) {
+  if (expr.kind == ExprKind::kNegative) return negative(left);
+  if (expr.kind == ExprKind::kPositive) {
     S3D_ASSIGN(const Value negated, negative(left));
     return negative(negated);
   }

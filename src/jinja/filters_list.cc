@@ -1,6 +1,7 @@
 // Filters on lists and dicts, and those that apply other filters and tests to each item.
 #include <algorithm>
 
+#include "jinja/among.h"
 #include "jinja/functions.h"
 #include "jinja/interpreter.h"
 #include "jinja/operators.h"
@@ -214,7 +215,7 @@ Result<Value> attr(In, Self self, Args args) {
   return attribute_of(self, name.bytes());
 }
 
-constexpr Row kRows[] = {
+constexpr Row kListFilters[] = {
     {"length", "", 0, length},
     {"count", "", 0, length},
     {"list", "", 0, list},
@@ -291,19 +292,15 @@ Result<Value> select(In in, const Value& value, const CallArguments& arguments, 
   return paid_list(std::move(out), in.budget(), ListKind::kGenerator);
 }
 
-template <typename Names>
-bool among(const Names& names, std::string_view name) {
-  return std::find(std::begin(names), std::end(names), name) != std::end(names);
-}
-
 }  // namespace
 
 std::span<const Row> list_filters() {
-  return kRows;
+  return kListFilters;
 }
 
 bool is_filter(std::string_view name) {
-  return find_row(text_filters(), name) != nullptr || find_row(kRows, name) != nullptr || among(kSequenceFilters, name);
+  return find_row(text_filters(), name) != nullptr || find_row(kListFilters, name) != nullptr ||
+         among(kSequenceFilters, name);
 }
 
 bool is_unsupported_filter(std::string_view name) {

@@ -19,7 +19,7 @@ using Self = const Value&;
 using Args = const Bound&;
 
 template <MarkedText (*function)(const MarkedText&)>
-Result<Value> changed(In in, Self self, Args) {
+Result<Value> filtered(In in, Self self, Args) {
   return paid_text(function(to_text(self, in.budget())), in.budget());
 }
 
@@ -31,7 +31,7 @@ Result<Value> trim(In in, Self self, Args args) {
   return Value::text(stripped(to_text(self, in.budget()), blanks ? nullptr : &chars, true, true));
 }
 
-Result<Value> replace(In in, Self self, Args args) {
+Result<Value> replace_any(In in, Self self, Args args) {
   S3D_ASSIGN(const int64_t count, args.integer(2, -1));
   MarkedText text = to_text(self, in.budget());
   text.set_markup(false);
@@ -183,13 +183,13 @@ Result<Value> round(In, Self self, Args args) {
   return Value::number(std::strtod(buffer, nullptr));
 }
 
-constexpr Row kRows[] = {
-    {"upper", "", 0, changed<uppercase>},
-    {"lower", "", 0, changed<lowercase>},
-    {"capitalize", "", 0, changed<capitalized>},
-    {"title", "", 0, changed<title_by_words>},
+constexpr Row kTextFilters[] = {
+    {"upper", "", 0, filtered<uppercase>},
+    {"lower", "", 0, filtered<lowercase>},
+    {"capitalize", "", 0, filtered<capitalized>},
+    {"title", "", 0, filtered<title_by_words>},
     {"trim", "chars", 0, trim},
-    {"replace", "old new count", 2, replace},
+    {"replace", "old new count", 2, replace_any},
     {"string", "", 0, string},
     {"safe", "", 0, safe},
     {"escape", "", 0, escape},
@@ -209,7 +209,7 @@ constexpr Row kRows[] = {
 }  // namespace
 
 std::span<const Row> text_filters() {
-  return kRows;
+  return kTextFilters;
 }
 
 }  // namespace s3d::jinja

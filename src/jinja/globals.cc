@@ -1,7 +1,7 @@
 // The functions that every template has.
-#include <algorithm>
 #include <ctime>
 
+#include "jinja/among.h"
 #include "jinja/functions.h"
 #include "jinja/interpreter.h"
 #include "jinja/operators.h"
@@ -85,7 +85,7 @@ constexpr std::string_view kGlobals[] = {"range", "namespace", "dict", "raise_ex
 }  // namespace
 
 bool is_global(std::string_view name) {
-  return std::find(std::begin(kGlobals), std::end(kGlobals), name) != std::end(kGlobals);
+  return among(kGlobals, name);
 }
 
 Result<Value> call_global(Interpreter& interpreter, const std::string& name, const CallArguments& arguments) {

@@ -8,7 +8,7 @@
 
 namespace s3d::jinja {
 
-using Kind = Node::Kind;
+using NodeKind = Node::Kind;
 
 Interpreter::~Interpreter() {
   for (const auto& object : namespaces_) object->attributes = Dict();
@@ -52,37 +52,37 @@ Result<Interpreter::Flow> Interpreter::run_node(const Node& node) {
 
 Result<Interpreter::Flow> Interpreter::dispatch(const Node& node) {
   switch (node.kind) {
-    case Kind::kText:
+    case NodeKind::kText:
       S3D_TRY(print(node.text));
       return Flow::kOn;
-    case Kind::kPrint: {
+    case NodeKind::kPrint: {
       S3D_ASSIGN(const Value value, eval(*node.expr));
       S3D_TRY(print(value));
       return Flow::kOn;
     }
-    case Kind::kIf:
+    case NodeKind::kIf:
       return run_if(node);
-    case Kind::kFor:
+    case NodeKind::kFor:
       return run_for(node);
-    case Kind::kSet:
+    case NodeKind::kSet:
       return run_set(node);
-    case Kind::kSetBlock:
-    case Kind::kFilterBlock:
+    case NodeKind::kSetBlock:
+    case NodeKind::kFilterBlock:
       return run_captured(node);
-    case Kind::kMacro:
+    case NodeKind::kMacro:
       define_macro(node);
       return Flow::kOn;
-    case Kind::kCallBlock:
+    case NodeKind::kCallBlock:
       return run_call_block(node);
-    case Kind::kWith:
+    case NodeKind::kWith:
       return run_with(node);
-    case Kind::kScope: {
+    case NodeKind::kScope: {
       const ScopeGuard scope(*this, scope_);
       return run_body(node.body);
     }
-    case Kind::kBreak:
+    case NodeKind::kBreak:
       return Flow::kBreak;
-    case Kind::kContinue:
+    case NodeKind::kContinue:
       return Flow::kContinue;
   }
   return Flow::kOn;
@@ -103,7 +103,7 @@ Result<Interpreter::Flow> Interpreter::run_if(const Node& node) {
   for (;;) {
     S3D_ASSIGN(const Value condition, eval(*branch->expr));
     if (condition.truthy()) return run_body(branch->body);
-    const bool elif = branch->otherwise.size() == 1 && branch->otherwise[0]->kind == Kind::kIf;
+    const bool elif = branch->otherwise.size() == 1 && branch->otherwise[0]->kind == NodeKind::kIf;
     if (!elif) return run_body(branch->otherwise);
     branch = branch->otherwise[0].get();
   }
@@ -176,7 +176,7 @@ Result<Interpreter::Flow> Interpreter::run_captured(const Node& node) {
     captured_ = value;
     S3D_ASSIGN(value, eval(*node.expr));
   }
-  if (node.kind == Kind::kFilterBlock) {
+  if (node.kind == NodeKind::kFilterBlock) {
     S3D_TRY(print(value));
   } else {
     S3D_TRY(assign(node.target, value));

@@ -9,7 +9,7 @@
 namespace s3d::jinja {
 namespace {
 
-using Kind = Token::Kind;
+using TokenKind = Token::Kind;
 
 // Line ends of all kinds become \n, and one at the very end is dropped.
 std::string normalized(std::string_view source) {
@@ -41,7 +41,7 @@ class Lexer {
 
   Result<std::vector<Token>> run() {
     while (pos_ < source_.size()) S3D_TRY(text_and_tag());
-    add(Kind::kEnd, "");
+    add(TokenKind::kEnd, "");
     return std::move(tokens_);
   }
 
@@ -57,7 +57,7 @@ class Lexer {
   bool at(std::string_view text) const { return rest().starts_with(text); }
   Error fail(const std::string& what) const { return Error{"line " + std::to_string(line_) + ": " + what}; }
 
-  void add(Kind kind, std::string text) { tokens_.push_back({kind, line_, std::move(text)}); }
+  void add(TokenKind kind, std::string text) { tokens_.push_back({kind, line_, std::move(text)}); }
 
   void advance_to(size_t end) {
     line_ += static_cast<int>(std::count(source_.begin() + pos_, source_.begin() + end, '\n'));
@@ -84,7 +84,7 @@ class Lexer {
   }
 
   void add_data(size_t end) {
-    if (end > pos_) add(Kind::kData, source_.substr(pos_, end - pos_));
+    if (end > pos_) add(TokenKind::kData, source_.substr(pos_, end - pos_));
   }
 
   Status text_and_tag() {
@@ -105,7 +105,7 @@ class Lexer {
     }
     advance_to(tag + 2 + (sign == '-' || sign == '+' ? 1 : 0));
     if (type == '#') return comment();
-    add(type == '{' ? Kind::kPrintBegin : Kind::kBlockBegin, "");
+    add(type == '{' ? TokenKind::kPrintBegin : TokenKind::kBlockBegin, "");
     return tag_body(type == '{');
   }
 
@@ -167,7 +167,7 @@ class Lexer {
     while (pos_ < source_.size()) {
       if (brackets_.empty()) {
         if (const std::optional<size_t> end = block_end(pos_, print ? "}}" : "%}")) {
-          add(print ? Kind::kPrintEnd : Kind::kBlockEnd, "");
+          add(print ? TokenKind::kPrintEnd : TokenKind::kBlockEnd, "");
           advance_to(*end);
           return Ok();
         }
@@ -192,7 +192,7 @@ class Lexer {
   Status name() {
     size_t end = pos_;
     while (end < source_.size() && (is_name_start(source_[end]) || is_digit_char(source_[end]))) ++end;
-    add(Kind::kName, source_.substr(pos_, end - pos_));
+    add(TokenKind::kName, source_.substr(pos_, end - pos_));
     advance_to(end);
     return Ok();
   }
@@ -203,7 +203,7 @@ class Lexer {
     if (end >= source_.size()) return fail("a string is never closed: expected " + std::string(1, quote));
     auto text = unescape(view().substr(pos_ + 1, end - pos_ - 1));
     if (!text.ok()) return fail(text.error().message);
-    add(Kind::kText, std::move(*text));
+    add(TokenKind::kText, std::move(*text));
     advance_to(end + 1);
     return Ok();
   }
@@ -211,7 +211,7 @@ class Lexer {
   Status number() {
     const bool after_dot = pos_ > 0 && source_[pos_ - 1] == '.';  // a.0.1 are two indices, not a fraction
     const NumberLiteral found = number_literal(rest(), !after_dot);
-    add(found.is_float ? Kind::kFloat : Kind::kInt, found.digits);
+    add(found.is_float ? TokenKind::kFloat : TokenKind::kInt, found.digits);
     advance_to(pos_ + found.length);
     return Ok();
   }
@@ -223,7 +223,7 @@ class Lexer {
     const auto* found = std::find_if(std::begin(kSymbols), std::end(kSymbols), [&](auto s) { return at(s); });
     if (found == std::end(kSymbols)) return fail("unexpected character '" + source_.substr(pos_, 1) + "'");
     S3D_TRY(balance(found->front()));
-    add(Kind::kOperator, std::string(*found));
+    add(TokenKind::kOperator, std::string(*found));
     advance_to(pos_ + found->size());
     return Ok();
   }

@@ -101,7 +101,7 @@ Result<Value> find(In in, Self self, Args args) {
   return Value::integer(-1);
 }
 
-Result<Value> count(In, Self self, Args args) {
+Result<Value> count_in_text(In, Self self, Args args) {
   S3D_ASSIGN(const MarkedText needle, args.text(0));
   S3D_ASSIGN(const auto range, window(self.as_text(), args));
   if (range.first > range.second) return Value::integer(0);
@@ -120,7 +120,7 @@ Result<Value> replace(In in, Self self, Args args) {
   return Value::text(replaced(self.as_text(), old, with, most, in.budget()));
 }
 
-Result<Value> join(In in, Self self, Args args) {
+Result<Value> join_texts(In in, Self self, Args args) {
   S3D_ASSIGN(const std::vector<Value> items, items_of(*args.at(0), in.budget()));
   MarkedText out;
   for (size_t i = 0; i < items.size(); ++i) {
@@ -195,12 +195,12 @@ bool letter_or_digit(char32_t c) {
 
 // All letters that have a case have this one, and there is one.
 template <bool upper>
-Result<Value> has_case(In in, Self self, Args) {
+Result<Value> is_case(In in, Self self, Args) {
   S3D_ASSIGN(const bool result, in.test(upper ? "upper" : "lower", self, {}));
   return Value::boolean(result);
 }
 
-constexpr Row kRows[] = {
+constexpr Row kTextRows[] = {
     {"upper", "", 0, changed<uppercase>},
     {"lower", "", 0, changed<lowercase>},
     {"casefold", "", 0, changed<lowercase>},
@@ -219,9 +219,9 @@ constexpr Row kRows[] = {
     {"rfind", "sub start end", 1, find<true, false>},
     {"index", "sub start end", 1, find<false, true>},
     {"rindex", "sub start end", 1, find<true, true>},
-    {"count", "sub start end", 1, count},
+    {"count", "sub start end", 1, count_in_text},
     {"replace", "old new count", 2, replace},
-    {"join", "iterable", 1, join},
+    {"join", "iterable", 1, join_texts},
     {"removeprefix", "prefix", 1, remove_affix<false>},
     {"removesuffix", "suffix", 1, remove_affix<true>},
     {"partition", "sep", 1, partition<false>},
@@ -236,14 +236,14 @@ constexpr Row kRows[] = {
     {"isdecimal", "", 0, all_are<is_digit>},
     {"isnumeric", "", 0, all_are<is_digit>},
     {"isalnum", "", 0, all_are<letter_or_digit>},
-    {"isupper", "", 0, has_case<true>},
-    {"islower", "", 0, has_case<false>},
+    {"isupper", "", 0, is_case<true>},
+    {"islower", "", 0, is_case<false>},
 };
 
 }  // namespace
 
 std::span<const Row> text_methods() {
-  return kRows;
+  return kTextRows;
 }
 
 }  // namespace s3d::jinja

@@ -1,12 +1,12 @@
 // The statements of a template, and what both halves of the parser use.
 #include "jinja/parser.h"
 
-#include <algorithm>
+#include "jinja/among.h"
 
 namespace s3d::jinja {
 namespace {
 
-using Kind = Node::Kind;
+using NodeKind = Node::Kind;
 using NodePtr = std::unique_ptr<Node>;
 
 std::string shown(const Token& token) {
@@ -75,7 +75,7 @@ Result<std::string> Parser::expect_name() {
   return take().text;
 }
 
-NodePtr Parser::node(Kind kind) const {
+NodePtr Parser::node(NodeKind kind) const {
   return std::make_unique<Node>(Node{kind, current().line});
 }
 
@@ -91,18 +91,17 @@ Result<Body> Parser::body_until(const std::vector<std::string_view>& ends) {
   Body body;
   while (current().kind != Token::Kind::kEnd) {
     if (current().kind == Token::Kind::kData) {
-      body.push_back(node(Kind::kText));
+      body.push_back(node(NodeKind::kText));
       body.back()->text = Value::trusted(take().text);
     } else if (current().kind == Token::Kind::kPrintBegin) {
       take();
-      body.push_back(node(Kind::kPrint));
+      body.push_back(node(NodeKind::kPrint));
       S3D_ASSIGN(body.back()->expr, tuple(true));
       S3D_TRY(expect(Token::Kind::kPrintEnd, "}}"));
     } else {
       S3D_TRY(expect(Token::Kind::kBlockBegin, "{%"));
       const Token& tag = current();
-      const bool ends_here =
-          tag.kind == Token::Kind::kName && std::find(ends.begin(), ends.end(), tag.text) != ends.end();
+      const bool ends_here = tag.kind == Token::Kind::kName && among(ends, tag.text);
       if (ends_here) return body;
       S3D_ASSIGN(NodePtr next, statement());
       body.push_back(std::move(next));
@@ -129,12 +128,12 @@ Result<NodePtr> Parser::statement() {
 
 Result<NodePtr> Parser::other_statement(const Token& tag) {
   if (tag.text == "generation") {  // transformers marks the assistant's words by it, for training
-    NodePtr out = node(Kind::kScope);
+    NodePtr out = node(NodeKind::kScope);
     take();
     S3D_TRY(function_body(*out, "endgeneration"));
     return out;
   }
-  if (std::find(std::begin(kRefused), std::end(kRefused), tag.text) != std::end(kRefused)) {
+  if (among(kRefused, tag.text)) {
     return fail("the tag {% " + tag.text + " %} is not supported in chat templates");
   }
   return fail("unknown tag {% " + tag.text + " %}");
@@ -159,7 +158,7 @@ Status Parser::function_body(Node& node, std::string_view end) {
 }
 
 Result<NodePtr> Parser::if_statement() {
-  NodePtr out = node(Kind::kIf);
+  NodePtr out = node(NodeKind::kIf);
   Node* branch = out.get();
   take();
   for (int branches = 0; branches < kExprDepth; ++branches) {
@@ -176,14 +175,14 @@ Result<NodePtr> Parser::if_statement() {
       take();
       return out;
     }
-    branch->otherwise.push_back(node(Kind::kIf));
+    branch->otherwise.push_back(node(NodeKind::kIf));
     branch = branch->otherwise.back().get();
   }
   return fail("{% if %} has more than " + std::to_string(kExprDepth) + " branches", out->line);
 }
 
 Result<NodePtr> Parser::for_statement() {
-  NodePtr out = node(Kind::kFor);
+  NodePtr out = node(NodeKind::kFor);
   take();
   ++all_loops_;
   S3D_ASSIGN(out->target, target(false));
@@ -209,14 +208,14 @@ Result<NodePtr> Parser::for_statement() {
 }
 
 Result<NodePtr> Parser::set_statement() {
-  NodePtr out = node(Kind::kSet);
+  NodePtr out = node(NodeKind::kSet);
   take();
   S3D_ASSIGN(out->target, target(true));
   if (skip_operator("=")) {
     S3D_ASSIGN(out->expr, tuple(true));
     return out;
   }
-  out->kind = Kind::kSetBlock;
+  out->kind = NodeKind::kSetBlock;
   if (skip_operator("|")) {
     S3D_ASSIGN(out->expr, filter_chain());
   }
@@ -241,7 +240,7 @@ Status Parser::parameters(Node& node) {
 }
 
 Result<NodePtr> Parser::macro_statement() {
-  NodePtr out = node(Kind::kMacro);
+  NodePtr out = node(NodeKind::kMacro);
   take();
   S3D_ASSIGN(out->name, expect_name());
   S3D_TRY(parameters(*out));
@@ -250,7 +249,7 @@ Result<NodePtr> Parser::macro_statement() {
 }
 
 Result<NodePtr> Parser::call_statement() {
-  NodePtr out = node(Kind::kCallBlock);
+  NodePtr out = node(NodeKind::kCallBlock);
   take();
   out->name = "caller";
   if (current().is_operator("(")) S3D_TRY(parameters(*out));
@@ -261,7 +260,7 @@ Result<NodePtr> Parser::call_statement() {
 }
 
 Result<NodePtr> Parser::filter_statement() {
-  NodePtr out = node(Kind::kFilterBlock);
+  NodePtr out = node(NodeKind::kFilterBlock);
   take();
   S3D_ASSIGN(out->expr, filter_chain());
   S3D_TRY(block_of(*out, "endfilter"));
@@ -269,7 +268,7 @@ Result<NodePtr> Parser::filter_statement() {
 }
 
 Result<NodePtr> Parser::with_statement() {
-  NodePtr out = node(Kind::kWith);
+  NodePtr out = node(NodeKind::kWith);
   take();
   while (current().kind != Token::Kind::kBlockEnd) {
     if (!out->assignments.empty()) S3D_TRY(expect_operator(","));
@@ -283,7 +282,7 @@ Result<NodePtr> Parser::with_statement() {
 }
 
 Result<NodePtr> Parser::jump_statement() {
-  NodePtr out = node(current().text == "break" ? Kind::kBreak : Kind::kContinue);
+  NodePtr out = node(current().text == "break" ? NodeKind::kBreak : NodeKind::kContinue);
   const Token tag = take();
   if (loops_ == 0) return fail("{% " + tag.text + " %} stands outside of a loop", tag.line);
   return out;
@@ -316,7 +315,7 @@ Result<Target> Parser::target_item(bool with_attribute) {
   Target out;
   const int line = current().line;
   S3D_ASSIGN(out.name, expect_name());
-  if (std::find(std::begin(kConstants), std::end(kConstants), out.name) != std::end(kConstants)) {
+  if (among(kConstants, out.name)) {
     return fail("cannot assign to " + out.name, line);
   }
   if (with_attribute && skip_operator(".")) {

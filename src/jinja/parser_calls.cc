@@ -3,7 +3,7 @@
 
 namespace s3d::jinja {
 
-using Kind = Expr::Kind;
+using ExprKind = Expr::Kind;
 
 namespace {
 
@@ -16,7 +16,7 @@ std::vector<ExprPtr> one(ExprPtr expr) {
 }  // namespace
 
 Result<ExprPtr> Parser::call(ExprPtr expr) {
-  auto out = std::make_unique<Expr>(Expr{Kind::kCall, current().line});
+  auto out = std::make_unique<Expr>(Expr{ExprKind::kCall, current().line});
   out->kids = one(std::move(expr));
   S3D_TRY(arguments(out->arguments));
   return made(std::move(out));
@@ -74,7 +74,7 @@ Result<std::string> Parser::dotted_name() {
 
 // One filter; `|` is current.
 Result<ExprPtr> Parser::filter(ExprPtr expr) {
-  auto out = std::make_unique<Expr>(Expr{Kind::kFilter, take().line});
+  auto out = std::make_unique<Expr>(Expr{ExprKind::kFilter, take().line});
   out->kids = one(std::move(expr));
   S3D_ASSIGN(out->name, dotted_name());
   if (current().is_operator("(")) S3D_TRY(arguments(out->arguments));
@@ -83,8 +83,8 @@ Result<ExprPtr> Parser::filter(ExprPtr expr) {
 
 // The filters of a block, `name | name(...)`, on the block's text.
 Result<ExprPtr> Parser::filter_chain() {
-  auto first = std::make_unique<Expr>(Expr{Kind::kFilter, current().line});
-  first->kids = one(std::make_unique<Expr>(Expr{Kind::kCaptured, current().line}));
+  auto first = std::make_unique<Expr>(Expr{ExprKind::kFilter, current().line});
+  first->kids = one(std::make_unique<Expr>(Expr{ExprKind::kCaptured, current().line}));
   S3D_ASSIGN(first->name, dotted_name());
   if (current().is_operator("(")) S3D_TRY(arguments(first->arguments));
   S3D_ASSIGN(ExprPtr expr, made(std::move(first)));
@@ -96,7 +96,7 @@ Result<ExprPtr> Parser::filter_chain() {
 
 // `is` is current.
 Result<ExprPtr> Parser::test(ExprPtr expr) {
-  auto out = std::make_unique<Expr>(Expr{Kind::kTest, take().line});
+  auto out = std::make_unique<Expr>(Expr{ExprKind::kTest, take().line});
   const int line = out->line;
   const bool negated = skip_name("not");
   out->kids = one(std::move(expr));
@@ -116,7 +116,7 @@ Result<ExprPtr> Parser::test(ExprPtr expr) {
   }
   S3D_ASSIGN(ExprPtr result, made(std::move(out)));
   if (!negated) return result;
-  return make(Kind::kNot, line, one(std::move(result)));
+  return make(ExprKind::kNot, line, one(std::move(result)));
 }
 
 }  // namespace s3d::jinja

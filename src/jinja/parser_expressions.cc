@@ -7,7 +7,7 @@
 
 namespace s3d::jinja {
 
-using Kind = Expr::Kind;
+using ExprKind = Expr::Kind;
 
 namespace {
 
@@ -33,7 +33,7 @@ bool in_level(size_t level, const Token& token) {
 
 }  // namespace
 
-Result<ExprPtr> Parser::make(Kind kind, int line, std::vector<ExprPtr> kids, std::string name) {
+Result<ExprPtr> Parser::make(ExprKind kind, int line, std::vector<ExprPtr> kids, std::string name) {
   auto expr = std::make_unique<Expr>(Expr{kind, line});
   expr->kids = std::move(kids);
   expr->name = std::move(name);
@@ -68,7 +68,7 @@ Result<ExprPtr> Parser::tuple(bool with_condition, bool parenthesized) {
   }
   if (!is_tuple && !items.empty()) return std::move(items[0]);
   if (!is_tuple && !parenthesized) return unexpected("an expression");
-  return make(Kind::kTuple, line, std::move(items));
+  return make(ExprKind::kTuple, line, std::move(items));
 }
 
 Result<ExprPtr> Parser::expression(bool with_condition) {
@@ -83,7 +83,7 @@ Result<ExprPtr> Parser::expression(bool with_condition) {
       S3D_ASSIGN(otherwise, expression());
     }
     S3D_ASSIGN(expr,
-               make(Kind::kCondition, line, kids(std::move(expr), std::move(condition), std::move(otherwise), 3)));
+               make(ExprKind::kCondition, line, kids(std::move(expr), std::move(condition), std::move(otherwise), 3)));
   }
   return expr;
 }
@@ -94,7 +94,7 @@ Result<ExprPtr> Parser::logic(bool is_or) {
   while (current().is_name(is_or ? "or" : "and")) {
     const int line = take().line;
     S3D_ASSIGN(ExprPtr right, operand());
-    S3D_ASSIGN(left, make(is_or ? Kind::kOr : Kind::kAnd, line, kids(std::move(left), std::move(right))));
+    S3D_ASSIGN(left, make(is_or ? ExprKind::kOr : ExprKind::kAnd, line, kids(std::move(left), std::move(right))));
   }
   return left;
 }
@@ -105,7 +105,7 @@ Result<ExprPtr> Parser::negation() {
   if (depth_ > kDepth) return fail("nested more than " + std::to_string(kDepth) + " deep");
   const int line = take().line;
   S3D_ASSIGN(ExprPtr operand, negation());
-  return make(Kind::kNot, line, kids(std::move(operand)));
+  return make(ExprKind::kNot, line, kids(std::move(operand)));
 }
 
 Result<ExprPtr> Parser::comparison() {
@@ -126,7 +126,7 @@ Result<ExprPtr> Parser::comparison() {
     operands.push_back(std::move(next));
   }
   if (operators.empty()) return std::move(operands[0]);
-  auto expr = std::make_unique<Expr>(Expr{Kind::kCompare, line});
+  auto expr = std::make_unique<Expr>(Expr{ExprKind::kCompare, line});
   expr->kids = std::move(operands);
   expr->operators = std::move(operators);
   return made(std::move(expr));
@@ -139,7 +139,7 @@ Result<ExprPtr> Parser::arithmetic(size_t level) {
   while (in_level(level, current())) {
     const Token op = take();
     S3D_ASSIGN(ExprPtr right, operand());
-    S3D_ASSIGN(left, make(Kind::kBinary, op.line, kids(std::move(left), std::move(right)), op.text));
+    S3D_ASSIGN(left, make(ExprKind::kBinary, op.line, kids(std::move(left), std::move(right)), op.text));
   }
   return left;
 }
@@ -153,7 +153,7 @@ Result<ExprPtr> Parser::concatenation() {
     S3D_ASSIGN(ExprPtr next, arithmetic(1));
     operands.push_back(std::move(next));
   }
-  return make(Kind::kConcat, line, std::move(operands));
+  return make(ExprKind::kConcat, line, std::move(operands));
 }
 
 Result<ExprPtr> Parser::unary(bool with_filter) {
@@ -163,7 +163,8 @@ Result<ExprPtr> Parser::unary(bool with_filter) {
   if (current().is_operator("-") || current().is_operator("+")) {
     const Token op = take();
     S3D_ASSIGN(ExprPtr operand, unary(false));
-    S3D_ASSIGN(expr, make(op.text == "-" ? Kind::kNegative : Kind::kPositive, op.line, kids(std::move(operand))));
+    S3D_ASSIGN(expr,
+               make(op.text == "-" ? ExprKind::kNegative : ExprKind::kPositive, op.line, kids(std::move(operand))));
   } else {
     S3D_ASSIGN(expr, primary());
   }
@@ -174,7 +175,7 @@ Result<ExprPtr> Parser::unary(bool with_filter) {
 
 Result<ExprPtr> Parser::primary() {
   const Token token = current();
-  auto expr = std::make_unique<Expr>(Expr{Kind::kConst, token.line});
+  auto expr = std::make_unique<Expr>(Expr{ExprKind::kConst, token.line});
   switch (token.kind) {
     case Token::Kind::kName:
       return name_or_constant();
@@ -210,13 +211,13 @@ Result<ExprPtr> Parser::primary() {
 
 Result<ExprPtr> Parser::name_or_constant() {
   const Token token = take();
-  auto expr = std::make_unique<Expr>(Expr{Kind::kConst, token.line});
+  auto expr = std::make_unique<Expr>(Expr{ExprKind::kConst, token.line});
   if (token.text == "true" || token.text == "True" || token.text == "false" || token.text == "False") {
     expr->constant = Value::boolean(token.text == "true" || token.text == "True");
   } else if (token.text == "none" || token.text == "None") {
     expr->constant = Value::none();
   } else {
-    expr->kind = Kind::kName;
+    expr->kind = ExprKind::kName;
     expr->name = token.text;
     for (Node* function : functions_) {
       function->uses_caller |= token.text == "caller";
@@ -236,7 +237,7 @@ Result<ExprPtr> Parser::list_display() {
     if (!skip_operator(",")) break;
   }
   S3D_TRY(expect_operator("]"));
-  return make(Kind::kList, line, std::move(items));
+  return make(ExprKind::kList, line, std::move(items));
 }
 
 Result<ExprPtr> Parser::dict_display() {
@@ -251,7 +252,7 @@ Result<ExprPtr> Parser::dict_display() {
     if (!skip_operator(",")) break;
   }
   S3D_TRY(expect_operator("}"));
-  return make(Kind::kDict, line, std::move(items));
+  return make(ExprKind::kDict, line, std::move(items));
 }
 
 Result<ExprPtr> Parser::postfix(ExprPtr expr) {
@@ -270,12 +271,13 @@ Result<ExprPtr> Parser::subscript(ExprPtr expr) {
   const Token open = take();
   if (open.text == ".") {
     const Token token = take();
-    if (token.kind == Token::Kind::kName) return make(Kind::kAttribute, open.line, kids(std::move(expr)), token.text);
+    if (token.kind == Token::Kind::kName)
+      return make(ExprKind::kAttribute, open.line, kids(std::move(expr)), token.text);
     if (token.kind != Token::Kind::kInt) return fail("expected a name or a number behind the dot", token.line);
-    auto index = std::make_unique<Expr>(Expr{Kind::kConst, token.line});
+    auto index = std::make_unique<Expr>(Expr{ExprKind::kConst, token.line});
     S3D_ASSIGN(const int64_t value, parse_integer(token.text));
     index->constant = Value::integer(value);
-    return make(Kind::kItem, open.line, kids(std::move(expr), std::move(index)));
+    return make(ExprKind::kItem, open.line, kids(std::move(expr), std::move(index)));
   }
   std::vector<ExprPtr> indices;
   while (!current().is_operator("]")) {
@@ -284,9 +286,9 @@ Result<ExprPtr> Parser::subscript(ExprPtr expr) {
     if (!skip_operator(",")) break;
   }
   S3D_TRY(expect_operator("]"));
-  if (indices.size() == 1) return make(Kind::kItem, open.line, kids(std::move(expr), std::move(indices[0])));
-  S3D_ASSIGN(ExprPtr index, make(Kind::kTuple, open.line, std::move(indices)));
-  return make(Kind::kItem, open.line, kids(std::move(expr), std::move(index)));
+  if (indices.size() == 1) return make(ExprKind::kItem, open.line, kids(std::move(expr), std::move(indices[0])));
+  S3D_ASSIGN(ExprPtr index, make(ExprKind::kTuple, open.line, std::move(indices)));
+  return make(ExprKind::kItem, open.line, kids(std::move(expr), std::move(index)));
 }
 
 Result<ExprPtr> Parser::slice_bound() {
@@ -307,7 +309,7 @@ Result<ExprPtr> Parser::subscript_index() {
   if (skip_operator(":")) {
     S3D_ASSIGN(step, slice_bound());
   }
-  return make(Kind::kSlice, line, kids(std::move(begin), std::move(end), std::move(step), 3));
+  return make(ExprKind::kSlice, line, kids(std::move(begin), std::move(end), std::move(step), 3));
 }
 
 }  // namespace s3d::jinja

@@ -10,7 +10,7 @@
 namespace s3d::jinja {
 namespace {
 
-using Kind = Value::Kind;
+using ValueKind = Value::Kind;
 
 constexpr int kReprDepth = 500;  // namespaces can hold themselves
 
@@ -39,14 +39,14 @@ class Printer {
   void print(const Value& value, int depth = 0) {
     if (!budget_.take_steps(1) || depth > kReprDepth) return;
     switch (value.kind()) {
-      case Kind::kText:
+      case ValueKind::kText:
         if (!value.as_text().markup()) return put(quoted(value.as_text().view()));
         return put("Markup(" + quoted(value.as_text().view()) + ")");
-      case Kind::kList:
+      case ValueKind::kList:
         return print_list(value.as_list(), depth);
-      case Kind::kDict:
+      case ValueKind::kDict:
         return print_dict(value.as_dict(), depth);
-      case Kind::kNamespace:
+      case ValueKind::kNamespace:
         put("<Namespace ");
         print_dict(value.as_namespace().attributes, depth);
         return put(">");
@@ -59,17 +59,17 @@ class Printer {
 
   static std::string plain(const Value& value) {
     switch (value.kind()) {
-      case Kind::kUndefined:
+      case ValueKind::kUndefined:
         return "Undefined";
-      case Kind::kNone:
+      case ValueKind::kNone:
         return "None";
-      case Kind::kBool:
+      case ValueKind::kBool:
         return value.as_bool() ? "True" : "False";
-      case Kind::kInt:
+      case ValueKind::kInt:
         return std::to_string(value.as_int());
-      case Kind::kFloat:
+      case ValueKind::kFloat:
         return float_text(value.as_double());
-      case Kind::kLoop:
+      case ValueKind::kLoop:
         return "<LoopContext " + std::to_string(value.as_loop().index + 1) + "/" +
                std::to_string(value.as_loop().items.size()) + ">";
       default: {
@@ -195,14 +195,14 @@ std::string repr(const Value& value, Budget& budget) {
 
 MarkedText to_text(const Value& value, Budget& budget) {
   switch (value.kind()) {
-    case Kind::kUndefined:
+    case ValueKind::kUndefined:
       return {};
-    case Kind::kText:
+    case ValueKind::kText:
       budget.take_bytes(value.as_text().size());
       return value.as_text();
-    case Kind::kList:
-    case Kind::kDict:
-    case Kind::kNamespace:
+    case ValueKind::kList:
+    case ValueKind::kDict:
+    case ValueKind::kNamespace:
       return {repr(value, budget), false};
     default:
       return {Printer::plain(value), true};

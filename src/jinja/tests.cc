@@ -8,7 +8,7 @@
 namespace s3d::jinja {
 namespace {
 
-using Kind = Value::Kind;
+using ValueKind = Value::Kind;
 using In = Interpreter&;
 using Self = const Value&;
 using Args = const Bound&;
@@ -17,14 +17,14 @@ Result<Value> yes(bool value) {
   return Value::boolean(value);
 }
 
-template <Kind kind>
+template <ValueKind kind>
 Result<Value> is_kind(In, Self self, Args) {
   return yes(self.is(kind));
 }
 
 template <bool wanted>
 Result<Value> is_exactly(In, Self self, Args) {
-  return yes(self.is(Kind::kBool) && self.as_bool() == wanted);
+  return yes(self.is(ValueKind::kBool) && self.as_bool() == wanted);
 }
 
 Result<Value> is_defined(In, Self self, Args) {
@@ -34,10 +34,10 @@ Result<Value> is_number(In, Self self, Args) {
   return yes(self.is_number());
 }
 Result<Value> is_callable(In, Self self, Args) {
-  return yes(self.is(Kind::kCallable) || self.is(Kind::kLoop) || self.is_undefined());
+  return yes(self.is(ValueKind::kCallable) || self.is(ValueKind::kLoop) || self.is_undefined());
 }
 Result<Value> is_iterable(In, Self self, Args) {
-  return yes(self.is_text() || self.is_list() || self.is_dict() || self.is_undefined() || self.is(Kind::kLoop));
+  return yes(self.is_text() || self.is_list() || self.is_dict() || self.is_undefined() || self.is(ValueKind::kLoop));
 }
 Result<Value> is_sequence(In, Self self, Args) {
   if (self.is_list()) return yes(self.as_list().kind < ListKind::kView);
@@ -101,16 +101,16 @@ Result<Value> is_test_name(In, Self self, Args) {
 
 constexpr Row kTests[] = {
     {"defined", "", 0, is_defined},
-    {"undefined", "", 0, is_kind<Kind::kUndefined>},
-    {"none", "", 0, is_kind<Kind::kNone>},
-    {"boolean", "", 0, is_kind<Kind::kBool>},
+    {"undefined", "", 0, is_kind<ValueKind::kUndefined>},
+    {"none", "", 0, is_kind<ValueKind::kNone>},
+    {"boolean", "", 0, is_kind<ValueKind::kBool>},
     {"true", "", 0, is_exactly<true>},
     {"false", "", 0, is_exactly<false>},
-    {"integer", "", 0, is_kind<Kind::kInt>},
-    {"float", "", 0, is_kind<Kind::kFloat>},
+    {"integer", "", 0, is_kind<ValueKind::kInt>},
+    {"float", "", 0, is_kind<ValueKind::kFloat>},
     {"number", "", 0, is_number},
-    {"string", "", 0, is_kind<Kind::kText>},
-    {"mapping", "", 0, is_kind<Kind::kDict>},
+    {"string", "", 0, is_kind<ValueKind::kText>},
+    {"mapping", "", 0, is_kind<ValueKind::kDict>},
     {"iterable", "", 0, is_iterable},
     {"sequence", "", 0, is_sequence},
     {"callable", "", 0, is_callable},

@@ -10,7 +10,7 @@
 namespace s3d::jinja {
 namespace {
 
-using Kind = Value::Kind;
+using ValueKind = Value::Kind;
 
 std::string unit(char32_t code) {
   char buffer[16];
@@ -31,12 +31,12 @@ class Writer {
   Status write(const Value& value, int depth) {
     if (!budget_.take_steps(1)) return Ok();  // the interpreter sees that the budget is spent
     switch (value.kind()) {
-      case Kind::kText:
+      case ValueKind::kText:
         text(value.as_text().view());
         return Ok();
-      case Kind::kList:
+      case ValueKind::kList:
         return list(value.as_list(), depth);
-      case Kind::kDict:
+      case ValueKind::kDict:
         return dict(value.as_dict(), depth);
       default: {
         S3D_ASSIGN(const std::string word, scalar(value));
@@ -55,9 +55,9 @@ class Writer {
 
   static Result<std::string> scalar(const Value& value) {
     if (value.is_none()) return std::string("null");
-    if (value.is(Kind::kBool)) return std::string(value.as_bool() ? "true" : "false");
-    if (value.is(Kind::kInt)) return std::to_string(value.as_int());
-    if (value.is(Kind::kFloat)) return json_float(value.as_double());
+    if (value.is(ValueKind::kBool)) return std::string(value.as_bool() ? "true" : "false");
+    if (value.is(ValueKind::kInt)) return std::to_string(value.as_int());
+    if (value.is(ValueKind::kFloat)) return json_float(value.as_double());
     if (value.is_undefined()) return Error{value.why_undefined() + ", and JSON has no form for that"};
     return Error{"JSON has no form for a " + std::string(value.type_name())};
   }
