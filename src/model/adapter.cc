@@ -64,21 +64,14 @@ class Reader : public DrafterReader {
   }
 };
 
-Status check_format(const GgufFile& file, const Reader& reader) {
-  S3D_ASSIGN(const auto architecture, file.string("general.architecture"));
-  if (architecture.value_or("") != names::kArchitecture) {
-    return reader.error("general.architecture is \"{}\", expected \"{}\": this file is not an adapter",
-                        architecture.value_or("(none)"), names::kArchitecture);
-  }
+// Not the file of another drafter.
+Status check_adapter(const GgufFile& file, const Reader& reader) {
+  S3D_TRY(reader.check_format());
   S3D_ASSIGN(const auto kind, file.string("s3d.kind"));
   if (kind == draft_file_names::kEagle || kind == draft_file_names::kMedusa) {
     return reader.error("a drafter's file of kind \"{}\", not an adapter of S3D's: name it with --draft-file", *kind);
   }
-  S3D_ASSIGN(const auto version, file.integer("s3d.version"));
-  if (!version) return reader.error("metadata key \"s3d.version\" is missing");
-  if (*version == names::kVersion) return Ok();
-  return reader.error("the adapter has format version {}, this program reads version {}: get an adapter for it, or {}",
-                      *version, names::kVersion, *version > names::kVersion ? "a newer s3d" : "train it again");
+  return Ok();
 }
 
 Status read_kind(const GgufFile& file, const Reader& reader, AdapterConfig& config) {
@@ -351,7 +344,7 @@ std::string adapter_names::lora(int layer, LoraTarget target, char part) {
 Result<AdapterConfig> read_adapter_config(const GgufFile& file) {
   const Reader reader(file);
   AdapterConfig config;
-  S3D_TRY(check_format(file, reader));
+  S3D_TRY(check_adapter(file, reader));
   S3D_TRY(read_plan(file, reader, config));
   S3D_TRY(read_lora(file, reader, config));
   S3D_TRY(read_heads(file, reader, config));

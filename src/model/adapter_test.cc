@@ -391,7 +391,7 @@ TEST(Adapter, AnotherVersionOrFileIsRefused) {
   model.key_string("general.architecture", "llama");
   config = read_adapter_config(*file_of(model.image()));
   ASSERT_FALSE(config.ok());
-  EXPECT_THAT(config.error().message, HasSubstr("is not an adapter"));
+  EXPECT_THAT(config.error().message, HasSubstr("not the file of a drafter"));
 }
 
 TEST(Adapter, MetadataOfAnotherTypeIsRefused) {

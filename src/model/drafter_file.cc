@@ -133,16 +133,7 @@ std::string draft_file_names::medusa(int head, std::string_view part) {
 Result<DrafterHeader> read_drafter_header(const GgufFile& file) {
   const DrafterReader reader(file);
   DrafterHeader header;
-  S3D_ASSIGN(const auto architecture, file.string("general.architecture"));
-  if (architecture.value_or("") != adapter_names::kArchitecture) {
-    return reader.error("general.architecture is \"{:.40}\", expected \"{}\": this is not the file of a drafter",
-                        architecture.value_or("(none)"), adapter_names::kArchitecture);
-  }
-  S3D_ASSIGN(const auto version, file.integer("s3d.version"));
-  if (version.value_or(0) != adapter_names::kVersion) {
-    return reader.error("the drafter has format version {}, this program reads version {}", version.value_or(0),
-                        adapter_names::kVersion);
-  }
+  S3D_TRY(reader.check_format());
   S3D_ASSIGN(const auto kind, file.string("s3d.kind"));
   header.kind = kind.value_or("s3d");
   S3D_ASSIGN(header.base_fingerprint, reader.base_fingerprint());

@@ -14,6 +14,20 @@
 
 namespace s3d {
 
+Status DrafterReader::check_format() const {
+  S3D_ASSIGN(const auto architecture, file_.string("general.architecture"));
+  if (architecture.value_or("") != adapter_names::kArchitecture) {
+    return error("general.architecture is \"{:.40}\", expected \"{}\": this is not the file of a drafter",
+                 architecture.value_or("(none)"), adapter_names::kArchitecture);
+  }
+  S3D_ASSIGN(const auto version, file_.integer("s3d.version"));
+  if (!version) return error("metadata key \"s3d.version\" is missing");
+  if (*version == adapter_names::kVersion) return Ok();
+  return error("the file has format version {}, this program reads version {}: get a file of that version, or {}",
+               *version, adapter_names::kVersion,
+               *version > adapter_names::kVersion ? "a newer s3d" : "train it again");
+}
+
 Result<uint64_t> DrafterReader::base_fingerprint() const {
   S3D_ASSIGN(const auto text, file_.string("s3d.base.fingerprint"));
   if (!text) return error("metadata key \"s3d.base.fingerprint\" is missing");

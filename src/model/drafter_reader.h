@@ -24,6 +24,8 @@ class DrafterReader {
     return Error{file_.path() + ": " + fmt::format(text, std::forward<Args>(args)...)};
   }
 
+  // It is a drafter's file, of the version that is read here. Error: another architecture, another version or none.
+  Status check_format() const;
   // "s3d.base.fingerprint". Error: it is missing, or no 16 hexadecimal digits.
   Result<uint64_t> base_fingerprint() const;
   // The file's base is the one that is there. `thing`: "adapter" or "drafter"; `name`: the file's base, may be empty.
