@@ -16,9 +16,11 @@ bool before(const RankedToken& a, const RankedToken& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
 }
 
-// The best tokens, in order. A heap of them sees most logits only in one compare.
+}  // namespace
+
 void take_best(std::span<const float> logits, std::span<RankedToken> out) {
-  size_t n = 0;
+  if (out.empty()) return;
+  size_t n = 0;  // of them, a heap: it sees most logits only in one compare
   for (size_t i = 0; i < logits.size(); ++i) {
     const RankedToken token{static_cast<TokenId>(i), logits[i]};
     if (n < out.size()) {
@@ -34,8 +36,6 @@ void take_best(std::span<const float> logits, std::span<RankedToken> out) {
   std::sort_heap(out.begin(), out.begin() + n, before);
   std::fill(out.begin() + n, out.end(), RankedToken{-1, softmax::kMinusInfinity});
 }
-
-}  // namespace
 
 void Choices::resize(int rows, const ChoiceAsk& ask) {
   S3D_CHECK(ask.best >= 1 && ask.best <= ChoiceAsk::kMost, "a number of best tokens");

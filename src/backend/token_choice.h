@@ -48,6 +48,9 @@ struct Choices {
   }
 };
 
+// The best tokens of one row of logits, in the order of Choices::tokens; behind the last of them -1.
+void take_best(std::span<const float> logits, std::span<RankedToken> out);
+
 // Row `i` of `out`, which was resized for `ask`.
 void choose_row(std::span<const float> logits, const ChoiceAsk& ask, int i, Choices& out);
 

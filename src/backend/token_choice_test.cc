@@ -39,6 +39,13 @@ TEST(TokenChoice, WhatIsNoNumberIsNoToken) {
   }
 }
 
+TEST(TokenChoice, AsManyAsThereAre) {
+  Tokens best(3, {7, 1});
+  take_best(std::vector<float>{-kInfinity, 2, 3}, best);
+  EXPECT_EQ(best, (Tokens{{2, 3}, {1, 2}, {-1, -kInfinity}}));
+  take_best(std::vector<float>{1}, {});
+}
+
 TEST(TokenChoice, SumsGiveProbabilities) {
   std::mt19937 random(1);
   std::vector<float> logits(2500);

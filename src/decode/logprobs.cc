@@ -1,8 +1,8 @@
 #include "decode/logprobs.h"
 
-#include <algorithm>
 #include <cmath>
 
+#include "backend/token_choice.h"
 #include "base/index.h"
 #include "base/softmax.h"
 
@@ -16,23 +16,11 @@ double log_sum_exp(std::span<const float> logits) {
 }
 
 std::vector<TokenLogprob> top_logprobs(std::span<const float> logits, double log_sum, int count) {
-  std::vector<TokenId> order;  // a heap whose front is the least probable of the best
-  const auto better = [&](TokenId a, TokenId b) {
-    return logits[usize(a)] != logits[usize(b)] ? logits[usize(a)] > logits[usize(b)] : a < b;
-  };
-  for (TokenId token = 0; token < isize(logits) && count > 0; ++token) {
-    if (isize(order) == count) {
-      if (!better(token, order.front())) continue;
-      std::pop_heap(order.begin(), order.end(), better);
-      order.pop_back();
-    }
-    order.push_back(token);
-    std::push_heap(order.begin(), order.end(), better);
-  }
-  std::sort_heap(order.begin(), order.end(), better);
+  std::vector<RankedToken> best(usize(count));
+  take_best(logits, best);
   std::vector<TokenLogprob> top;
-  for (const TokenId token : order) {
-    top.push_back({token, static_cast<float>(static_cast<double>(logits[usize(token)]) - log_sum)});
+  for (const auto& [token, logit] : best) {
+    if (token >= 0) top.push_back({token, static_cast<float>(static_cast<double>(logit) - log_sum)});
   }
   return top;
 }
