@@ -117,7 +117,8 @@ struct TrainingCost {
 
 // The bytes of an adapter's file. `config` gives the metadata (its ranks are told by the tensors and not written);
 // `draft_ids` may be empty. Matrices are stored as `type` (F32, F16 or Q8_0; F16 instead of Q8_0 where rows are not a
-// multiple of 32), vectors as F32. Errors: another type, a shape that does not fit its values.
+// multiple of 32), vectors as F32. Errors: another type, a shape that does not fit its values, a value
+// that is too large for the type it is stored as.
 Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const std::vector<AdapterTensor>& tensors,
                                              const std::vector<TokenId>& draft_ids, ggml_type type,
                                              const Ngrams& ngrams = {}, const TrainingCost& cost = {});

@@ -419,6 +419,13 @@ TEST(Adapter, EveryTruncationIsRefused) {
 TEST(Adapter, WriterRefusesWhatCannotBeStored) {
   Parts parts = whole_adapter();
   EXPECT_FALSE(adapter_image(parts.config, parts.tensors, {}, GGML_TYPE_Q4_0).ok());
+  parts.tensors[0].values[1] = 1e7F;  // the scale of a block of 32 bytes has 16 bits
+  for (const ggml_type type : {GGML_TYPE_Q8_0, GGML_TYPE_F16}) {
+    const auto large = adapter_image(parts.config, parts.tensors, {}, type);
+    ASSERT_FALSE(large.ok());
+    EXPECT_THAT(large.error().message, AllOf(HasSubstr("mask_embd"), HasSubstr("f32")));
+  }
+  EXPECT_TRUE(adapter_image(parts.config, parts.tensors, {}, GGML_TYPE_F32).ok());
   parts.tensors[0].values.pop_back();
   const auto image = adapter_image(parts.config, parts.tensors, {}, GGML_TYPE_F32);
   ASSERT_FALSE(image.ok());

@@ -4,6 +4,7 @@
 #include <gguf.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <numeric>
 
@@ -11,6 +12,7 @@
 #include "model/adapter.h"
 #include "model/drafter_file.h"
 #include "model/fingerprint.h"
+#include "model/tensor_floats.h"
 
 namespace s3d {
 namespace {
@@ -106,6 +108,20 @@ class Image {
   std::vector<Entry> entries_;
 };
 
+// Formats with scales of 16 bits turn large values into infinity, which no reader takes.
+Status check_range(const AdapterTensor& tensor, ggml_type type, const std::vector<std::byte>& bytes) {
+  std::vector<float> stored(tensor.values.size());
+  tensor_to_floats({tensor.name, type, tensor.shape, bytes.data(), bytes.size()}, stored.data());
+  for (size_t i = 0; i < stored.size(); ++i) {
+    if (std::isfinite(stored[i]) || !std::isfinite(tensor.values[i])) continue;
+    return Error{
+        fmt::format("tensor \"{}\" holds {}, which {} cannot hold: store it as f32, or train again with a "
+                    "smaller rate",
+                    tensor.name, tensor.values[i], ggml_type_name(type))};
+  }
+  return Ok();
+}
+
 Result<std::vector<std::byte>> encode(const AdapterTensor& tensor, ggml_type type) {
   const int64_t size = std::accumulate(tensor.shape.begin(), tensor.shape.end(), int64_t{1}, std::multiplies<>());
   if (tensor.shape.empty() || tensor.shape.size() > 2 || size < 1 || usize(size) != tensor.values.size()) {
@@ -115,6 +131,7 @@ Result<std::vector<std::byte>> encode(const AdapterTensor& tensor, ggml_type typ
   const int64_t cols = tensor.shape[0], rows = size / cols;
   std::vector<std::byte> bytes(usize(rows) * ggml_row_size(type, cols));
   ggml_quantize_chunk(type, tensor.values.data(), bytes.data(), 0, rows, cols, nullptr);
+  S3D_TRY(check_range(tensor, type, bytes));
   return bytes;
 }
 

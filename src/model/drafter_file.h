@@ -71,7 +71,8 @@ struct DrafterMetadata {
 
 // The bytes of a drafter's file. Matrices are stored as `type` (F32, F16, Q8_0, Q4_0 or Q4_1; F16 where rows are not a
 // multiple of its block), vectors as F32; `draft_ids` may be empty. Errors: another type, a shape that does not fit its
-// values. It does not check that the tensors are those that the kind needs: open_eagle() and open_medusa() do.
+// values, a value that is too large for the type. It does not check that the tensors are those that the kind needs:
+// open_eagle() and open_medusa() do.
 Result<std::vector<std::byte>> drafter_image(const DrafterMetadata& metadata, const std::vector<AdapterTensor>& tensors,
                                              const std::vector<TokenId>& draft_ids, ggml_type type);
 
