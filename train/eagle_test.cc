@@ -91,21 +91,16 @@ class OneByOne {
   const EagleParams& params_;
 };
 
-// A tiny base, an EAGLE layer that does something, and texts with the base's states.
-struct Setting {
+// With an EAGLE layer that does something.
+struct Setting : DrafterSetting {
   explicit Setting(std::string_view family, std::vector<int32_t> ids = {})
-      : base(tiny_base(family)),
-        data(random_dataset(3, 4, 12, base.config.vocab_size)),
-        params(new_eagle(base, std::move(ids))),
-        records(RecordStore::build(base, data, {.states = RecordStates::kAll, .soft_targets = 8}).value()) {
+      : DrafterSetting(family, RecordStates::kAll, eagle_recipe()), params(new_eagle(base, std::move(ids))) {
     randomize(params.tensors, 0.05, 2);
-    recipe = eagle_recipe();
     recipe.eagle->steps = 3;
-    recipe.loss.sample_rows = false;
   }
 
   Tensor state(int sequence, int position) const {
-    return records.state(std::vector<int>{sequence}, torch::tensor({{position + 1}}))[0][0].to(torch::kDouble);
+    return DrafterSetting::state(sequence, position).to(torch::kDouble);
   }
   std::vector<int32_t> tokens(int sequence) const { return data.sequences[static_cast<size_t>(sequence)].tokens; }
 
@@ -146,11 +141,7 @@ struct Setting {
     return std::move(read_eagle(recipe, base, path)).value();
   }
 
-  BaseModel base;
-  Dataset data;
   EagleParams params;
-  RecordStore records;
-  Recipe recipe;
 };
 
 TEST(Eagle, RowsAreThoseOfOneAfterAnother) {

@@ -1,5 +1,7 @@
 #include "train/medusa_drafter.h"
 
+#include <optional>
+
 #include "train/loss.h"
 #include "train/medusa.h"
 
@@ -54,18 +56,14 @@ class MedusaDrafter : public TrainedDrafter {
 }  // namespace
 
 Result<std::unique_ptr<TrainedDrafter>> first_medusa(const Recipe& recipe, const Inputs& in) {
-  std::vector<int32_t> ids = first_draft_ids(recipe, in);
+  std::optional<MedusaParams> from;
   if (!recipe.init.empty()) {
-    S3D_ASSIGN(MedusaParams from, read_medusa_params(in.base, recipe.init));
-    ids = from.draft_ids;
-    MedusaParams params =
-        new_medusa(in.base, recipe.medusa->heads, recipe.medusa->head_rank, std::move(ids), recipe.seed);
-    params.tensors.copy_matching(from.tensors);
-    return std::unique_ptr<TrainedDrafter>(std::make_unique<MedusaDrafter>(recipe, in.base, std::move(params)));
+    S3D_ASSIGN(from, read_medusa_params(in.base, recipe.init));
   }
-  return std::unique_ptr<TrainedDrafter>(std::make_unique<MedusaDrafter>(
-      recipe, in.base,
-      new_medusa(in.base, recipe.medusa->heads, recipe.medusa->head_rank, std::move(ids), recipe.seed)));
+  MedusaParams params = new_medusa(in.base, recipe.medusa->heads, recipe.medusa->head_rank,
+                                   from ? from->draft_ids : first_draft_ids(recipe, in), recipe.seed);
+  if (from) params.tensors.copy_matching(from->tensors);
+  return std::unique_ptr<TrainedDrafter>(std::make_unique<MedusaDrafter>(recipe, in.base, std::move(params)));
 }
 
 Result<std::unique_ptr<TrainedDrafter>> read_medusa(const Recipe& recipe, const BaseModel& base,

@@ -10,22 +10,13 @@
 namespace s3d::train {
 namespace {
 
-struct Setting {
+struct Setting : DrafterSetting {
   explicit Setting(std::string_view family, int rank = 3, std::vector<int32_t> ids = {})
-      : base(tiny_base(family)),
-        data(random_dataset(3, 4, 12, base.config.vocab_size)),
-        params(new_medusa(base, 3, rank, std::move(ids), 1)),
-        records(RecordStore::build(base, data, {.states = RecordStates::kAnswer, .soft_targets = 8}).value()) {
+      : DrafterSetting(family, RecordStates::kAnswer, medusa_recipe()),
+        params(new_medusa(base, 3, rank, std::move(ids), 1)) {
     randomize(params.tensors, 0.1, 2);
-    recipe = medusa_recipe();
     recipe.medusa = MedusaOptions{.heads = 3, .head_rank = rank};
     recipe.per_group = 3;
-    recipe.loss.sample_rows = false;
-  }
-
-  // rms(h) of that position.
-  Tensor state(int sequence, int position) const {
-    return records.state(std::vector<int>{sequence}, torch::tensor({{position + 1}}))[0][0];
   }
 
   std::unique_ptr<TrainedDrafter> drafter(const TestFolder& folder) const {
@@ -34,11 +25,7 @@ struct Setting {
     return std::move(read_medusa(recipe, base, path)).value();
   }
 
-  BaseModel base;
-  Dataset data;
   MedusaParams params;
-  RecordStore records;
-  Recipe recipe;
 };
 
 // The formulas of docs/drafters.md in double precision, for one state.

@@ -15,6 +15,7 @@
 #include "train/dataset.h"
 #include "train/draft_block.h"
 #include "train/keyed_random.h"
+#include "train/recipe.h"
 #include "train/record_store.h"
 
 namespace s3d::train {
@@ -93,6 +94,27 @@ void expect_gradient(const Loss& loss, Tensor value, const std::string& name) {
   value.add_(direction, h);
   EXPECT_NEAR((above - below) / (2 * h), expected, 0.02 * expected + 2e-3) << name;
 }
+
+// What the test of a drafter begins with: a tiny base, texts with the base's states, a recipe without sampled rows.
+struct DrafterSetting {
+  DrafterSetting(std::string_view family, RecordStates states, Recipe to_train)
+      : base(tiny_base(family)),
+        data(random_dataset(3, 4, 12, base.config.vocab_size)),
+        records(RecordStore::build(base, data, {.states = states, .soft_targets = 8}).value()),
+        recipe(std::move(to_train)) {
+    recipe.loss.sample_rows = false;
+  }
+
+  // rms(h) of that position.
+  Tensor state(int sequence, int position) const {
+    return records.state(std::vector<int>{sequence}, torch::tensor({{position + 1}}))[0][0];
+  }
+
+  BaseModel base;
+  Dataset data;
+  RecordStore records;
+  Recipe recipe;
+};
 
 inline void write_bytes(const std::string& path, std::span<const std::byte> bytes) {
   std::ofstream(path, std::ios::binary)
