@@ -38,9 +38,6 @@ struct Scope {
 struct LoopState {
   std::vector<Value> items;
   size_t index = 0;
-  int depth0 = 0;              // recursive calls around
-  const Node* node = nullptr;  // of a recursive loop, whose body loop(...) runs again
-  Scope* scope = nullptr;      // what lies around that body
 };
 
 struct Callable {
@@ -48,7 +45,7 @@ struct Callable {
   Form form;
   std::string name;
   Value self;                   // of a method
-  const Node* macro = nullptr;  // of a macro or a call block
+  const Node* macro = nullptr;  // of a macro
   Scope* scope = nullptr;       // where it was defined
 };
 
