@@ -10,12 +10,16 @@
 #include "backend/adapter_test_maker.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cuda/cuda_backend.h"
+#include "backend/split_backend.h"
 #include "base/index.h"
 #include "decode/constraint.h"
 #include "decode/cost_model.h"
 #include "decode/drafters.h"
+#include "decode/eagle_head.h"
+#include "decode/medusa_heads.h"
 #include "decode/planner.h"
 #include "decode/scheduler.h"
+#include "model/drafter_test_maker.h"
 
 namespace s3d {
 namespace {
@@ -36,7 +40,7 @@ class EvenConstraint : public Constraint {
   void forced(int /*most*/, Tokens& tokens) override { tokens.clear(); }
 };
 
-enum class Drafts : uint8_t { kNone, kSuffix, kS3d, kTree, kLayerSkip, kFused, kPlanned };
+enum class Drafts : uint8_t { kNone, kSuffix, kS3d, kTree, kLayerSkip, kFused, kPlanned, kEagle, kMedusa };
 
 struct Asked {
   Drafts drafts;
@@ -51,20 +55,29 @@ struct Asked {
 constexpr SamplerOptions kGreedy = {}, kTopK = {.temperature = 1, .top_k = 8, .seed = 3},
                          kFree = {.temperature = 0.8F, .top_p = 0.9F, .seed = 4};
 
-// A model with random adapters for draft passes and for riders, on both backends.
+// A model with random adapters for draft passes and for riders, and files of other drafters that say what the base said
+// last, on the CPU and on the emulated device, or on several that share its layers; of those, -1 is the CPU.
 class Stage {
  public:
-  Stage()
+  explicit Stage(const std::vector<int>& devices = {0})
       : drafted_("llama-q8_0", {1, 1}, {}, GGML_TYPE_F16),
         fused_(adapter_test::AdapterMaker(drafted_.config, LayerSet::all(drafted_.config.n_layers), 2)
                    .make({.state = false, .bridge = false, .fused = true}, GGML_TYPE_F16)),
         cpu_(CpuBackend::create(drafted_.model, 1, choose_kernels().value(), 64).value()),
-        cuda_(CudaBackend::create(drafted_.model, cuda::make_emulated_device(), nullptr, 24).value()) {
+        cuda_(make(devices)) {
     ThreadPool pool(1);
     riders_ = PackedAdapter::create(fused_, *drafted_.model, &pool).value();
+    using namespace drafter_test;
+    eagle_ =
+        open_eagle(as_file(eagle_image(drafted_.config, {.echo = true})), drafted_.config, drafter_test::kFingerprint)
+            .value();
+    const auto medusa = open_medusa(as_file(medusa_image(drafted_.config, {.rank = 32, .echo = true})), drafted_.config,
+                                    drafter_test::kFingerprint)
+                            .value();
+    medusa_ = MedusaHeads::create(medusa, drafted_.model, *cuda_, pool).value();
   }
 
-  CudaBackend& cuda() { return *cuda_; }
+  Backend& cuda() { return *cuda_; }
   int vocab() const { return drafted_.config.vocab_size; }
 
   // Texts that repeat themselves, so that copying pays.
@@ -103,6 +116,10 @@ class Stage {
         return std::make_shared<Planner>(std::move(free), make_s3d_drafter(*cuda_, kv, drafted_.packed),
                                          std::make_shared<Experience>(), 2);
       }
+      case Drafts::kEagle:
+        return make_fixed_speculator(make_eagle_drafter(eagle_head(kv)), 4, /*width=*/2);
+      case Drafts::kMedusa:
+        return make_fixed_speculator(make_medusa_drafter(medusa_), 3);
       case Drafts::kNone:
         break;
     }
@@ -110,11 +127,38 @@ class Stage {
   }
 
  private:
+  // Each has a layer, the last one those that are left.
+  std::unique_ptr<Backend> make(const std::vector<int>& devices) const {
+    std::vector<SplitBackend::Part> parts;
+    for (size_t i = 0; i < devices.size(); ++i) {
+      const int first = static_cast<int>(i), n = drafted_.config.n_layers;
+      const cuda::LayerRange range = {first, i + 1 == devices.size() ? n : first + 1};
+      std::unique_ptr<Backend> backend;
+      if (devices[i] < 0) {
+        backend = CpuBackend::create(drafted_.model, 1, choose_kernels().value(), 24).value();
+      } else {
+        backend = CudaBackend::create(drafted_.model, cuda::make_emulated_device(), nullptr, 24, range).value();
+      }
+      if (devices.size() == 1) return backend;
+      parts.push_back({std::move(backend), range.end - range.first});
+    }
+    return SplitBackend::create(drafted_.model, std::move(parts)).value();
+  }
+
+  std::shared_ptr<EagleHead> eagle_head(const KvCache& kv) {
+    ThreadPool pool(1);
+    if (eagle_head_ == nullptr) eagle_head_ = EagleHead::create(eagle_, drafted_.model, *cuda_, kv, pool).value();
+    return eagle_head_;
+  }
+
   Drafted drafted_;
   Adapter fused_;
   std::unique_ptr<CpuBackend> cpu_;
-  std::unique_ptr<CudaBackend> cuda_;
+  std::unique_ptr<Backend> cuda_;
   std::shared_ptr<const PackedAdapter> riders_;
+  EagleFile eagle_;
+  std::shared_ptr<EagleHead> eagle_head_;
+  std::shared_ptr<MedusaHeads> medusa_;
 };
 
 // Runs all on one scheduler, and compares.
@@ -158,6 +202,23 @@ TEST(EmulatedScheduler, EveryTextIsThatOfTheCpuAlone) {
   };
   const SchedulerStats stats = try_all(stage, all, 1024, 0);
   EXPECT_GT(stats.spec.num_accepted_tokens, 0) << "no draft was ever accepted: nothing was tested";
+}
+
+// Layers and heads of their own, and all that draft passes do, on one device, beside the CPU, and on two devices.
+TEST(EmulatedScheduler, OfADividedModel) {
+  for (const std::vector<int>& devices : {std::vector<int>{0}, {-1, 0}, {0, 1}}) {
+    Stage stage(devices);
+    const SchedulerStats stats = try_all(stage,
+                                         {{Drafts::kEagle, kGreedy, 1, 20, 16},
+                                          {Drafts::kMedusa, kGreedy, 1, 30, 16},
+                                          {Drafts::kEagle, kTopK, 2, 25, 8, false, 2},
+                                          {Drafts::kTree, kTopK, 3, 70, 6, false, 3},
+                                          {Drafts::kMedusa, kFree, 3, 80, 6, true, 31},
+                                          {Drafts::kFused, kGreedy, 3, 75, 6, false, 32}},
+                                         1024, 512);
+    EXPECT_GT(stats.spec.num_accepted_tokens, 0) << "no draft was ever accepted: nothing was tested";
+    EXPECT_GT(stats.cached_prompt_tokens, 0) << "nothing was ever found in the prefix cache";
+  }
 }
 
 TEST(EmulatedScheduler, TooLittleMemory) {

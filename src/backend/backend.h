@@ -71,7 +71,7 @@ struct PassOutput {
   std::span<const float> hidden;  // [n_wanted, d_model] if asked, else empty
   // Rows whose logits the backend has kept instead, until its next run(), and the number of the first of them.
   int kept = 0, first_kept = 0;
-  std::span<const float> tapped;  // [n_tapped, taps, d_model]
+  std::span<const float> tapped;  // [n_tapped, taps, d_model]; of a part, only what its layers leave is filled in
 };
 
 // The share of a backend in a pass that several do, each with some of the model's layers: the residual stream of the
@@ -79,7 +79,7 @@ struct PassOutput {
 struct PassPart {
   int first_layer = 0, end_layer = 0;  // of the model: of the block's layers, those from `first_layer` on are run
   std::span<const float> in = {};      // empty: the pass begins here, with embeddings and masks
-  std::span<float> out = {};           // empty: the pass ends here, with norm and logits; else there is no output
+  std::span<float> out = {};           // empty: the pass ends here, with norm and logits; else taps are all output
 };
 
 // Thread rule: one run() at a time per backend.
@@ -119,6 +119,8 @@ class Backend {
   virtual Result<std::unique_ptr<Backend>> beside(std::shared_ptr<const Model> model, int max_rows);
   // out = w x for rows x; `in`: [n, in], `out`: [n, out]. Only where can_multiply() is no error.
   virtual Status can_multiply() const;
+  // Before the first product with `w`: a backend with a memory of its own copies it there. Error: there is no room.
+  virtual Status take(const SideMatrix& /*w*/) { return Ok(); }
   virtual void multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out);
 
   // A cache for run(), in the backend's memory. Errors: those of KvCache::create.

@@ -32,6 +32,7 @@ class ForwardingBackend : public Backend {
     return real_.beside(std::move(model), max_rows);
   }
   Status can_multiply() const override { return real_.can_multiply(); }
+  Status take(const SideMatrix& w) override { return real_.take(w); }
   void multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out) override {
     real_.multiply(w, in, out);
   }

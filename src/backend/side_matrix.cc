@@ -22,9 +22,26 @@ Result<SideMatrix> pack_side_matrix(const GgufFile& file, const Tensor* tensor, 
   return out;
 }
 
+namespace {
+
+const Tensor* head_tensor(const Model& model) {
+  return model.file->find_tensor(model.config.tied_head ? "token_embd.weight" : "output.weight");
+}
+
+bool begins_with(const std::vector<TokenId>& order, std::span<const TokenId> ids) {
+  return ids.size() <= order.size() && std::equal(ids.begin(), ids.end(), order.begin());
+}
+
+}  // namespace
+
+bool begins_head(const SideMatrix& w, const Model& model) {
+  if (model.side != nullptr || w.tensor != head_tensor(model)) return false;
+  return w.ids.empty() ? model.lm_head_ids.empty() : begins_with(model.lm_head_ids, w.ids);
+}
+
 Result<SideMatrix> side_head(const Model& base, std::span<const TokenId> ids, ThreadPool* pool) {
   SideMatrix out;
-  out.tensor = base.file->find_tensor(base.config.tied_head ? "token_embd.weight" : "output.weight");
+  out.tensor = head_tensor(base);
   S3D_CHECK(out.tensor != nullptr, "a model that was opened has a head");
   const std::vector<TokenId>& order = base.lm_head_ids;
   if (ids.empty()) {
@@ -34,7 +51,7 @@ Result<SideMatrix> side_head(const Model& base, std::span<const TokenId> ids, Th
   }
   out.ids.assign(ids.begin(), ids.end());
   if (base.lm_head.empty()) return out;  // the reference's
-  if (ids.size() <= order.size() && std::equal(ids.begin(), ids.end(), order.begin())) {
+  if (begins_with(order, ids)) {
     out.packed = base.lm_head.first_rows(ids.size());
     return out;
   }
@@ -51,7 +68,7 @@ Result<SideMatrix> side_head(const Model& base, std::span<const TokenId> ids, Th
 Status Backend::can_multiply() const {
   return Error{
       fmt::format("the backend {} runs no drafter with layers or heads of its own (eagle, medusa); "
-                  "expected cpu or reference",
+                  "expected cpu, cuda or reference",
                   name())};
 }
 

@@ -24,6 +24,9 @@ struct SideMatrix {
   size_t cols() const { return static_cast<size_t>(tensor->cols()); }
 };
 
+// Whether it is the first rows of the LM head of `model` as that is packed, which is no side model.
+bool begins_head(const SideMatrix& w, const Model& model);
+
 // Packs a tensor of `file`; null gives an empty matrix. Errors name the tensor: those of PackedMatrix::pack.
 Result<SideMatrix> pack_side_matrix(const GgufFile& file, const Tensor* tensor, ThreadPool* pool);
 

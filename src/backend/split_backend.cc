@@ -42,17 +42,30 @@ Result<PassOutput> SplitBackend::run(const Block& block, KvCache& kv) {
     part.out = out;
     KvCache mine = kv.part(i);
     Result<PassOutput> result = parts_[i].backend->run_part(block, mine, part);
-    if (ends || !result.ok()) {
-      if (!result.ok()) {
-        for (const Row& row : block.rows) {
-          if (kv.has_sequence(row.seq)) kv.truncate(row.seq, kv.length(row.seq));  // what earlier parts left pending
-        }
+    if (!result.ok()) {
+      for (const Row& row : block.rows) {
+        if (kv.has_sequence(row.seq)) kv.truncate(row.seq, kv.length(row.seq));  // what earlier parts left pending
       }
+      return result;
+    }
+    take_taps(block, part, result->tapped);
+    if (ends) {
+      result->tapped = tapped_;
       return result;
     }
     part.in = out;
   }
   return PassOutput{};
+}
+
+// Those behind layers of `part`.
+void SplitBackend::take_taps(const Block& block, const PassPart& part, std::span<const float> from) {
+  const size_t d = usize(config().d_model), taps = block.taps.size();
+  tapped_.resize(block.tapped.size() * taps * d);
+  for (size_t at = 0; at < tapped_.size(); at += d) {
+    const int layers_run = block.taps[at / d % taps];
+    if (layers_run > part.first_layer && layers_run <= part.end_layer) std::copy_n(&from[at], d, &tapped_[at]);
+  }
 }
 
 void SplitBackend::add_markov(const PackedAdapter& adapter, std::span<const TokenId> previous, std::span<float> logits,
@@ -82,7 +95,7 @@ int SplitBackend::max_rows() const {
 }
 
 size_t SplitBackend::scratch_bytes() const {
-  size_t bytes = (stream_[0].capacity() + stream_[1].capacity()) * sizeof(float);
+  size_t bytes = (stream_[0].capacity() + stream_[1].capacity() + tapped_.capacity()) * sizeof(float);
   for (const Part& part : parts_) bytes += part.backend->scratch_bytes();
   return bytes;
 }

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/backend.h"
@@ -31,6 +32,16 @@ class SplitBackend : public Backend {
   Status choose_draft(const PackedAdapter& adapter, const LogitRows& rows, TokenId previous, const ChoiceAsk& ask,
                       Choices& out) override;
 
+  // What drafters compute, the part with the LM head does.
+  Result<std::unique_ptr<Backend>> beside(std::shared_ptr<const Model> model, int max_rows) override {
+    return last().beside(std::move(model), max_rows);
+  }
+  Status can_multiply() const override { return last().can_multiply(); }
+  Status take(const SideMatrix& w) override { return last().take(w); }
+  void multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out) override {
+    last().multiply(w, in, out);
+  }
+
   Result<KvCache> make_kv_cache(KvType type, int64_t tokens) override;
 
   const ModelConfig& config() const override { return model_->config; }
@@ -42,11 +53,13 @@ class SplitBackend : public Backend {
  private:
   SplitBackend(std::shared_ptr<const Model> model, std::vector<Part> parts);
   Backend& last() const { return *parts_.back().backend; }
+  void take_taps(const Block& block, const PassPart& part, std::span<const float> from);
 
   std::shared_ptr<const Model> model_;
   std::vector<Part> parts_;
   std::string name_;
   std::vector<float> stream_[2];  // [rows][d_model] what comes in and what goes out, by turns
+  std::vector<float> tapped_;     // [rows tapped][taps][d_model] of all parts
 };
 
 }  // namespace s3d

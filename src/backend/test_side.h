@@ -19,13 +19,14 @@ class Side {
   KvCache& kv() { return kv_; }
   Backend& backend() { return *backend_; }
 
-  // Logits, then hidden states; a failure of the test and nothing where the pass fails.
+  // Logits, then hidden states, then taps; a failure of the test and nothing where the pass fails.
   Floats run(const Block& block) {
     const auto out = backend_->run(block, kv_);
     EXPECT_TRUE(out.ok()) << out.error().message;
     if (!out.ok()) return {};
     Floats all(out->logits.begin(), out->logits.end());
     all.insert(all.end(), out->hidden.begin(), out->hidden.end());
+    all.insert(all.end(), out->tapped.begin(), out->tapped.end());
     return all;
   }
 

@@ -36,6 +36,8 @@ Result<std::shared_ptr<EagleHead>> EagleHead::create(EagleFile file, std::shared
   S3D_ASSIGN(out->fc_, pack_side_matrix(*out->file_.file, out->file_.fc, &pool));
   S3D_ASSIGN(out->tap_, pack_side_matrix(*out->file_.file, out->file_.tap, &pool));
   out->head_ = std::move(head);
+  S3D_TRY(out->layer_->take(out->fc_));
+  S3D_TRY(out->layer_->take(out->tap_));
   return out;
 }
 

@@ -38,12 +38,14 @@ Result<std::shared_ptr<MedusaHeads>> MedusaHeads::create(MedusaFile file, std::s
   const GgufFile& tensors = *out->file_.file;
   S3D_ASSIGN(out->norm_, output_norm(*out->base_));
   S3D_ASSIGN(out->head_, side_head(*out->base_, out->file_.draft_ids, &pool));
+  S3D_TRY(backend.take(out->head_));
   for (const MedusaFile::Head& head : out->file_.heads) {
     Part part;
     S3D_ASSIGN(part.weight, pack_side_matrix(tensors, head.weight, &pool));
     S3D_ASSIGN(part.low, pack_side_matrix(tensors, head.low, &pool));
     S3D_ASSIGN(part.low_head, pack_side_matrix(tensors, head.low_head, &pool));
     part.bias = head.bias;
+    for (const SideMatrix* matrix : {&part.weight, &part.low, &part.low_head}) S3D_TRY(backend.take(*matrix));
     out->parts_.push_back(std::move(part));
   }
   return out;

@@ -9,6 +9,7 @@
 #include "backend/cuda/device_kv_storage.h"
 #include "backend/cuda/device_matrix.h"
 #include "backend/cuda/markov_head.h"
+#include "backend/cuda/side_products.h"
 #include "backend/cuda/token_chooser.h"
 #include "base/check.h"
 #include "base/index.h"
@@ -25,6 +26,7 @@ struct CudaBackend::Impl {
         pass(*device, *model, weights),
         markov(*device, *model, weights.ones),
         chooser(*device),
+        side(*device, *model, weights),
         max_rows(most) {}
 
   // The adapter on the device, uploaded when it is first used; null for null.
@@ -45,6 +47,7 @@ struct CudaBackend::Impl {
   cuda::CudaPass pass;
   cuda::MarkovHead markov;
   cuda::TokenChooser chooser;
+  cuda::SideProducts side;
   int kept = 0;  // rows of logits of the last pass that are on the device
   BlockPlacement placement;
   int max_rows;
@@ -78,9 +81,6 @@ Result<PassOutput> CudaBackend::run(const Block& block, KvCache& kv) {
 Result<PassOutput> CudaBackend::run_part(const Block& block, KvCache& kv, const PassPart& part) {
   S3D_CHECK(part.first_layer >= impl_->range.first && part.end_layer <= impl_->range.end,
             "layers of a model that are on this device");
-  if (!block.input.empty() || !block.taps.empty()) {
-    return Error{fmt::format("backend '{}' takes no input vectors and gives no taps; use --backend cpu", name())};
-  }
   impl_->kept = 0;
   S3D_ASSIGN(const cuda::DeviceAdapter* adapter,
              impl_->on_device(block.riders != nullptr ? block.riders : block.adapter));
@@ -91,6 +91,7 @@ Result<PassOutput> CudaBackend::run_part(const Block& block, KvCache& kv, const 
   PassOutput out;
   out.logits = impl_->pass.logits;
   out.hidden = impl_->pass.hidden;
+  out.tapped = impl_->pass.tapped;
   if (!part.out.empty()) return out;
   impl_->kept = isize(impl_->placement.wanted);
   if (block.keep_logits) out.kept = impl_->kept;
@@ -132,6 +133,26 @@ Status CudaBackend::choose_draft(const PackedAdapter& adapter, const LogitRows& 
                               impl_->chooser, out);
 }
 
+Result<std::unique_ptr<Backend>> CudaBackend::beside(std::shared_ptr<const Model> model, int max_rows) {
+  S3D_CHECK(model != nullptr && model->side != nullptr);
+  const PackedMatrix &own = model->lm_head, &base = impl_->model->lm_head;
+  const bool shares_head = own.empty() || (!base.empty() && own.unit(0) == base.unit(0));
+  const cuda::LayerRange range = {0, model->config.n_layers};
+  S3D_ASSIGN(cuda::DeviceModel weights,
+             upload(*impl_->device, *model, range, nullptr, shares_head ? impl_->weights.lm_head : nullptr));
+  return std::unique_ptr<Backend>(
+      new CudaBackend(std::make_unique<Impl>(std::move(model), impl_->device, std::move(weights), range, max_rows)));
+}
+
+Status CudaBackend::take(const SideMatrix& w) {
+  return impl_->side.take(w);
+}
+
+void CudaBackend::multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out) {
+  const Status done = impl_->side.multiply(w, in, out);
+  S3D_CHECK(done.ok(), done.ok() ? "" : done.error().message);
+}
+
 KvStorageMaker CudaBackend::kv_storage() {
   return [device = impl_->device](const KvLayout& layout, size_t n_pages) {
     return cuda::make_device_kv_storage(device, layout, n_pages);
@@ -151,7 +172,7 @@ size_t CudaBackend::weight_bytes() const {
   return impl_->weights.bytes();
 }
 size_t CudaBackend::scratch_bytes() const {
-  return impl_->pass.scratch_bytes() + impl_->markov.bytes() + impl_->chooser.bytes();
+  return impl_->pass.scratch_bytes() + impl_->markov.bytes() + impl_->chooser.bytes() + impl_->side.bytes();
 }
 
 }  // namespace s3d

@@ -36,6 +36,12 @@ class CudaBackend : public Backend {
   Status choose_draft(const PackedAdapter& adapter, const LogitRows& rows, TokenId previous, const ChoiceAsk& ask,
                       Choices& out) override;
 
+  // Drafters' own layers and matrices lie on the same device. The model's LM head is not uploaded again.
+  Result<std::unique_ptr<Backend>> beside(std::shared_ptr<const Model> model, int max_rows) override;
+  Status can_multiply() const override { return Ok(); }
+  Status take(const SideMatrix& w) override;
+  void multiply(const SideMatrix& w, std::span<const float> in, std::span<float> out) override;
+
   KvStorageMaker kv_storage() override;
 
   const ModelConfig& config() const override;

@@ -32,7 +32,7 @@ Status CudaPass::out_of_memory() const {
                            device_.name(), n_, device_.free_bytes())};
 }
 
-bool CudaPass::ensure_buffers(const DeviceAdapter* adapter) {
+bool CudaPass::ensure_buffers(const Block& block, const DeviceAdapter* adapter) {
   const size_t n = usize(n_), d = usize(config_.d_model);
   const size_t partial = 2 + usize(config_.head_dim);
   bool enough = x_.ensure(device_, n * d) && mixed_.ensure(device_, n * d) &&
@@ -49,9 +49,11 @@ bool CudaPass::ensure_buffers(const DeviceAdapter* adapter) {
              ensure_input(device_, gated_, {{&w.w_down}}, n_, config_.d_ff);
   }
   const int wanted = part_.out.empty() ? isize(placement_->wanted) : 0;
-  enough = enough && ensure_input(device_, head_in_, {{&weights_.lm_head}}, std::max(1, wanted), config_.d_model) &&
+  enough = enough &&
+           ensure_input(device_, head_in_, {{weights_.lm_head.get()}}, std::max(1, wanted), config_.d_model) &&
            logits_.ensure(device_, usize(wanted) * usize(config_.vocab_size)) &&
-           hidden_.ensure(device_, usize(wanted) * d) && hidden_normed_.ensure(device_, usize(wanted) * d);
+           hidden_.ensure(device_, usize(wanted) * d) && hidden_normed_.ensure(device_, usize(wanted) * d) &&
+           tapped_.ensure(device_, block.taps.size() * block.tapped.size() * d);
   if (adapter == nullptr) return enough;
   int ranks = std::max({adapter->state_down.rows, adapter->bridge_down.rows, 1});
   for (const DeviceAdapter::Layer& layer : adapter->layers) {
@@ -72,13 +74,15 @@ bool CudaPass::ensure_buffers(const DeviceAdapter* adapter) {
          ensure_input(device_, low_in_, {{&adapter->state_up, &adapter->bridge_up}}, n_, ranks);
 }
 
-// Inputs of the first layer: embeddings or masks.
+// Inputs of the first layer: vectors that were given, embeddings or masks.
 std::vector<float> CudaPass::embed(const Block& block) const {
   const size_t d = usize(config_.d_model);
   std::vector<float> x(block.rows.size() * d);
   for (size_t r = 0; r < block.rows.size(); ++r) {
     const TokenId token = block.rows[r].token;
-    if (token >= 0) {
+    if (!block.input.empty() && block.input[r] != nullptr) {
+      std::copy_n(block.input[r], d, &x[r * d]);
+    } else if (token >= 0) {
       model_.embed(token, &x[r * d]);
     } else {
       const PackedAdapter* adapter = block.riders != nullptr ? block.riders : block.adapter;
@@ -141,6 +145,7 @@ void CudaPass::add_tables(const Block& block, const KvCache& kv) {
   parts_.first_page = pack_.add<int32_t>(plan_.first_page);
   parts_.row_order = pack_.add<int32_t>(plan_.row_order);
   parts_.wanted = pack_.add<int32_t>(placement_->wanted);
+  parts_.tapped = pack_.add<int32_t>(block.tapped);
 }
 
 Status CudaPass::prepare(const Block& block, const KvCache& kv, const DeviceAdapter* adapter) {
@@ -165,7 +170,7 @@ Status CudaPass::prepare(const Block& block, const KvCache& kv, const DeviceAdap
   }
   add_tables(block, kv);
   if (block.riders != nullptr) add_riders(block);
-  if (!ensure_buffers(adapter) || !pack_.upload(device_)) return out_of_memory();
+  if (!ensure_buffers(block, adapter) || !pack_.upload(device_)) return out_of_memory();
   lora_rows_ = block.riders != nullptr ? pack_.at(parts_.rides) : nullptr;
   return Ok();
 }
@@ -185,7 +190,7 @@ Status CudaPass::run(const Block& block, const KvCache& kv, const BlockPlacement
   S3D_TRY(prepare(block, kv, adapter));
   constexpr int kMostGraphRows = 32;  // passes of more rows, parts of prompts, are not bound by the starting of kernels
   n_ <= kMostGraphRows ? start_graph(block, adapter) : start(block, adapter);
-  return part.out.empty() ? fetch(block) : hand_over();
+  return part.out.empty() ? fetch(block) : hand_over(block);
 }
 
 // All kernels of the pass.
@@ -196,25 +201,28 @@ void CudaPass::start(const Block& block, const DeviceAdapter* adapter) {
 }
 
 CudaPass::GraphKey CudaPass::graph_key(const Block& block, const DeviceAdapter* adapter) const {
-  return {n_,
-          isize(placement_->wanted),
-          isize(placement_->sequences),
-          static_cast<int64_t>(begin_),
-          static_cast<int64_t>(end_),
-          block.layers.first,
-          block.layers.last,
-          part_.out.empty() ? 1 : 0,
-          static_cast<int64_t>(reinterpret_cast<intptr_t>(adapter)),
-          block.riders != nullptr ? 1 : 0,
-          has_states_ ? 1 : 0,
-          block.want_hidden ? 1 : 0,
-          static_cast<int64_t>(layout_->type),
-          layout_->first_layer,
-          layout_->n_layers,
-          plan_.max_segments,
-          isize(plan_.tiles[0]),
-          isize(plan_.pages),
-          isize(paths_)};
+  GraphKey key = {n_,
+                  isize(placement_->wanted),
+                  isize(placement_->sequences),
+                  static_cast<int64_t>(begin_),
+                  static_cast<int64_t>(end_),
+                  block.layers.first,
+                  block.layers.last,
+                  part_.out.empty() ? 1 : 0,
+                  static_cast<int64_t>(reinterpret_cast<intptr_t>(adapter)),
+                  block.riders != nullptr ? 1 : 0,
+                  has_states_ ? 1 : 0,
+                  block.want_hidden ? 1 : 0,
+                  static_cast<int64_t>(layout_->type),
+                  layout_->first_layer,
+                  layout_->n_layers,
+                  plan_.max_segments,
+                  isize(plan_.tiles[0]),
+                  isize(plan_.pages),
+                  isize(paths_),
+                  isize(block.tapped)};
+  key.insert(key.end(), block.taps.begin(), block.taps.end());
+  return key;
 }
 
 // The same, by one call where such a pass was run before.
@@ -234,10 +242,11 @@ void CudaPass::start_graph(const Block& block, const DeviceAdapter* adapter) {
 }
 
 // The residual stream to another backend.
-Status CudaPass::hand_over() {
+Status CudaPass::hand_over(const Block& block) {
   logits.clear();
   hidden.clear();
   S3D_TRY(device_.synchronize());
+  download_taps(block);
   device_.download(part_.out.data(), reinterpret_cast<const std::byte*>(x_.data()), part_.out.size_bytes());
   return Ok();
 }
@@ -263,7 +272,20 @@ void CudaPass::walk(const Block& block, const DeviceAdapter* adapter) {
   for (size_t i = begin_; i < end_; ++i) {
     if (bridged && i == usize(block.layers.first)) bridge(*adapter);
     run_layer(layers[i], adapter != nullptr ? adapter->layers[i] : no_lora);
+    take_taps(block, layers[i] + 1);
   }
+}
+
+// What is asked for of the residual stream behind so many layers is kept, since later layers change it.
+void CudaPass::take_taps(const Block& block, int layers_run) {
+  const auto at = std::find(block.taps.begin(), block.taps.end(), layers_run);
+  if (at == block.taps.end() || block.tapped.empty()) return;
+  const size_t size = block.tapped.size() * usize(config_.d_model);
+  rows_step({.x = x_.data(),
+             .index = pack_.at(parts_.tapped),
+             .n = isize(block.tapped),
+             .cols = config_.d_model,
+             .out = tapped_.data() + usize(at - block.taps.begin()) * size});
 }
 
 // x += post_norm(attention(norm(x))), then x += post_norm(feed_forward(norm(x))).
@@ -378,7 +400,7 @@ void CudaPass::start_output(const Block& block) {
   if (block.want_hidden) {
     rows_step({.x = x_.data(), .index = index, .n = wanted, .cols = d, .out = hidden_.data()});
   }
-  const DeviceMatrix* readers[] = {&weights_.lm_head};
+  const DeviceMatrix* readers[] = {weights_.lm_head.get()};
   rows_step({.step = RowStep::kNorm,
              .x = x_.data(),
              .index = index,
@@ -389,7 +411,7 @@ void CudaPass::start_output(const Block& block) {
              .out = block.want_hidden ? hidden_normed_.data() : nullptr,
              .stored = head_in_.input(formats_of(readers))});
   const int size = width_;
-  Product head[] = {{weights_.lm_head,
+  Product head[] = {{*weights_.lm_head,
                      {.rows = size,
                       .y = logits_.data(),
                       .ld = size,
@@ -402,8 +424,10 @@ Status CudaPass::fetch(const Block& block) {
   const int wanted = isize(placement_->wanted);
   logits.clear();
   hidden.clear();
-  if (wanted == 0) return device_.synchronize();
-  if (!block.keep_logits || block.want_hidden) S3D_TRY(device_.synchronize());
+  const bool stays = block.keep_logits && !block.want_hidden && block.taps.empty();
+  if (wanted == 0 || !stays) S3D_TRY(device_.synchronize());
+  download_taps(block);
+  if (wanted == 0) return Ok();
   if (!block.keep_logits) logits = logits_.download(usize(wanted) * usize(width_));
   if (block.want_hidden) download_hidden(block);
   return Ok();
@@ -417,6 +441,18 @@ void CudaPass::download_hidden(const Block& block) {
   for (size_t i = 0; i < wanted; ++i) {
     const bool drafts = block.adapter != nullptr || block.rows[usize(placement_->wanted[i])].token < 0;
     if (drafts) std::copy_n(&normed[i * d], d, &hidden[i * d]);
+  }
+}
+
+// From [taps][rows] to [rows][taps]; of the taps behind layers of this part.
+void CudaPass::download_taps(const Block& block) {
+  const size_t d = usize(config_.d_model), taps = block.taps.size(), n = block.tapped.size();
+  tapped.resize(n * taps * d);
+  if (tapped.empty()) return;
+  const std::vector<float> by_tap = tapped_.download(tapped.size());
+  for (size_t tap = 0; tap < taps; ++tap) {
+    if (block.taps[tap] <= part_.first_layer || block.taps[tap] > part_.end_layer) continue;
+    for (size_t i = 0; i < n; ++i) std::copy_n(&by_tap[(tap * n + i) * d], d, &tapped[(i * taps + tap) * d]);
   }
 }
 
@@ -477,7 +513,7 @@ size_t CudaPass::scratch_bytes() const {
   size_t bytes =
       pack_.bytes() + normed_.bytes() + attended_in_.bytes() + gated_.bytes() + head_in_.bytes() + low_in_.bytes();
   for (const Floats* buffer : {&x_, &mixed_, &q_, &attended_, &k_, &v_, &gate_, &up_, &partials_, &low_, &logits_,
-                               &hidden_, &hidden_normed_}) {
+                               &hidden_, &hidden_normed_, &tapped_}) {
     bytes += buffer->bytes();
   }
   for (const Floats& buffer : low_rank_sums_) bytes += buffer.bytes();

@@ -27,13 +27,14 @@ class CudaPass {
   CudaPass(Device& device, const Model& model, const DeviceModel& weights);
 
   // Everything of one pass, or of a part of it; `adapter` is the block's adapter or that of its riders, on the device,
-  // or null. Afterwards the results are in `logits` and `hidden` on the host, or in `part.out`. Errors: out of memory
-  // on the device; a kernel failed.
+  // or null. Afterwards the results are in `logits`, `hidden` and `tapped` on the host, or in `part.out`. Errors: out
+  // of memory on the device; a kernel failed.
   Status run(const Block& block, const KvCache& kv, const BlockPlacement& placement, const DeviceAdapter* adapter,
              const PassPart& part);
 
   std::vector<float> logits;  // [n wanted][head rows]; none where the block keeps them
   std::vector<float> hidden;  // [n wanted][d_model]
+  std::vector<float> tapped;  // [n tapped][taps][d_model]; of a part, those of its layers are filled in
 
   // After an adapter was replaced on the device.
   void forget_graphs() { graphs_.clear(); }
@@ -48,7 +49,7 @@ class CudaPass {
   using Floats = Buffer<float>;
 
   Status prepare(const Block& block, const KvCache& kv, const DeviceAdapter* adapter);
-  bool ensure_buffers(const DeviceAdapter* adapter);
+  bool ensure_buffers(const Block& block, const DeviceAdapter* adapter);
   void add_tables(const Block& block, const KvCache& kv);
   void add_states(const Block& block);
   void add_riders(const Block& block);
@@ -62,6 +63,7 @@ class CudaPass {
 
   void begin_rows(const DeviceAdapter* adapter);
   void walk(const Block& block, const DeviceAdapter* adapter);
+  void take_taps(const Block& block, int layers_run);
   void run_layer(int layer, const DeviceAdapter::Layer& lora);
   void attend(int layer, const DeviceAdapter::Layer& lora);
   void norm_in_place(const Floats& rows, const Floats& weight, int cols);
@@ -70,8 +72,9 @@ class CudaPass {
   void bridge(const DeviceAdapter& adapter);
   void start_output(const Block& block);
   Status fetch(const Block& block);
-  Status hand_over();
+  Status hand_over(const Block& block);
   void download_hidden(const Block& block);
+  void download_taps(const Block& block);
 
   // The rows of `x`, normed by `norm` unless it is empty, as input of `readers`.
   void make_input(const float* x, const Buffer<float>& norm, int cols, InputBuffers& to,
@@ -105,7 +108,7 @@ class CudaPass {
     UploadPack::Part<float> x, states, cos[2], sin[2];
     UploadPack::Part<uint8_t> takes_state, rides;
     UploadPack::Part<SeenBy> seen;
-    UploadPack::Part<int32_t> paths, first_page, row_order, slots, wanted;
+    UploadPack::Part<int32_t> paths, first_page, row_order, slots, wanted, tapped;
     UploadPack::Part<const std::byte*> pages;
     UploadPack::Part<std::byte*> page_of_row;
     UploadPack::Part<AttentionTile> tiles[2];
@@ -125,6 +128,7 @@ class CudaPass {
   Floats low_;                                          // [n][stacked ranks]
   std::array<Floats, PackedLora::kMax> low_rank_sums_;  // [n][widest output]
   Floats logits_, hidden_, hidden_normed_;
+  Floats tapped_;  // [taps][n tapped][d_model]
   InputBuffers normed_, attended_in_, gated_, head_in_, low_in_;
   std::array<InputBuffers, PackedLora::kMax> pair_in_;
 };

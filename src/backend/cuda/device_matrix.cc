@@ -109,7 +109,7 @@ Result<Buffer<float>> upload(Device& device, const std::vector<float>& vector) {
 }
 
 size_t DeviceModel::bytes() const {
-  size_t bytes = lm_head.bytes();
+  size_t bytes = lm_head->bytes();
   for (const DeviceLayer& layer : layers) {
     for (const DeviceMatrix* matrix :
          {&layer.wq, &layer.wk, &layer.wv, &layer.wo, &layer.w_gate, &layer.w_up, &layer.w_down}) {
@@ -119,7 +119,8 @@ size_t DeviceModel::bytes() const {
   return bytes;
 }
 
-Result<DeviceModel> upload(Device& device, const Model& model, const LayerRange& range, ThreadPool* pool) {
+Result<DeviceModel> upload(Device& device, const Model& model, const LayerRange& range, ThreadPool* pool,
+                           std::shared_ptr<const DeviceMatrix> head) {
   DeviceModel out;
   out.layers.resize(model.layers.size());
   for (int layer = range.first; layer < range.end; ++layer) {
@@ -131,7 +132,11 @@ Result<DeviceModel> upload(Device& device, const Model& model, const LayerRange&
   }
   S3D_ASSIGN(out.output_norm, upload(device, model.output_norm));
   S3D_ASSIGN(out.ones, upload(device, std::vector<float>(usize(model.config.d_model), 1.0F)));
-  S3D_ASSIGN(out.lm_head, upload(device, model.lm_head, pool));
+  if (head == nullptr) {
+    S3D_ASSIGN(DeviceMatrix own, upload(device, model.lm_head, pool));
+    head = std::make_shared<DeviceMatrix>(std::move(own));
+  }
+  out.lm_head = std::move(head);
   if (!model.lm_head_ids.empty() && !out.lm_head_ids.assign(device, model.lm_head_ids)) {
     return out_of_memory(device, model.lm_head_ids.size() * sizeof(int32_t));
   }

@@ -44,12 +44,14 @@ struct DeviceModel {
   std::vector<DeviceLayer> layers;  // [n_layers]; those out of the range are empty
   Buffer<float> output_norm;
   Buffer<float> ones;  // [d_model] weights of a norm that has none
-  DeviceMatrix lm_head;
-  Buffer<int32_t> lm_head_ids;  // as Model::lm_head_ids
+  std::shared_ptr<const DeviceMatrix> lm_head = std::make_shared<DeviceMatrix>();  // perhaps of more rows, another's
+  Buffer<int32_t> lm_head_ids;                                                     // as Model::lm_head_ids
 
   size_t bytes() const;  // of the matrices
 };
-Result<DeviceModel> upload(Device& device, const Model& model, const LayerRange& range, ThreadPool* pool);
+// `head`: an LM head that is there, whose first rows are the model's; null: its own is uploaded.
+Result<DeviceModel> upload(Device& device, const Model& model, const LayerRange& range, ThreadPool* pool,
+                           std::shared_ptr<const DeviceMatrix> head = nullptr);
 
 // As PackedLora.
 struct DeviceLora {
