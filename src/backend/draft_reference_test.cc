@@ -268,6 +268,33 @@ TEST_P(DraftRows, FullPassesKeepTheVocabularysOrder) {
   }
 }
 
+// Two adapters of one model need not draft from the same tokens: the one whose vocabulary the head does not begin with
+// has its own rows of it.
+TEST_P(DraftRows, AreTheSameFromAHeadOfTheAdaptersOwn) {
+  const auto& [name, type] = GetParam();
+  ThreadPool pool(1);
+  Drafted own = setup_;
+  own.model = std::make_shared<const Model>(load_model(own.file, own.config, pool).value());
+  own.packed = PackedAdapter::create(own.adapter, *own.model, &pool).value();
+  EXPECT_EQ(setup_.packed->own_head(), nullptr);
+  ASSERT_NE(own.packed->own_head(), nullptr);
+  EXPECT_EQ(own.packed->bytes(), setup_.packed->bytes() + own.packed->own_head()->bytes());
+  Parts all_tokens = kAll;
+  all_tokens.draft_vocab = false;
+  const Drafted whole(name, setup_.plan, all_tokens, type);
+  EXPECT_EQ(whole.packed->own_head(), nullptr);
+  Drafted reordered = whole;
+  reordered.model = setup_.model;
+  reordered.packed = PackedAdapter::create(whole.adapter, *setup_.model, &pool).value();
+  ASSERT_NE(reordered.packed->own_head(), nullptr);
+  for (const auto& [of_model, of_adapter] : {std::pair<const Drafted*, const Drafted*>(&setup_, &own),
+                                             std::pair<const Drafted*, const Drafted*>(&whole, &reordered)}) {
+    Runner a(*of_model, 2), b(*of_adapter, 2);
+    EXPECT_TRUE(a.draft({a.add(tokens(20, 1))}, 3) == b.draft({b.add(tokens(20, 1))}, 3));
+    EXPECT_EQ(a.full(a.add(tokens(20, 1)), 9), b.full(b.add(tokens(20, 1)), 9));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Bases, DraftRows,
                          testing::Combine(testing::Values("llama-q4_k", "qwen2-f32", "gemma3-f32"),
                                           testing::Values(GGML_TYPE_F16, GGML_TYPE_Q8_0)),

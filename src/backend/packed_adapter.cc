@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
+#include "backend/side_matrix.h"
 #include "base/check.h"
 #include "base/index.h"
 #include "model/tensor_floats.h"
@@ -87,6 +89,20 @@ Status pack_layers(const Adapter& adapter, Place& place, std::vector<PackedAdapt
   return Ok();
 }
 
+// The rows of the head that draft passes run, unless the model's own begin with them. Riders have the logits of a full
+// pass.
+Status pack_own_head(const Adapter& adapter, const Model& model, ThreadPool* pool, PackedMatrix& out) {
+  if (adapter.config.fused || (adapter.draft_ids.empty() && model.lm_head_ids.empty())) return Ok();
+  std::vector<TokenId> ids = adapter.draft_ids;
+  if (ids.empty()) {  // all tokens, in the vocabulary's order
+    ids.resize(usize(model.config.vocab_size));
+    std::iota(ids.begin(), ids.end(), 0);
+  }
+  S3D_ASSIGN(const SideMatrix head, side_head(model, ids, pool));
+  if (head.own_bytes > 0) out = head.packed;
+  return Ok();
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::create(const Adapter& adapter, const Model& model,
@@ -94,12 +110,6 @@ Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::create(const Adapter
   const std::shared_ptr<PackedAdapter> out(new PackedAdapter);
   out->source_ = adapter;
   out->d_model_ = usize(model.config.d_model);
-  // Without a draft vocabulary the logits are those of the whole head, in its order. Riders have those of a full pass.
-  S3D_CHECK(adapter.config.fused ||
-                (adapter.draft_ids.empty() == model.lm_head_ids.empty() &&
-                 model.lm_head_ids.size() >= adapter.draft_ids.size() &&
-                 std::equal(adapter.draft_ids.begin(), adapter.draft_ids.end(), model.lm_head_ids.begin())),
-            "the model was loaded with another draft vocabulary");
   out->draft_size_ = adapter.draft_ids.empty() ? usize(model.config.vocab_size) : adapter.draft_ids.size();
   if (adapter.masks != nullptr) {
     out->masks_.resize(usize(adapter.masks->rows()) * out->d_model_);
@@ -113,6 +123,7 @@ Result<std::shared_ptr<const PackedAdapter>> PackedAdapter::create(const Adapter
   S3D_TRY(pack(adapter.bridge.b, place, out->bridge_up_));
   S3D_TRY(pack(adapter.markov_p, place, out->markov_p_));
   S3D_TRY(pack(adapter.markov_w2, place, out->markov_w2_));
+  S3D_TRY(pack_own_head(adapter, model, pool, out->own_head_));
   for (const Tensor& tensor : adapter.file->tensors()) adapter.file->release_pages(tensor);
   return std::shared_ptr<const PackedAdapter>(out);
 }
@@ -153,7 +164,8 @@ size_t PackedAdapter::bytes() const {
   for (const Layer& layer : layers_) {
     bytes += bytes_of(layer.qkv) + bytes_of(layer.output) + bytes_of(layer.gate_up) + bytes_of(layer.down);
   }
-  for (const PackedMatrix* matrix : {&state_down_, &state_up_, &bridge_down_, &bridge_up_, &markov_p_, &markov_w2_}) {
+  for (const PackedMatrix* matrix :
+       {&state_down_, &state_up_, &bridge_down_, &bridge_up_, &markov_p_, &markov_w2_, &own_head_}) {
     bytes += matrix->bytes();
   }
   return bytes;

@@ -29,9 +29,9 @@ class PackedAdapter {
     PackedLora qkv, output, gate_up, down;  // in the order of LoraTarget
   };
 
-  // Packs the tensors of `adapter`, which must have been opened for `model`'s base (open_adapter), and whose draft
-  // vocabulary, unless it is fused, must be the one that the model was loaded with (load_model's lm_head_first). Error:
-  // out of memory.
+  // Packs the tensors of `adapter`, which must have been opened for `model`'s base (open_adapter). Where its draft
+  // vocabulary is not the beginning of the one that the model was loaded with (load_model's lm_head_first), it has a
+  // copy of these rows of the LM head of its own. Error: out of memory.
   static Result<std::shared_ptr<const PackedAdapter>> create(const Adapter& adapter, const Model& model,
                                                              ThreadPool* pool);
 
@@ -48,6 +48,8 @@ class PackedAdapter {
   int32_t draft_token(size_t i) const {
     return source_.draft_ids.empty() ? static_cast<int32_t>(i) : source_.draft_ids[i];
   }
+  // The LM head of its draft passes where it is not the beginning of the model's; else null.
+  const PackedMatrix* own_head() const { return own_head_.empty() ? nullptr : &own_head_; }
   size_t bytes() const;  // of memory held
 
   // Estimate of the chance that the draft of a row is accepted when those before it were, by the confidence head;
@@ -70,7 +72,7 @@ class PackedAdapter {
   size_t d_model_ = 0, draft_size_ = 0;
   std::vector<float> masks_;
   std::vector<Layer> layers_;
-  PackedMatrix state_down_, state_up_, bridge_down_, bridge_up_, markov_p_, markov_w2_;
+  PackedMatrix state_down_, state_up_, bridge_down_, bridge_up_, markov_p_, markov_w2_, own_head_;
 };
 
 }  // namespace s3d

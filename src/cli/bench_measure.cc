@@ -5,13 +5,12 @@
 #include <algorithm>
 #include <cstring>
 
-#include "backend/packed_adapter.h"
 #include "base/index.h"
 #include "base/median.h"
 #include "base/stopwatch.h"
 #include "cli/bandwidth.h"
 #include "cli/report.h"
-#include "decode/drafters.h"
+#include "engine/speculation.h"
 
 namespace s3d::cli {
 namespace {
@@ -32,13 +31,12 @@ class Bench {
     for (size_t i = 0; i < n; ++i) {  // any tokens do: the time of a pass does not depend on them
       tokens_.push_back(static_cast<TokenId>(keyed_uniform(/*seed=*/1, /*stream=*/0, static_cast<int>(i)) * vocab));
     }
-    const bool drafts = runtime.adapter() && !runtime.adapter()->config().fused;  // by a pass of its own
-    if (drafts) drafter_ = make_s3d_drafter(runtime.backend(), runtime.kv(), runtime.adapter());
     forget();
   }
   Bench(const Bench&) = delete;
   Bench& operator=(const Bench&) = delete;
 
+  Status open_drafter();
   Status check_answer();
   Status round(const ReadBuffer* buffer, ThreadPool* readers);
   void forget_samples();
@@ -62,6 +60,17 @@ class Bench {
   Samples samples_;
   int repeats_ = 1;  // passes per sample
 };
+
+// The adapter's, if it drafts by a pass of its own.
+Status Bench::open_drafter() {
+  const DraftFile* adapter = runtime_.first_adapter();
+  if (adapter == nullptr || adapter->kind != "s3d") return Ok();
+  SpeculationOptions named;
+  named.drafter = adapter->kind;
+  S3D_ASSIGN(drafter_, make_named_drafter(runtime_, named));
+  forget();
+  return Ok();
+}
 
 // Generates greedily, without a stop, from an empty cache.
 Result<Timings> Bench::generate(int prompt, int answer) {
@@ -204,6 +213,7 @@ Result<BenchResult> measure_bench(Runtime& runtime, const BenchOptions& plan, co
   S3D_TRY(check_fits(runtime, plan));
   const Error stopped{"stopped before all rounds were done"};
   Bench bench(runtime, plan);
+  S3D_TRY(bench.open_drafter());
   S3D_TRY(bench.check_answer());
   if (!on_round(0)) return stopped;
   S3D_TRY(bench.round(nullptr, nullptr));

@@ -202,8 +202,8 @@ Result<size_t> plain_peak_bytes(Runtime& runtime, const BenchPrompt& prompt, con
   const KvSequence seq = runtime.kv().add_sequence();
   S3D_ASSIGN(const Sample ignored, decode(runtime, seq, prompt, options, nullptr));
   (void)ignored;
-  const size_t adapter = runtime.memory().adapter;
-  return peak_resident_bytes() - std::min(adapter, peak_resident_bytes());
+  const size_t drafters = runtime.memory().drafters;
+  return peak_resident_bytes() - std::min(drafters, peak_resident_bytes());
 }
 
 Result<SpecBenchResult> measure_spec_bench(Runtime& runtime, const std::vector<BenchPrompt>& prompts,

@@ -75,7 +75,8 @@ struct SpecBenchResult {
 // Called before each prompt; false stops.
 using OnPrompt = std::function<bool(size_t done, size_t total)>;
 
-// Resident bytes of plain decoding, without the adapter: to be measured before any drafter is made. Runs one prompt.
+// Resident bytes of plain decoding, without what drafters share: to be measured before any drafter is made. Runs one
+// prompt.
 Result<size_t> plain_peak_bytes(Runtime& runtime, const BenchPrompt& prompt, const DecodeOptions& options);
 
 // Every prompt is prefilled once; then plain decoding and the drafters take turns from there, each round in another

@@ -44,7 +44,7 @@ void ModelOptions::add_to(CLI::App& command, const std::string& context_default)
       ->type_name("FILE");
   command
       .add_option("--draft-file", runtime.draft_files,
-                  "File of another drafter (eagle, medusa); may be given more than once (default: those found)")
+                  "File of a drafter (s3d, fused, eagle, medusa); may be given more than once (default: those found)")
       ->type_name("FILE")
       ->allow_extra_args(false);
   command.add_option("-b,--batch", runtime.max_rows, "Rows of one prefill pass (default: 256)")->type_name("N");

@@ -2,10 +2,12 @@
 
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <link.h>
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 
 #include "base/environment.h"
 #include "engine/model_path.h"
@@ -15,6 +17,10 @@
 namespace s3d {
 namespace fs = std::filesystem;
 namespace {
+
+constexpr std::string_view kS3d = "s3d";  // the kind of files that name none
+constexpr std::string_view kKinds[] = {kS3d, adapter_names::kKindFused, draft_file_names::kEagle,
+                                       draft_file_names::kMedusa};
 
 std::vector<fs::path> files_with_ending(const fs::path& folder, std::string_view ending) {
   std::vector<fs::path> files;
@@ -84,9 +90,36 @@ std::vector<fs::path> candidates_of(const fs::path& folder, std::string_view end
 
 }  // namespace
 
+bool DraftFile::is_adapter() const {
+  return kind == kS3d || kind == adapter_names::kKindFused;
+}
+
+bool DraftFile::is_called(std::string_view name) const {
+  if (name.empty() || !path.ends_with(name)) return false;
+  return path.size() == name.size() || path[path.size() - name.size() - 1] == '/';
+}
+
+std::string short_name(std::span<const DraftFile> files, size_t index) {
+  const DraftFile& file = files[index];
+  const auto is_clear = [&](std::string_view name) {
+    return std::none_of(files.begin(), files.end(), [&](const DraftFile& other) {
+      return &other != &file && other.kind == file.kind && other.is_called(name);
+    });
+  };
+  size_t begin = file.path.rfind('/');
+  while (begin != std::string::npos && begin > 0 && !is_clear(std::string_view(file.path).substr(begin + 1))) {
+    begin = file.path.rfind('/', begin - 1);
+  }
+  return begin == std::string::npos || begin == 0 ? file.path : file.path.substr(begin + 1);
+}
+
 Result<DraftFile> open_draft_file(const std::string& path) {
   S3D_ASSIGN(const GgufFile file, GgufFile::open(path));
   S3D_ASSIGN(DrafterHeader header, read_drafter_header(file));
+  if (std::find(std::begin(kKinds), std::end(kKinds), header.kind) == std::end(kKinds)) {
+    return Error{fmt::format("{}: the file of a drafter of kind \"{:.40}\", expected one of {}", path, header.kind,
+                             fmt::join(kKinds, ", "))};
+  }
   return DraftFile{.kind = std::move(header.kind), .path = path};
 }
 

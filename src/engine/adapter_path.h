@@ -1,8 +1,11 @@
 // Where adapters lie on this machine.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -28,9 +31,16 @@ std::string find_adapter(const std::string& model_path, uint64_t base_fingerprin
 struct DraftFile {
   std::string kind;  // its s3d.kind; "s3d" where it has none
   std::string path;
+
+  bool is_adapter() const;  // of S3D's (docs/adapter.md)
+  // Whether a person may call it that: its path, or the end of it from a folder or its name on.
+  bool is_called(std::string_view name) const;
 };
 
-// Reads the beginning of a file. Error: it is none of a drafter.
+// The shortest name by which file number `index` is told from the others of its kind.
+std::string short_name(std::span<const DraftFile> files, size_t index);
+
+// Reads the beginning of a file. Error: it is none of a drafter's, or of one that is not known.
 Result<DraftFile> open_draft_file(const std::string& path);
 
 // The files of all drafters of that base that are found, the adapter first and then one of each other kind (s3d.kind):

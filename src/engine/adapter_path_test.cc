@@ -1,5 +1,6 @@
 #include "engine/adapter_path.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -69,6 +70,26 @@ TEST(DraftFiles, AreFoundByTheirKindAndBase) {
   EXPECT_EQ(found[1].path, folder / "more/any.gguf");
   EXPECT_EQ(open_draft_file(folder / "a.eagle.gguf")->kind, "eagle");
   EXPECT_FALSE(open_draft_file(folder / "absent.gguf").ok());
+  write("e.gguf", "oracle", 7);
+  EXPECT_THAT(open_draft_file(folder / "e.gguf").error().message,
+              testing::HasSubstr("\"oracle\", expected one of s3d, fused, eagle, medusa"));
+}
+
+TEST(DraftFiles, AreCalledByTheEndOfTheirPath) {
+  const std::vector<DraftFile> files = {{.kind = "s3d", .path = "/x/a/one.gguf"},
+                                        {.kind = "s3d", .path = "/x/b/one.gguf"},
+                                        {.kind = "eagle", .path = "/x/one.gguf"},
+                                        {.kind = "s3d", .path = "two.gguf"}};
+  EXPECT_TRUE(files[0].is_called("/x/a/one.gguf"));
+  EXPECT_TRUE(files[0].is_called("a/one.gguf"));
+  EXPECT_TRUE(files[0].is_called("one.gguf"));
+  EXPECT_FALSE(files[0].is_called("ne.gguf")) << "a part of a name";
+  EXPECT_FALSE(files[0].is_called("b/one.gguf"));
+  EXPECT_FALSE(files[0].is_called(""));
+  EXPECT_EQ(short_name(files, 0), "a/one.gguf");
+  EXPECT_EQ(short_name(files, 1), "b/one.gguf");
+  EXPECT_EQ(short_name(files, 2), "one.gguf") << "another kind does not count";
+  EXPECT_EQ(short_name(files, 3), "two.gguf");
 }
 
 }  // namespace

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
+#include <filesystem>
 
+#include "base/index.h"
 #include "decode/cost_model.h"
 #include "engine/adapter_path.h"
 #include "engine/model_path.h"
 #include "engine/text_stream.h"
+#include "model/adapter.h"
 #include "model/drafter_file.h"
 #include "model/fingerprint.h"
 
@@ -24,40 +26,61 @@ Result<int> choose_context(const RuntimeOptions& options, const ModelConfig& con
   return options.context > 0 ? options.context : std::min(config.context_length, Runtime::kDefaultContext);
 }
 
-// The adapter that the options name or that is found, or nothing.
-Result<std::optional<Adapter>> load_adapter(const RuntimeOptions& options, const GgufFile& base,
-                                            const ModelConfig& config) {
-  if (options.adapter == "none") return std::optional<Adapter>();
-  const uint64_t fingerprint = base_fingerprint(base);
-  const std::string path = options.adapter.empty() ? find_adapter(base.path(), fingerprint) : options.adapter;
-  if (path.empty()) return std::optional<Adapter>();
-  S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
-  S3D_ASSIGN(Adapter adapter, open_adapter(std::make_shared<const GgufFile>(std::move(opened)), config, fingerprint));
-  return std::optional(std::move(adapter));
+bool is_adapter(const DraftFile& file) {
+  return file.is_adapter();
 }
 
-// The adapter's file, and the others that the options name or that are found. Error: one that was named is none of
-// another drafter's.
-Result<std::vector<DraftFile>> draft_files_of(const RuntimeOptions& options, const GgufFile& base,
-                                              const std::optional<Adapter>& adapter) {
-  const auto is_adapters = [](const DraftFile& file) {
-    return file.kind != draft_file_names::kEagle && file.kind != draft_file_names::kMedusa;
-  };
+bool names_adapter(const RuntimeOptions& options) {
+  return !options.adapter.empty() && options.adapter != "none";
+}
+
+// The files of drafters that the options name or that are found, the adapter of --adapter or the one found first.
+// Error: one that was named is none of a drafter's.
+Result<std::vector<DraftFile>> draft_files_of(const RuntimeOptions& options, const GgufFile& base) {
   std::vector<DraftFile> files;
-  if (adapter) files.push_back({adapter->config.fused ? "fused" : "s3d", adapter->file->path()});
+  if (names_adapter(options)) {
+    S3D_ASSIGN(files.emplace_back(), open_draft_file(options.adapter));
+  }
   for (const std::string& path : options.draft_files) {
     S3D_ASSIGN(files.emplace_back(), open_draft_file(path));
-    if (!is_adapters(files.back())) continue;
-    return Error{
-        fmt::format("--draft-file {}: a file of kind \"{:.40}\", expected \"{}\" or \"{}\"; an adapter of S3D's "
-                    "is named with --adapter",
-                    path, files.back().kind, draft_file_names::kEagle, draft_file_names::kMedusa)};
   }
-  if (!options.draft_files.empty() || options.adapter == "none") return files;
-  for (DraftFile& found : find_draft_files(base.path(), base_fingerprint(base))) {
-    if (!is_adapters(found)) files.push_back(std::move(found));
-  }
+  if (options.adapter == "none") return files;
+  const bool has_adapter = std::any_of(files.begin(), files.end(), is_adapter);
+  std::vector<DraftFile> found = find_draft_files(base.path(), base_fingerprint(base));
+  const auto unwanted = [&](const DraftFile& file) {
+    return is_adapter(file) ? has_adapter : !options.draft_files.empty();
+  };
+  std::erase_if(found, unwanted);
+  std::stable_partition(found.begin(), found.end(), is_adapter);
+  files.insert(has_adapter ? files.end() : files.begin(), found.begin(), found.end());
   return files;
+}
+
+Result<Adapter> open_adapter_file(const std::string& path, const GgufFile& base, const ModelConfig& config) {
+  S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
+  return open_adapter(std::make_shared<const GgufFile>(std::move(opened)), config, base_fingerprint(base));
+}
+
+// The tokens whose rows of the LM head draft passes run alone: those of the first adapter that has such passes. One
+// that cannot be opened is an error for whoever asks for its drafter.
+std::vector<TokenId> head_first(const std::vector<DraftFile>& files, const GgufFile& base, const ModelConfig& config) {
+  for (const DraftFile& file : files) {
+    if (!file.is_adapter() || file.kind == adapter_names::kKindFused) continue;
+    Result<Adapter> adapter = open_adapter_file(file.path, base, config);
+    return adapter.ok() ? std::move(adapter->draft_ids) : std::vector<TokenId>();
+  }
+  return {};
+}
+
+// Memory that adapters will take on a device: about what they take on disk.
+size_t adapter_bytes(const std::vector<DraftFile>& files) {
+  size_t bytes = 0;
+  for (const DraftFile& file : files) {
+    std::error_code failed;
+    const auto size = is_adapter(file) ? std::filesystem::file_size(file.path, failed) : 0;
+    if (!failed) bytes += size;
+  }
+  return bytes;
 }
 
 // The model's weights, in the form that the backend computes with.
@@ -69,11 +92,6 @@ Result<std::shared_ptr<const Model>> load_weights(const std::shared_ptr<const Gg
                    : load_model(file, std::move(config), pool, options.progress, lm_head_first);
   if (!model.ok()) return model.error();
   return std::make_shared<const Model>(std::move(*model));
-}
-
-// The tokens whose rows of the LM head a draft pass runs alone; a fused draft runs the whole head.
-std::vector<TokenId> head_first(const std::optional<Adapter>& adapter) {
-  return adapter && !adapter->config.fused ? adapter->draft_ids : std::vector<TokenId>();
 }
 
 }  // namespace
@@ -120,20 +138,15 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
   const auto file = std::make_shared<const GgufFile>(std::move(opened));
   S3D_ASSIGN(ModelConfig config, read_model_config(*file));
   S3D_ASSIGN(const int context, choose_context(options, config));
-  S3D_ASSIGN(const std::optional<Adapter> adapter, load_adapter(options, *file, config));
-  S3D_ASSIGN(std::vector<DraftFile> draft_files, draft_files_of(options, *file, adapter));
+  if (names_adapter(options)) S3D_TRY(open_adapter_file(options.adapter, *file, config));
+  S3D_ASSIGN(std::vector<DraftFile> draft_files, draft_files_of(options, *file));
+  const std::vector<TokenId> first_tokens = head_first(draft_files, *file, config);
   S3D_ASSIGN(Tokenizer tokenizer, load_tokenizer(*file, config));
   const int64_t positions = int64_t{context} * options.sequences;
 
   ThreadPool pool(threads);
   S3D_ASSIGN(const std::shared_ptr<const Model> model,
-             load_weights(file, std::move(config), options, pool, head_first(adapter)));
-  std::shared_ptr<const PackedAdapter> packed;
-  std::shared_ptr<const NgramTable> ngrams;
-  if (adapter) {
-    S3D_ASSIGN(packed, PackedAdapter::create(*adapter, *model, &pool));
-    if (adapter->ngrams.size() > 0) ngrams = std::make_shared<const NgramTable>(adapter->ngrams);
-  }
+             load_weights(file, std::move(config), options, pool, first_tokens));
   const auto max_rows = static_cast<int>(std::min<int64_t>(options.max_rows, positions));
   S3D_ASSIGN(auto backend, make_backend(model,
                                         {.kind = options.backend,
@@ -144,15 +157,13 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
                                          .kv_type = options.kv_type,
                                          .positions = positions,
                                          .context = context,
-                                         .adapter_bytes = packed ? packed->bytes() : 0},
+                                         .adapter_bytes = adapter_bytes(draft_files)},
                                         pool));
   S3D_ASSIGN(KvCache kv, backend->make_kv_cache(options.kv_type, positions));
   return std::unique_ptr<Runtime>(new Runtime({.model = model,
                                                .tokenizer = std::move(tokenizer),
-                                               .adapter = std::move(packed),
-                                               .ngrams = std::move(ngrams),
-                                               .adapter_path = adapter ? adapter->file->path() : "",
                                                .draft_files = std::move(draft_files),
+                                               .draft_vocab = isize(first_tokens),
                                                .backend_kind = options.backend,
                                                .backend = std::move(backend),
                                                .kv = std::move(kv),
@@ -162,19 +173,23 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
 
 Runtime::Runtime(Parts parts) : parts_(std::move(parts)), costs_(std::make_shared<PassCosts>()) {}
 
-std::string Runtime::draft_file(std::string_view kind) const {
-  for (const DraftFile& file : parts_.draft_files) {
-    if (file.kind == kind) return file.path;
-  }
-  return "";
+const DraftFile* Runtime::first_adapter() const {
+  const auto first = std::find_if(draft_files().begin(), draft_files().end(), is_adapter);
+  return first == draft_files().end() ? nullptr : &*first;
+}
+
+std::string Runtime::adapter_path() const {
+  return first_adapter() == nullptr ? "" : first_adapter()->path;
 }
 
 MemoryUse Runtime::memory() const {
+  size_t drafters = 0;
+  for (const auto& [name, shared] : shared_) drafters += shared.bytes;
   return {.file = file().file_bytes(),
           .weights = model().packed_bytes(),
           .kv = parts_.kv.bytes(),
           .scratch = backend().scratch_bytes(),
-          .adapter = (adapter() ? adapter()->bytes() : 0) + (ngrams() ? ngrams()->bytes() : 0)};
+          .drafters = drafters};
 }
 
 Result<std::vector<TokenId>> Runtime::encode(std::string_view text, bool parse_special) const {

@@ -1,5 +1,5 @@
-// A model that is loaded and ready to run, with all its parts: file, tokenizer, adapter, backend, KV cache. The public
-// Engine (s3d/engine.h), the command line and the trainer stand on it.
+// A model that is loaded and ready to run, with all its parts: file, tokenizer, backend, KV cache, what drafters share.
+// The public Engine (s3d/engine.h), the command line and the trainer stand on it.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,8 @@
 
 #include "backend/backend.h"
 #include "backend/kv_cache.h"
-#include "backend/packed_adapter.h"
 #include "base/result.h"
 #include "decode/generate.h"
-#include "decode/ngram_table.h"
 #include "engine/adapter_path.h"
 #include "engine/backend_choice.h"
 #include "file/gguf.h"
@@ -36,9 +34,12 @@ struct RuntimeOptions {
   int gpu_layers = -1;    // layers on the card, from the last one down, the others on the CPU; -1: as many as fit
   size_t gpu_memory = 0;  // bytes of the card's memory that may be used; 0: those that are free
   int max_rows = 256;  // rows of one pass at most (not above what the KV pool holds): long prompts run in such chunks
-  std::string adapter = "";  // file of the draft adapter; "": the one that is found (find_adapter); "none"
-  std::vector<std::string> draft_files = {};  // of other drafters (docs/drafters.md); empty: those that are found
-  LoadProgress progress = nullptr;            // called while weights are packed
+  // File of the draft adapter; "": those of draft_files, or if there are none the one that is found (find_adapter);
+  // "none": of no adapter but those of draft_files, and nothing is found.
+  std::string adapter = "";
+  // Of drafters (docs/drafters.md), adapters too; empty: those that are found.
+  std::vector<std::string> draft_files = {};
+  LoadProgress progress = nullptr;  // called while weights are packed
 
   Status check() const;  // numbers out of their range, before anything is read
 };
@@ -49,7 +50,7 @@ struct MemoryUse {
   size_t weights;  // packed; 0 with the reference, which reads the file
   size_t kv;       // the whole pool; pages that were never used take no memory
   size_t scratch;
-  size_t adapter;  // packed; 0 without one
+  size_t drafters;  // what sequences of drafters share, as far as it is open
 };
 
 struct AnswerOptions {
@@ -59,6 +60,12 @@ struct AnswerOptions {
 
 // The tokenizer of a model's file. Errors: those of Tokenizer::load(); more tokens than the model's embedding has rows.
 Result<Tokenizer> load_tokenizer(const GgufFile& file, const ModelConfig& config);
+
+// What all sequences of one drafter share.
+struct SharedParts {
+  std::shared_ptr<void> parts;  // null until the first of them is made
+  size_t bytes = 0;             // of memory held
+};
 
 struct Experience;  // decode/planner.h
 struct PassCosts;   // decode/cost_model.h
@@ -77,16 +84,16 @@ class Runtime {
   const Model& model() const { return *parts_.model; }
   const ModelConfig& config() const { return parts_.model->config; }
   const Tokenizer& tokenizer() const { return parts_.tokenizer; }
-  // The draft adapter, or null.
-  const std::shared_ptr<const PackedAdapter>& adapter() const { return parts_.adapter; }
-  const std::string& adapter_path() const { return parts_.adapter_path; }
-  // The adapter's n-grams, or null.
-  const std::shared_ptr<const NgramTable>& ngrams() const { return parts_.ngrams; }
-  // The files of drafters, the adapter's too, and that of one kind (s3d.kind; "s3d" has none in its file); "": none.
+  // The files of drafters that may be opened, the adapter of --adapter or the one that was found first. Those that
+  // drafters need are opened when the first such drafter is made (engine/draft_parts.h).
   const std::vector<DraftFile>& draft_files() const { return parts_.draft_files; }
-  std::string draft_file(std::string_view kind) const;
-  // What all sequences of one drafter share, for whoever makes that drafter; null until the first of them.
-  std::shared_ptr<void>& shared_by(const std::string& drafter) { return shared_[drafter]; }
+  // The first that is an adapter's, or null; its path, or "".
+  const DraftFile* first_adapter() const;
+  std::string adapter_path() const;
+  // So many rows of the LM head come first that are a draft vocabulary, the first S3D adapter's; 0: none.
+  int draft_vocab() const { return parts_.draft_vocab; }
+  // What all sequences of one drafter share, for whoever makes that drafter.
+  SharedParts& shared_by(const std::string& drafter) { return shared_[drafter]; }
   const std::shared_ptr<const Model>& shared_model() const { return parts_.model; }
   BackendKind backend_kind() const { return parts_.backend_kind; }
   Backend& backend() { return *parts_.backend; }
@@ -119,10 +126,8 @@ class Runtime {
   struct Parts {
     std::shared_ptr<const Model> model;
     Tokenizer tokenizer;
-    std::shared_ptr<const PackedAdapter> adapter;
-    std::shared_ptr<const NgramTable> ngrams;
-    std::string adapter_path;
     std::vector<DraftFile> draft_files;
+    int draft_vocab;
     BackendKind backend_kind;
     std::unique_ptr<Backend> backend;
     KvCache kv;
@@ -132,7 +137,7 @@ class Runtime {
   explicit Runtime(Parts parts);
 
   Parts parts_;
-  std::map<std::string, std::shared_ptr<void>> shared_;  // refer to parts_
+  std::map<std::string, SharedParts> shared_;  // refer to parts_
   std::map<std::string, std::shared_ptr<Experience>> experience_;
   std::shared_ptr<PassCosts> costs_;
 };

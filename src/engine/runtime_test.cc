@@ -9,6 +9,7 @@
 #include "base/test_folder.h"
 #include "engine/conversation.h"
 #include "engine/speculation.h"
+#include "model/adapter.h"
 #include "model/drafter_test_maker.h"
 #include "model/fingerprint.h"
 
@@ -148,6 +149,99 @@ TEST(RuntimeTest, DraftersWithFilesOfTheirOwnChangeNoToken) {
   const auto wrong = Runtime::load({.model = tiny_path(), .draft_files = {tiny_path()}});
   ASSERT_FALSE(wrong.ok());
   EXPECT_NE(wrong.error().message.find("not the file of a drafter"), std::string::npos) << wrong.error().message;
+}
+
+// An S3D adapter of masks alone.
+void write_adapter(const std::string& path, const Runtime& runtime, LayerSet layers, bool fused = false,
+                   const std::vector<TokenId>& draft_ids = {}, const Ngrams& ngrams = {}) {
+  const int d = runtime.config().d_model;
+  AdapterTensor masks = {std::string(adapter_names::kMasks), {d, 2}, {}};
+  for (int i = 0; i < 2 * d; ++i) masks.values.push_back(0.01F * static_cast<float>(i % 17));
+  const AdapterConfig config = {
+      .base_fingerprint = base_fingerprint(runtime.file()), .layers = layers, .masks = 2, .fused = fused};
+  const auto image = adapter_image(config, {masks}, draft_ids, GGML_TYPE_F32, ngrams);
+  ASSERT_TRUE(image.ok()) << image.error().message;
+  ASSERT_TRUE(write_file_atomically(path, *image).ok());
+}
+
+class AdaptersTest : public testing::Test {
+ protected:
+  AdaptersTest() : plain_(load()), prompt_(plain_->encode("the quick brown fox, the lazy dog").value()) {}
+
+  std::unique_ptr<Runtime> load_with(const std::vector<std::string>& files, BackendKind backend = BackendKind::kCpu) {
+    return Runtime::load({.model = tiny_path(), .threads = 2, .backend = backend, .draft_files = files}).value();
+  }
+  Generation answer(Runtime& runtime, Speculator* speculator) {
+    AnswerOptions options = answer_options(20);
+    options.generate.speculator = speculator;
+    return runtime.answer(runtime.kv().add_sequence(), prompt_, options).value().generation;
+  }
+
+  TestFolder folder_;
+  std::unique_ptr<Runtime> plain_;
+  std::vector<TokenId> prompt_;
+};
+
+// Two plans and two vocabularies, and one that rides.
+TEST_F(AdaptersTest, SeveralAreOpenOnOneModel) {
+  const std::vector<std::string> files = {folder_ / "a.gguf", folder_ / "b.gguf", folder_ / "c.gguf"};
+  write_adapter(files[0], *plain_, {1, 1}, false, {5, 9, 2, 33, 40});
+  write_adapter(files[1], *plain_, {1, 0}, false, {40, 7, 8});
+  write_adapter(files[2], *plain_, {2, 0}, true);
+  const std::vector<TokenId> expected = answer(*plain_, nullptr).tokens;
+  for (const BackendKind backend : {BackendKind::kCpu, BackendKind::kReference}) {
+    const std::unique_ptr<Runtime> runtime = load_with(files, backend);
+    EXPECT_EQ(runtime->memory().drafters, 0U) << "opened by whoever needs them";
+    EXPECT_EQ(runtime->adapter_path(), files[0]);
+    EXPECT_EQ(runtime->draft_vocab(), 5);
+    for (const char* name : {"s3d", "s3d=b.gguf", "fused", "s3d-untrained"}) {
+      const auto speculator = make_speculator(*runtime, {.drafter = name, .draft_rows = 3}).value();
+      const Generation drafted = answer(*runtime, speculator.get());
+      EXPECT_EQ(drafted.spec.num_draft_tokens > 0, true) << name;
+      if (backend == BackendKind::kCpu) {
+        EXPECT_EQ(drafted.tokens, expected) << name;
+      }
+    }
+    EXPECT_GT(runtime->memory().drafters, 0U);
+    std::vector<std::string> open;
+    for (const OpenDrafter& one : open_drafters(runtime->draft_files())) {
+      if (!one.file.empty()) open.push_back(one.name);
+    }
+    EXPECT_EQ(open, (std::vector<std::string>{"s3d", "s3d=b.gguf", "fused"}));
+  }
+}
+
+TEST_F(AdaptersTest, ErrorsComeWhenTheDrafterIsAskedFor) {
+  const std::string good = folder_ / "good.gguf", broken = folder_ / "broken.gguf";
+  write_adapter(good, *plain_, {1, 1});
+  write_adapter(broken, *plain_, {2, 2});  // more layers than the model has
+  const auto named = Runtime::load({.model = tiny_path(), .adapter = broken});
+  ASSERT_FALSE(named.ok()) << "a person named it as the adapter";
+  const std::unique_ptr<Runtime> runtime = load_with({good, broken});
+  EXPECT_TRUE(make_speculator(*runtime, {.drafter = "s3d", .draft_rows = 2}).ok());
+  const auto asked = make_speculator(*runtime, {.drafter = "s3d=broken.gguf", .draft_rows = 2});
+  ASSERT_FALSE(asked.ok());
+  EXPECT_EQ(asked.error().message, named.error().message);
+  const auto absent = make_speculator(*runtime, {.drafter = "s3d=other.gguf"});
+  ASSERT_FALSE(absent.ok());
+  EXPECT_NE(absent.error().message.find("there is " + good + ", " + broken), std::string::npos);
+  EXPECT_FALSE(make_speculator(*runtime, {.drafter = "suffix=good.gguf"}).ok()) << "it has no file";
+  EXPECT_FALSE(make_speculator(*runtime, {.drafter = "s3d="}).ok());
+  EXPECT_FALSE(make_speculator(*runtime, {.drafter = "auto=good.gguf"}).ok());
+}
+
+// The n-grams of the first adapter serve `suffix`, whoever drafts with the adapter.
+TEST_F(AdaptersTest, NgramsServeTheTextDrafter) {
+  const std::string path = folder_ / "ngrams.gguf";
+  write_adapter(path, *plain_, {1, 1}, false, {},
+                {.before = {-1}, .last = {prompt_.back()}, .next = {11}, .chance = {0.9F}});
+  const std::unique_ptr<Runtime> runtime = load_with({path});
+  const auto drafter = make_named_drafter(*runtime, {.drafter = "suffix"}).value();
+  DraftTree tree;
+  const std::vector<TokenId> tokens = {prompt_.back()};
+  ASSERT_TRUE(drafter->draft({.tokens = tokens}, {.nodes = 4, .depth = 4}, tree).ok());
+  ASSERT_FALSE(tree.empty());
+  EXPECT_EQ(tree[0].token, 11);
 }
 
 TEST(RuntimeTest, TheReferenceBackendsContextHasAnEnd) {

@@ -5,17 +5,16 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
+#include <utility>
 
 #include "decode/drafters.h"
-#include "decode/eagle_head.h"
-#include "decode/medusa_heads.h"
 #include "decode/planner.h"
-#include "engine/model_path.h"
+#include "engine/draft_parts.h"
 #include "engine/pass_costs.h"
 #include "engine/runtime.h"
 #include "engine/tuning.h"
-#include "model/drafter_file.h"
-#include "model/fingerprint.h"
+#include "model/adapter.h"
 
 namespace s3d {
 namespace {
@@ -79,68 +78,47 @@ std::string cost_key(const Runtime& runtime, const SpeculationOptions& options, 
 
 using MadeDrafter = Result<std::unique_ptr<Drafter>>;
 
-MadeDrafter make_s3d(Runtime& runtime, const SpeculationOptions&) {
-  return make_s3d_drafter(runtime.backend(), runtime.kv(), runtime.adapter());
+MadeDrafter make_s3d(Runtime& runtime, const SpeculationOptions&, const std::string& file) {
+  S3D_ASSIGN(auto adapter, shared_adapter(runtime, file));
+  return make_s3d_drafter(runtime.backend(), runtime.kv(), std::move(adapter));
 }
 
-MadeDrafter make_fused(Runtime& runtime, const SpeculationOptions&) {
-  return make_fused_drafter(runtime.backend(), runtime.adapter());
+MadeDrafter make_fused(Runtime& runtime, const SpeculationOptions&, const std::string& file) {
+  S3D_ASSIGN(auto adapter, shared_adapter(runtime, file));
+  return make_fused_drafter(runtime.backend(), std::move(adapter));
 }
 
-MadeDrafter make_untrained(Runtime& runtime, const SpeculationOptions& options) {
-  const AdapterConfig none, &adapter = runtime.adapter() ? runtime.adapter()->config() : none;
-  const int draft_vocab = adapter.fused ? 0 : adapter.draft_vocab;
-  S3D_ASSIGN(auto floor, PackedAdapter::untrained(runtime.model(), draft_layers(runtime, options), kSequentialDepth - 1,
-                                                  draft_vocab));
-  return make_s3d_drafter(runtime.backend(), runtime.kv(), std::move(floor), "s3d-untrained");
-}
-
-MadeDrafter make_layerskip(Runtime& runtime, const SpeculationOptions& options) {
-  return make_layer_skip_drafter(runtime.backend(), runtime.kv(), draft_layers(runtime, options), kSequentialDepth);
-}
-
-MadeDrafter make_lookup(Runtime&, const SpeculationOptions&) {
-  return make_lookup_drafter();
-}
-
-MadeDrafter make_suffix(Runtime& runtime, const SpeculationOptions&) {
-  return make_suffix_drafter(runtime.ngrams());
-}
-
-MadeDrafter make_model(Runtime& runtime, const SpeculationOptions& options) {
-  return make_second_model(runtime, options.draft_model);
-}
-
-// What all sequences of a drafter share is made with the first of them.
-template <typename Shared, typename Open>
-Result<std::shared_ptr<Shared>> shared_parts(Runtime& runtime, std::string_view kind, Open open) {
-  std::shared_ptr<void>& kept = runtime.shared_by(std::string(kind));
-  if (kept == nullptr) {
-    S3D_ASSIGN(GgufFile opened, GgufFile::open(runtime.draft_file(kind)));
-    ThreadPool pool(runtime.threads());
-    S3D_ASSIGN(kept, open(std::make_shared<const GgufFile>(std::move(opened)), base_fingerprint(runtime.file()), pool));
-  }
-  return std::static_pointer_cast<Shared>(kept);
-}
-
-MadeDrafter make_eagle(Runtime& runtime, const SpeculationOptions&) {
-  const auto open = [&](std::shared_ptr<const GgufFile> file, uint64_t fingerprint,
-                        ThreadPool& pool) -> Result<std::shared_ptr<EagleHead>> {
-    S3D_ASSIGN(EagleFile eagle, open_eagle(std::move(file), runtime.config(), fingerprint));
-    return EagleHead::create(std::move(eagle), runtime.shared_model(), runtime.backend(), runtime.kv(), pool);
-  };
-  S3D_ASSIGN(std::shared_ptr<EagleHead> head, shared_parts<EagleHead>(runtime, draft_file_names::kEagle, open));
+MadeDrafter make_eagle(Runtime& runtime, const SpeculationOptions&, const std::string& file) {
+  S3D_ASSIGN(auto head, shared_eagle(runtime, file));
   return make_eagle_drafter(std::move(head));
 }
 
-MadeDrafter make_medusa(Runtime& runtime, const SpeculationOptions&) {
-  const auto open = [&](std::shared_ptr<const GgufFile> file, uint64_t fingerprint,
-                        ThreadPool& pool) -> Result<std::shared_ptr<MedusaHeads>> {
-    S3D_ASSIGN(MedusaFile medusa, open_medusa(std::move(file), runtime.config(), fingerprint));
-    return MedusaHeads::create(std::move(medusa), runtime.shared_model(), runtime.backend(), pool);
-  };
-  S3D_ASSIGN(std::shared_ptr<MedusaHeads> heads, shared_parts<MedusaHeads>(runtime, draft_file_names::kMedusa, open));
+MadeDrafter make_medusa(Runtime& runtime, const SpeculationOptions&, const std::string& file) {
+  S3D_ASSIGN(auto heads, shared_medusa(runtime, file));
   return make_medusa_drafter(std::move(heads));
+}
+
+MadeDrafter make_untrained(Runtime& runtime, const SpeculationOptions& options, const std::string&) {
+  S3D_ASSIGN(auto floor, PackedAdapter::untrained(runtime.model(), draft_layers(runtime, options), kSequentialDepth - 1,
+                                                  runtime.draft_vocab()));
+  return make_s3d_drafter(runtime.backend(), runtime.kv(), std::move(floor), "s3d-untrained");
+}
+
+MadeDrafter make_layerskip(Runtime& runtime, const SpeculationOptions& options, const std::string&) {
+  return make_layer_skip_drafter(runtime.backend(), runtime.kv(), draft_layers(runtime, options), kSequentialDepth);
+}
+
+MadeDrafter make_lookup(Runtime&, const SpeculationOptions&, const std::string&) {
+  return make_lookup_drafter();
+}
+
+MadeDrafter make_suffix(Runtime& runtime, const SpeculationOptions&, const std::string&) {
+  S3D_ASSIGN(auto ngrams, shared_ngrams(runtime));
+  return make_suffix_drafter(std::move(ngrams));
+}
+
+MadeDrafter make_model(Runtime& runtime, const SpeculationOptions& options, const std::string&) {
+  return make_second_model(runtime, options.draft_model);
 }
 
 // What a drafter needs beside the model.
@@ -151,14 +129,16 @@ struct DrafterKind {
   std::string_view name;
   Needs needs;
   std::string_view file_kind;  // of kFile: s3d.kind of the file
-  MadeDrafter (*make)(Runtime& runtime, const SpeculationOptions& options);
+  // `file`: that it is loaded from, if it needs one.
+  MadeDrafter (*make)(Runtime& runtime, const SpeculationOptions& options, const std::string& file);
   std::string_view description;  // behind it stands the file, if it needs one
+  bool runs_beside = false;      // as in OpenDrafter
 };
 constexpr DrafterKind kDrafters[] = {
     {"s3d", Needs::kFile, "s3d", make_s3d, "adapter"},
     {"fused", Needs::kFile, "fused", make_fused, "masks that ride in full passes, adapter"},
-    {"eagle", Needs::kFile, "eagle", make_eagle, "a layer of its own on the model's states"},
-    {"medusa", Needs::kFile, "medusa", make_medusa, "heads on the model's last state"},
+    {"eagle", Needs::kFile, "eagle", make_eagle, "a layer of its own on the model's states", /*runs_beside=*/true},
+    {"medusa", Needs::kFile, "medusa", make_medusa, "heads on the model's last state", /*runs_beside=*/true},
     {"s3d-untrained", Needs::kNothing, "", make_untrained, "the floor of s3d: masks without training"},
     {"layerskip", Needs::kNothing, "", make_layerskip, "first and last layers, token by token"},
     {"lookup", Needs::kNothing, "", make_lookup, "n-grams of prompt and answer"},
@@ -166,21 +146,51 @@ constexpr DrafterKind kDrafters[] = {
     {"model", Needs::kModel, "", make_model, "a smaller model with the same vocabulary"},
 };
 
+const DrafterKind* find_kind(std::string_view name) {
+  const auto found = std::find_if(std::begin(kDrafters), std::end(kDrafters),
+                                  [name](const DrafterKind& kind) { return kind.name == name; });
+  return found == std::end(kDrafters) ? nullptr : found;
+}
+
+// "s3d=FILE" names one of several files.
+struct DrafterName {
+  std::string_view name, file;  // `file` empty: the first of its kind
+};
+DrafterName split_name(std::string_view text) {
+  const size_t at = text.find('=');
+  return at == std::string_view::npos ? DrafterName{text, {}} : DrafterName{text.substr(0, at), text.substr(at + 1)};
+}
+
 Error no_file(const Runtime& runtime, const DrafterKind& kind) {
-  const bool own = kind.file_kind != "s3d" && kind.file_kind != adapter_names::kKindFused;
-  if (own) {
+  if (kind.runs_beside) {
     return Error{fmt::format(
         "--spec {}: no file of that drafter for {} was found; train one with s3d-train {}, or name one with "
         "--draft-file",
         kind.name, runtime.file().path(), kind.name)};
   }
   const bool fused = kind.file_kind == adapter_names::kKindFused;
-  return Error{fmt::format(
-      "--spec {}: no {}adapter for {} was found{}; train one with s3d-train{}, name one with --adapter, or "
-      "use s3d-untrained or layerskip",
-      kind.name, fused ? "fused " : "", runtime.file().path(),
-      runtime.adapter() ? fmt::format(" (the one of this model is for --spec {})", fused ? "s3d" : "fused") : "",
-      fused ? " adapter --fused" : "")};
+  return Error{
+      fmt::format("--spec {}: no {}adapter for {} was found{}; train one with s3d-train{}, name one with --adapter, or "
+                  "use s3d-untrained or layerskip",
+                  kind.name, fused ? "fused " : "", runtime.file().path(),
+                  runtime.adapter_path().empty()
+                      ? ""
+                      : fmt::format(" (the one of this model is for --spec {})", fused ? "s3d" : "fused"),
+                  fused ? " adapter --fused" : "")};
+}
+
+// The file of `kind` that is called `name`; the first of that kind if it is empty. Error: it is not there.
+Result<std::string> file_of(const Runtime& runtime, const DrafterKind& kind, std::string_view name) {
+  std::vector<std::string> others;
+  for (const DraftFile& file : runtime.draft_files()) {
+    if (file.kind != kind.file_kind) continue;
+    if (name.empty() || file.is_called(name)) return file.path;
+    others.push_back(file.path);
+  }
+  if (others.empty()) return no_file(runtime, kind);
+  return Error{
+      fmt::format("--spec {}={}: no such file of that drafter is open, there is {}; name one with --draft-file",
+                  kind.name, name, fmt::join(others, ", "))};
 }
 
 MadeDrafter make_drafter(Runtime& runtime, const SpeculationOptions& options) {
@@ -189,12 +199,14 @@ MadeDrafter make_drafter(Runtime& runtime, const SpeculationOptions& options) {
     return Error{fmt::format("--draft-layers {}+{}: the model has {} layers", layers.first, layers.last,
                              runtime.config().n_layers)};
   }
-  for (const DrafterKind& kind : kDrafters) {
-    if (kind.name != options.drafter) continue;
-    const bool missing = kind.needs == Needs::kFile && runtime.draft_file(kind.file_kind).empty();
-    return missing ? MadeDrafter(no_file(runtime, kind)) : kind.make(runtime, options);
+  const DrafterName wanted = split_name(options.drafter);
+  const DrafterKind* kind = find_kind(wanted.name);
+  if (kind == nullptr) return Error{fmt::format("no drafter '{}'", options.drafter)};
+  std::string file;
+  if (kind->needs == Needs::kFile) {
+    S3D_ASSIGN(file, file_of(runtime, *kind, wanted.file));
   }
-  return Error{fmt::format("no drafter '{}'", options.drafter)};
+  return kind->make(runtime, options, file);
 }
 
 // A planner over `drafter` (may be null) and, if `with_text`, the drafters that look into the text.
@@ -202,7 +214,10 @@ Result<std::unique_ptr<Speculator>> make_planned(Runtime& runtime, const Specula
                                                  std::unique_ptr<Drafter> drafter, bool with_text,
                                                  const std::function<void()>& on_measure) {
   std::vector<std::unique_ptr<Drafter>> free;
-  if (with_text) free.push_back(make_suffix_drafter(runtime.ngrams()));
+  if (with_text) {
+    S3D_ASSIGN(auto ngrams, shared_ngrams(runtime));
+    free.push_back(make_suffix_drafter(std::move(ngrams)));
+  }
   std::unique_ptr<Drafter> pass;
   if (drafter != nullptr && drafter->needs_pass()) {
     pass = std::move(drafter);
@@ -210,7 +225,7 @@ Result<std::unique_ptr<Speculator>> make_planned(Runtime& runtime, const Specula
     free.push_back(std::move(drafter));
   }
   const std::string key = pass ? cost_key(runtime, options, *pass) : "none";
-  std::string drafters = key;
+  std::string drafters = fmt::format("{} {}", key, options.drafter);
   for (const std::unique_ptr<Drafter>& one : free) drafters += fmt::format(" {}", one->name());
   std::shared_ptr<Experience>& experience = runtime.experience(drafters);
   if (experience == nullptr) {
@@ -234,8 +249,15 @@ std::vector<std::string_view> drafter_names() {
 
 Status SpeculationOptions::check() const {
   const std::vector<std::string_view> names = drafter_names();
-  if (std::find(names.begin(), names.end(), drafter) == names.end()) {
+  const DrafterName wanted = split_name(drafter);
+  if (std::find(names.begin(), names.end(), wanted.name) == names.end()) {
     return Error{fmt::format("--spec '{}' is not known; expected one of {}", drafter, fmt::join(names, ", "))};
+  }
+  const DrafterKind* kind = find_kind(wanted.name);
+  if (drafter.find('=') != std::string::npos &&
+      (kind == nullptr || kind->needs != Needs::kFile || wanted.file.empty())) {
+    return Error{
+        fmt::format("--spec '{}': expected the name of a drafter that has a file, '=', and that file", drafter)};
   }
   if (draft_rows < 0 || draft_rows > kMaxDraft) {
     return Error{
@@ -262,9 +284,14 @@ std::vector<OpenDrafter> open_drafters(std::span<const DraftFile> files) {
     const std::string name(kind.name), text(kind.description);
     if (kind.needs == Needs::kNothing) open.push_back({.name = name, .note = text, .file = ""});
     if (kind.needs != Needs::kFile) continue;
-    const auto fits = [&kind](const DraftFile& file) { return file.kind == kind.file_kind; };
-    const auto file = std::find_if(files.begin(), files.end(), fits);
-    if (file != files.end()) open.push_back({.name = name, .note = text + " " + file->path, .file = file->path});
+    bool first = true;
+    for (size_t i = 0; i < files.size(); ++i) {
+      if (files[i].kind != kind.file_kind) continue;
+      open.push_back({.name = std::exchange(first, false) ? name : fmt::format("{}={}", name, short_name(files, i)),
+                      .note = text + " " + files[i].path,
+                      .file = files[i].path,
+                      .runs_beside = kind.runs_beside});
+    }
   }
   return open;
 }
@@ -281,9 +308,9 @@ Result<std::unique_ptr<Speculator>> make_speculator(Runtime& runtime, const Spec
   SpeculationOptions named = options;
   if (options.drafter == "auto") {
     const bool fixed = options.draft_rows > 0;
-    if (!runtime.adapter() && !fixed) return make_planned(runtime, options, nullptr, /*with_text=*/true, on_measure);
-    const AdapterConfig* adapter = runtime.adapter() ? &runtime.adapter()->config() : nullptr;
-    named.drafter = adapter == nullptr ? "suffix" : adapter->fused ? "fused" : "s3d";
+    const DraftFile* adapter = runtime.first_adapter();
+    if (adapter == nullptr && !fixed) return make_planned(runtime, options, nullptr, /*with_text=*/true, on_measure);
+    named.drafter = adapter == nullptr ? "suffix" : adapter->kind;
   }
   S3D_ASSIGN(auto drafter, make_drafter(runtime, named));
   if (options.draft_rows > 0) {

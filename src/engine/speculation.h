@@ -20,7 +20,7 @@ namespace s3d {
 
 class Runtime;
 
-// Every value of SpeculationOptions::drafter, in the order in which help shows them.
+// Every value of SpeculationOptions::drafter but for NAME=FILE, in the order in which help shows them.
 std::vector<std::string_view> drafter_names();
 
 // For one sequence at a time; null for "off", and for "auto" where no drafter is open. The engine must outlive it and
@@ -40,9 +40,10 @@ std::string drafter_cost_key(const Runtime& runtime, const SpeculationOptions& o
 // The drafters of a model that has these files (find_draft_files, Runtime::draft_files), but for "model", which needs
 // another model.
 struct OpenDrafter {
-  std::string name;
+  std::string name;  // as --spec takes it: NAME of the first file of a kind, NAME=FILE of the others
   std::string note;
-  std::string file;  // that it is loaded from; empty: it needs none
+  std::string file;          // that it is loaded from; empty: it needs none
+  bool runs_beside = false;  // it has layers or heads of its own: not on all backends (Backend::can_multiply)
 };
 std::vector<OpenDrafter> open_drafters(std::span<const DraftFile> files);
 

@@ -356,10 +356,8 @@ Result<std::shared_ptr<EngineService>> EngineService::create(std::unique_ptr<Run
   auto impl = std::make_unique<Impl>(std::move(runtime), std::move(options));
   S3D_ASSIGN(impl->card, make_model_card(impl->runtime->file(), impl->options.id, impl->options.defaults));
   const Runtime& loaded = *impl->runtime;
-  const MemoryUse memory = loaded.memory();
   impl->card.aliases = impl->options.aliases;
   impl->card.context = loaded.context();
-  impl->card.loaded_bytes = static_cast<int64_t>(memory.weights + memory.kv + memory.scratch + memory.adapter);
   impl->card.bos = loaded.tokenizer().text(loaded.tokenizer().bos());
   impl->card.eos = loaded.tokenizer().text(loaded.tokenizer().eos());
   impl->card.adapter = loaded.adapter_path();
@@ -373,6 +371,8 @@ Result<std::shared_ptr<EngineService>> EngineService::create(std::unique_ptr<Run
   }
   // Once, before anybody waits: it may measure what passes cost, and it says whether the drafter is there.
   S3D_TRY(impl->speculator_for({}));
+  const MemoryUse memory = loaded.memory();
+  impl->card.loaded_bytes = static_cast<int64_t>(memory.weights + memory.kv + memory.scratch + memory.drafters);
   impl->publish();
   impl->thread = std::thread([raw = impl.get()] { raw->run(); });
   return std::shared_ptr<EngineService>(new EngineService(std::move(impl)));

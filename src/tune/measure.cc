@@ -10,6 +10,7 @@
 #include "base/median.h"
 #include "decode/drafters.h"
 #include "decode/speculator.h"
+#include "engine/draft_parts.h"
 #include "engine/pass_costs.h"
 #include "engine/speculation.h"
 
@@ -62,25 +63,20 @@ std::vector<Rate> rates_of(const SpecStats& stats) {
   return rates;
 }
 
-// The drafter of the adapter that is open.
-std::string open_drafter(const Runtime& runtime) {
-  for (const OpenDrafter& one : open_drafters(runtime.draft_files())) {
-    if (!one.file.empty() && one.file == runtime.adapter_path()) return one.name;
-  }
-  return "";
+// The drafter of the first adapter; none: there is no adapter.
+Result<std::optional<TrainedRate>> open_plan(Runtime& runtime) {
+  const DraftFile* file = runtime.first_adapter();
+  if (file == nullptr) return std::optional<TrainedRate>();
+  S3D_ASSIGN(const std::shared_ptr<const PackedAdapter> adapter, shared_adapter(runtime, file->path));
+  const AdapterConfig& config = adapter->config();
+  return std::optional(TrainedRate{
+      .name = file->kind, .layers = config.fused ? LayerSet() : config.layers, .fused = config.fused, .rates = {}});
 }
 
-TrainedRate plan_of_open(const Runtime& runtime, const std::string& name) {
-  const AdapterConfig none, &adapter = runtime.adapter() ? runtime.adapter()->config() : none;
-  const bool has_plan = name == "s3d";
-  return {.name = name, .layers = has_plan ? adapter.layers : LayerSet(), .fused = name == "fused", .rates = {}};
-}
-
-// A draft pass without training over as many masks as are planned with, and the head that the open adapter drafts from.
+// A draft pass without training over as many masks as are planned with, and the head that the first adapter drafts
+// from.
 Result<std::unique_ptr<Drafter>> untrained_pass(Runtime& runtime, LayerSet layers) {
-  const AdapterConfig none, &adapter = runtime.adapter() ? runtime.adapter()->config() : none;
-  const int draft_vocab = adapter.fused ? 0 : adapter.draft_vocab;
-  S3D_ASSIGN(auto floor, PackedAdapter::untrained(runtime.model(), layers, kMostMasks, draft_vocab));
+  S3D_ASSIGN(auto floor, PackedAdapter::untrained(runtime.model(), layers, kMostMasks, runtime.draft_vocab()));
   return make_s3d_drafter(runtime.backend(), runtime.kv(), std::move(floor), "s3d-untrained");
 }
 
@@ -123,8 +119,7 @@ class Measurement {
     evidence_.n_layers = runtime_.config().n_layers;
     evidence_.skips = untrained_plans(evidence_.n_layers);
     if (evidence_.skips.empty()) return Error{"the model has one layer: no draft can skip any"};
-    const std::string open = open_drafter(runtime_);
-    if (!open.empty()) evidence_.open = plan_of_open(runtime_, open);
+    S3D_ASSIGN(evidence_.open, open_plan(runtime_));
     S3D_TRY(measure_costs());
     S3D_TRY(measure_answers());
     return evidence_;

@@ -79,6 +79,8 @@ TEST(CliSpecTest, WrongOptionsAreNamed) {
   expect({"--draft-layers", "3"}, 2, "A+Z");
   expect({"--spec", "layerskip", "--draft-layers", "9+9"}, 1, "layers");
   expect({"--spec", "s3d"}, 1, "no adapter");
+  expect({"--spec", "s3d=other.gguf"}, 1, "no adapter");
+  expect({"--spec", "suffix=other.gguf"}, 2, "'suffix=other.gguf'");
   expect({"--spec", "model"}, 1, "--draft-model");
   expect({"--adapter", tiny_model()}, 1, "adapter");
   expect({"--spec", "eagle"}, 1, "--draft-file");

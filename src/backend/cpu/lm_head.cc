@@ -19,7 +19,7 @@ void LmHead::prepare(std::span<const int> wanted, const PackedAdapter* adapter, 
   const size_t n = wanted.size();
   if (n == 0) return;
   in_.prepare(n, pass_.d_model, pass_.threads,
-              [&](StoredRows& copy) { copy.resize({&pass_.model.lm_head}, n, pass_.d_model, pass_.kernels.tile); });
+              [&](StoredRows& copy) { copy.resize({&head()}, n, pass_.d_model, pass_.kernels.tile); });
   if (logits_.capacity() < n * stride()) Floats().swap(logits_);  // growing would hold both for a moment
   logits_.resize(n * stride());
   if (reordered()) scattered_.resize(pass_.threads * n * kPiece * 16);
@@ -29,7 +29,7 @@ void LmHead::prepare(std::span<const int> wanted, const PackedAdapter* adapter, 
 void LmHead::run(int thread, Team& team) {
   if (wanted_.empty()) return;
   const size_t d = pass_.d_model;
-  const PackedMatrix& head = pass_.model.lm_head;
+  const PackedMatrix& head = this->head();
   const bool keeps = want_hidden_ && in_.is_first(team);
   in_.each_row(team, [&](StoredRows& to, size_t i) {
     const float* row = &pass_.stream.mine(team).x[usize(wanted_[i]) * d];
@@ -48,8 +48,7 @@ void LmHead::run(int thread, Team& team) {
 
 // Logits of units [begin, end) of the head.
 void LmHead::product(const Activations& in, size_t begin, size_t end) {
-  const PackedMatrix& head = pass_.model.lm_head;
-  pass_.kernels.matmul(head, begin, end, in, logits_.data(), stride());
+  pass_.kernels.matmul(head(), begin, end, in, logits_.data(), stride());
   const float cap = pass_.config.logit_softcap;
   if (cap == 0 || adapter_ != nullptr) return;  // a draft's order is not changed by a cap
   const size_t first = begin * 16, count = std::min(end * 16, stride()) - first;
@@ -86,6 +85,11 @@ PassOutput LmHead::output() {
   out.logits = {logits_.data(), n * row};
   if (want_hidden_) out.hidden = {hidden_.data(), n * pass_.d_model};
   return out;
+}
+
+const PackedMatrix& LmHead::head() const {
+  const PackedMatrix* own = adapter_ != nullptr ? adapter_->own_head() : nullptr;
+  return own != nullptr ? *own : pass_.model.lm_head;
 }
 
 size_t LmHead::rows() const {

@@ -30,6 +30,7 @@ class LmHead {
  private:
   using Floats = AlignedFloats;
 
+  const PackedMatrix& head() const;
   size_t rows() const;    // of the head that this pass uses
   size_t stride() const;  // floats from one row of `logits_` to the next
   bool reordered() const { return adapter_ == nullptr && !pass_.model.lm_head_ids.empty(); }
