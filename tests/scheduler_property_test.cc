@@ -11,6 +11,7 @@
 #include <random>
 #include <string>
 
+#include "backend/adapter_test_maker.h"
 #include "backend/forwarding_backend.h"
 #include "backend/packed_adapter.h"
 #include "base/index.h"
@@ -173,6 +174,13 @@ class SmallModel {
   SmallModel() : engine_(open_engine(std::string(S3D_SOURCE_DIR) + "/tests/data/models/llama-f32.gguf")) {
     alone_ = CpuBackend::create(engine_.model, /*threads=*/1, choose_kernels().value()).value();
     untrained_ = PackedAdapter::untrained(*engine_.model, {1, 1}, 3, 0).value();
+    // Two plans and two vocabularies.
+    const auto pack = [this](LayerSet plan, const adapter_test::Parts& parts) {
+      ThreadPool pool(1);
+      const Adapter adapter = adapter_test::AdapterMaker(config(), plan, /*seed=*/3).make(parts, GGML_TYPE_F16);
+      return PackedAdapter::create(adapter, *engine_.model, &pool).value();
+    };
+    adapters_ = {pack({1, 1}, adapter_test::kAll), pack({1, 0}, {.state = false, .draft_vocab = false})};
     using namespace drafter_test;
     // An echo is sometimes right: these texts stammer.
     eagle_ = open_eagle(as_file(eagle_image(config(), {.echo = true})), config(), kFingerprint).value();
@@ -181,6 +189,7 @@ class SmallModel {
   const ModelConfig& config() const { return engine_.model->config; }
   Backend& backend(int threads) { return threads == 1 ? *alone_ : *engine_.backend; }
   const std::shared_ptr<const PackedAdapter>& untrained() const { return untrained_; }
+  const std::shared_ptr<const PackedAdapter>& adapter(size_t i) const { return adapters_[i]; }
   const std::shared_ptr<const Model>& model() const { return engine_.model; }
   const EagleFile& eagle() const { return eagle_; }
   const MedusaFile& medusa() const { return medusa_; }
@@ -189,9 +198,18 @@ class SmallModel {
   TestEngine engine_;                  // on two threads
   std::unique_ptr<CpuBackend> alone_;  // on one
   std::shared_ptr<const PackedAdapter> untrained_;
+  std::array<std::shared_ptr<const PackedAdapter>, 2> adapters_;
   EagleFile eagle_;
   MedusaFile medusa_;
 };
+
+// Of drafts that pay now and then.
+std::shared_ptr<Experience> experience_of(size_t passes) {
+  auto experience = std::make_shared<Experience>();
+  experience->pass.resize(passes);
+  for (PassExperience& pass : experience->pass) pass.costs.seconds.fill(1e-4);
+  return experience;
+}
 
 class World {
  public:
@@ -278,11 +296,19 @@ class World {
         return make_fixed_speculator(make_eagle_drafter(eagle_head(backend, kv)), 5);
       case 7:
         return make_fixed_speculator(make_eagle_drafter(eagle_head(backend, kv)), 7, /*width=*/3);
-      case 8: {
-        ThreadPool pool(1);
-        return make_fixed_speculator(
-            make_medusa_drafter(MedusaHeads::create(model_.medusa(), model_.model(), backend, pool).value()), 6,
-            /*width=*/3);
+      case 8:
+        return make_fixed_speculator(medusa(backend), 6, /*width=*/3);
+      case 9:
+      case 10:
+        return make_fixed_speculator(make_s3d_drafter(backend, kv, model_.adapter(usize(which - 9))), 4,
+                                     /*width=*/which - 8);
+      case 11: {  // all of them
+        std::vector<std::unique_ptr<Drafter>> free, passes;
+        free.push_back(make_suffix_drafter());
+        for (const size_t i : {0U, 1U}) passes.push_back(make_s3d_drafter(backend, kv, model_.adapter(i)));
+        passes.push_back(make_eagle_drafter(eagle_head(backend, kv)));
+        passes.push_back(medusa(backend));
+        return std::make_shared<Planner>(std::move(free), std::move(passes), of_all_, /*width=*/2);
       }
       default:
         return nullptr;
@@ -290,9 +316,15 @@ class World {
   }
 
  private:
-  static constexpr int kSpeculators = 9;
+  static constexpr int kSpeculators = 12;
+
+  std::unique_ptr<Drafter> medusa(Backend& backend) {
+    ThreadPool pool(1);
+    return make_medusa_drafter(MedusaHeads::create(model_.medusa(), model_.model(), backend, pool).value());
+  }
 
   SmallModel& model_;
+  std::shared_ptr<Experience> of_all_ = experience_of(4);
   std::shared_ptr<EagleHead> eagle_;
   KvType type_;
   std::mt19937 random_;
@@ -322,8 +354,7 @@ Seen try_seed(unsigned seed, KvType type, Fault fault) {
   // Costs by which drafts pay now and then.
   const auto costs =
       std::make_shared<PassCosts>(PassCosts::through(std::array<PassCosts::Point, 2>{{{1, 1e-3}, {11, 2e-3}}}));
-  const auto experience = std::make_shared<Experience>();
-  experience->draft.seconds.fill(1e-4);
+  const std::shared_ptr<Experience> experience = experience_of(1);
   Scheduler scheduler(backend, kv,
                       {.max_running = 1 + world.below(8),
                        .step_seconds = world.below(2) == 0 ? 0 : 4e-3,

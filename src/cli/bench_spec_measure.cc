@@ -119,7 +119,7 @@ Result<std::unique_ptr<Speculator>> make_synthetic(Runtime& runtime, const Synth
   auto drafter = make_synthetic_drafter(text, what.rate, runtime.config().vocab_size, std::move(pace.drafter));
   if (plan.settings.draft_rows > 0) return make_fixed_speculator(std::move(drafter), plan.settings.draft_rows);
   auto experience = std::make_shared<Experience>();
-  experience->draft = costs.draft;
+  if (what.paced) experience->pass.push_back({.costs = costs.draft, .chances = {}, .record = {}});
   std::vector<std::unique_ptr<Drafter>> free;
   if (!what.paced) free.push_back(std::move(drafter));
   return std::unique_ptr<Speculator>(std::make_unique<Planner>(std::move(free), std::move(drafter), experience));

@@ -54,26 +54,23 @@ DraftDepth best_depth(const Calibration& calibration, const DraftCosts& draft_co
   return best;
 }
 
-bool DraftGate::open(double expected_rate, double other_rate, double plain_rate, int sequences) {
+bool DraftGate::is_worth(double expected_rate, double other_rate) {
   // Estimates are noisy, and the larger of two noisy ones is too large: what costs a pass must promise a little more
   // than what does not, and more still to open again.
-  constexpr double kStay = 1.02, kOpen = 1.06;
+  constexpr double kStay = 1.02, kOpen = 1.06, kNear = 0.97;
   const bool worth = expected_rate > other_rate * (open_ ? kStay : kOpen);
-  if (worth) {
-    open_ = true;
-    pause_ = kFirstPause;
-    waited_ = 0;
-    return true;
-  }
-  if (open_) {
-    open_ = false;
-    waited_ = 0;
-  }
-  constexpr double kMuchBetter = 1.1, kNear = 0.97;
+  if (worth) pause_ = kFirstPause;
+  if (worth != open_) waited_ = 0;
+  open_ = worth;
   near_ = expected_rate > kNear * other_rate;
-  if (other_rate > kMuchBetter * plain_rate || ++waited_ < pause_ * sequences) return false;
+  return worth;
+}
+
+bool DraftGate::wants_probe(double free_rate, double plain_rate, int sequences) {
+  constexpr double kMuchBetter = 1.1;
+  if (free_rate > kMuchBetter * plain_rate || ++waited_ < pause_ * sequences) return false;
   waited_ = 0;
-  return true;  // a probe
+  return true;
 }
 
 // Where little is missing, a good probe is followed by the next one at once: a few in a row tell that the text has
@@ -83,7 +80,17 @@ void DraftGate::learn_probe(bool accepted) {
   if (accepted) {
     pause_ = near_ ? 1 : std::max(1, pause_ * 3 / 4);
   } else {
-    pause_ = std::min(std::max(kFirstPause, 2 * pause_), kMaxPause);
+    pause_ = std::min(std::max(kFirstPause, 2 * pause_), max_pause_);
+  }
+}
+
+// Luck makes a round of the worse one the better one in a quarter of the cases or so: the pause shortens by two steps
+// then, so that it grows where less than a third are better.
+void DraftGate::learn_contest(bool better) {
+  if (better) {
+    pause_ = near_ ? 1 : std::max(1, pause_ / 4);
+  } else {
+    pause_ = std::min(std::max(kFirstPause, 2 * pause_), max_pause_);
   }
 }
 

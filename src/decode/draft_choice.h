@@ -32,17 +32,25 @@ DraftDepth best_depth(const Calibration& calibration, const DraftCosts& draft_co
 // Whether a drafter that costs a pass is worth it, before it is asked. Keeps asking it now and then when it is not.
 class DraftGate {
  public:
-  // `expected_rate`: tokens a second of a round with it; `other_rate`: of the best round without it; `plain_rate`: of a
-  // round without any draft. It is not tried while others do much better than plain decoding. `sequences`: that decode
-  // in the round, and would all wait for a probe: each probes so much more rarely.
-  bool open(double expected_rate, double other_rate, double plain_rate, int sequences);
-  // The draft that was let through is a probe: it is to be verified whatever is believed of it, and its outcome told.
-  bool probing() const { return !open_; }
-  void learn_probe(bool accepted);
+  // `drafters`: that are probed beside each other; the more, the rarer each of them at last.
+  explicit DraftGate(int drafters = 1) : max_pause_(kMaxPause * drafters) {}
+
+  // Whether `expected_rate`, tokens a second of a round with it, is enough more than `other_rate`, that of the best
+  // round without it.
+  bool is_worth(double expected_rate, double other_rate);
+  void close() { open_ = false; }  // another one is asked instead
+  // After is_worth() was false: whether a probe is due. None is while `free_rate`, of the best round without a pass, is
+  // much better than `plain_rate`, of one without a draft. `sequences`: that decode in the round, and would all wait
+  // for it: each probes so much more rarely. Its draft is to be verified whatever is believed of it, and its outcome
+  // told.
+  bool wants_probe(double free_rate, double plain_rate, int sequences);
+  void learn_probe(bool accepted);  // where the choice was between it and no pass
+  void learn_contest(bool better);  // where another one's pass was worth it: whether the round made more of it
 
  private:
   // Rounds. A probe costs a draft and a row more, together less than a pass: under a hundredth at the longest pause.
   static constexpr int kFirstPause = 8, kMaxPause = 128;
+  int max_pause_;
   bool open_ = true;
   bool near_ = false;        // the promise was hardly less than what the others do
   int pause_ = kFirstPause;  // rounds between probes

@@ -60,6 +60,7 @@ class EagleText {
   const std::vector<float>& hidden() const { return hidden_; }  // [d_model]
   SeqId seq() const { return seq_; }
   int length() const { return isize(run_); }
+  int most_rows() const { return most_rows_; }  // that were ever in the cache
 
  private:
   // A row in the cache: it read the features of a position and the token behind it.
@@ -124,6 +125,7 @@ class EagleText {
       if (last != nullptr) *last = out;
       head_.kv().commit(seq_, n);
       for (int i = 0; i < n; ++i) run_.push_back({waiting_[usize(done + i)], tokens[usize(i)]});
+      most_rows_ = std::max(most_rows_, isize(run_));
       done += n;
     }
     waiting_.erase(waiting_.begin(), waiting_.begin() + count);
@@ -135,7 +137,8 @@ class EagleText {
 
   EagleHead& head_;
   KvSequence seq_;
-  std::vector<Run> run_;                 // [committed rows of seq_]
+  std::vector<Run> run_;  // [committed rows of seq_]
+  int most_rows_ = 0;
   std::vector<int> waiting_;             // positions whose features were shown, not run yet
   std::vector<float> waiting_features_;  // [waiting, d_model]
   std::vector<float> logits_, hidden_;
@@ -246,7 +249,7 @@ class EagleDrafter : public Drafter {
   std::string_view name() const override { return "eagle"; }
   int max_depth() const override { return kDepth; }
   bool needs_pass() const override { return true; }
-  size_t extra_bytes() const override { return head_->bytes(); }
+  size_t extra_bytes() const override { return head_->bytes_for(text_.most_rows()); }
   std::span<const int> taps() const override { return head_->taps(); }
   void observe(const CommittedRows& rows) override { text_.observe(rows); }
 

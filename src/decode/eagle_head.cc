@@ -41,6 +41,11 @@ Result<std::shared_ptr<EagleHead>> EagleHead::create(EagleFile file, std::shared
   return out;
 }
 
+size_t EagleHead::bytes_for(int tokens) const {
+  constexpr int kPage = KvCache::kPageTokens;
+  return bytes() - kv_.bytes() + kv_.bytes_per_token() * usize((tokens + kPage - 1) / kPage * kPage);
+}
+
 size_t EagleHead::bytes() const {
   size_t bytes = fc_.own_bytes + tap_.own_bytes + head_.own_bytes + kv_.bytes() + layer_->scratch_bytes();
   return bytes + model_->packed_bytes() - (model_->layers.empty() ? 0 : model_->lm_head.bytes());

@@ -28,7 +28,9 @@ class EagleHead {
 
   std::span<const int> taps() const { return taps_; }
   TokenId token(int index) const { return head_.ids.empty() ? index : head_.ids[static_cast<size_t>(index)]; }
-  size_t bytes() const;  // of memory held
+  size_t bytes() const;  // of memory held, the whole pool of keys and values too
+  // What one sequence of so many tokens takes of it: everything but the pool, and its pages there.
+  size_t bytes_for(int tokens) const;
 
   // g of rows whose hidden states behind taps() are `states`: [n, taps, d_model] -> [n, d_model].
   std::vector<float> features(std::span<const float> states) const;

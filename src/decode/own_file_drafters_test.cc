@@ -343,6 +343,19 @@ TEST(EagleHead, SharesTheBasesHeadWhereItCan) {
   EXPECT_GT(bytes({}, ids), whole);
 }
 
+// Of the pool, which has room for many sequences, a drafter takes what its own text does.
+TEST(EagleHead, ASequenceTakesItsPagesOfThePool) {
+  Base base("llama-f32");
+  const EagleFile file =
+      open_eagle(as_file(drafter_test::eagle_image(base.config, {})), base.config, kFingerprint).value();
+  const auto head = EagleHead::create(file, base.model, *base.backend, *base.kv, base.pool).value();
+  const size_t page = head->kv().bytes_per_token() * KvCache::kPageTokens;
+  EXPECT_EQ(head->bytes_for(0) + head->kv().bytes(), head->bytes());
+  EXPECT_EQ(head->bytes_for(1), head->bytes_for(0) + page);
+  EXPECT_EQ(head->bytes_for(KvCache::kPageTokens), head->bytes_for(1));
+  EXPECT_EQ(head->bytes_for(KvCache::kPageTokens + 1), head->bytes_for(1) + page);
+}
+
 // ---- Medusa --------------------------------------------------------------------------------------------------------
 
 Doubles medusa_chances(Base& base, const MedusaFile& file, const std::vector<float>& state, size_t k) {

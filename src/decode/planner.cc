@@ -39,24 +39,43 @@ void learn_tree(Calibration& calibration, const DraftTree& tree, const std::vect
   for (int d = 0; d < std::min(deepest + 1, compared); ++d) calibration.learn_depth(d, d < accepted ? 1 : 0);
 }
 
+std::vector<std::unique_ptr<Drafter>> as_list(std::unique_ptr<Drafter> drafter) {
+  std::vector<std::unique_ptr<Drafter>> list;
+  if (drafter != nullptr) list.push_back(std::move(drafter));
+  return list;
+}
+
 }  // namespace
 
 Experience Experience::faded() const {
-  Experience out = {.draft = draft, .free = {}, .pass = pass.faded(), .record = record.faded(), .riders = riders};
+  Experience out = {.free = {}, .pass = {}, .riders = riders};
   for (const Calibration& calibration : free) out.free.push_back(calibration.faded());
+  for (const PassExperience& one : pass) {
+    out.pass.push_back({.costs = one.costs, .chances = one.chances.faded(), .record = one.record.faded()});
+  }
   return out;
+}
+
+Planner::Planner(std::vector<std::unique_ptr<Drafter>> free, std::vector<std::unique_ptr<Drafter>> passes,
+                 std::shared_ptr<Experience> shared, int width)
+    : free_(std::move(free)),
+      passes_(std::move(passes)),
+      shared_(std::move(shared)),
+      width_(width),
+      pass_choice_(isize(passes_)) {
+  S3D_CHECK(shared_ != nullptr);
+  S3D_CHECK(shared_->pass.empty() || shared_->pass.size() == passes_.size(), "the experience of other drafters");
+  shared_->free.resize(free_.size());
+  shared_->pass.resize(passes_.size());
+  mine_ = shared_->faded();
 }
 
 Planner::Planner(std::vector<std::unique_ptr<Drafter>> free, std::unique_ptr<Drafter> pass,
                  std::shared_ptr<Experience> shared, int width)
-    : free_(std::move(free)), pass_(std::move(pass)), shared_(std::move(shared)), width_(width) {
-  S3D_CHECK(shared_ != nullptr);
-  shared_->free.resize(free_.size());
-  mine_ = shared_->faded();
-}
+    : Planner(std::move(free), as_list(std::move(pass)), std::move(shared), width) {}
 
 bool Planner::needs_state() const {
-  return pass_ != nullptr && pass_->needs_state();
+  return std::any_of(passes_.begin(), passes_.end(), [](const auto& pass) { return pass->needs_state(); });
 }
 
 Status Planner::propose(const DraftInput& input, const DraftLimits& limits, const RoundLoad& load, Proposal& proposal) {
@@ -66,15 +85,16 @@ Status Planner::propose(const DraftInput& input, const DraftLimits& limits, cons
   limits_ = limits;
   if (limits.nodes < 1 || limits.depth < 1) return Ok();
   S3D_TRY(ask_free(input, limits));
-  if (pass_ == nullptr || !wants_pass(limits)) {
+  if (!choose_pass(limits)) {
     hand_over(proposal);
     return Ok();
   }
-  if (pass_->shares_pass()) {
-    pass_->ask(input, round_.asked, proposal.pass);
+  Drafter& pass = *passes_[usize(round_.asked_pass)];
+  if (pass.shares_pass()) {
+    pass.ask(input, round_.asked, proposal.pass);
     return Ok();
   }
-  S3D_TRY(pass_->draft(input, round_.asked, round_.drafted));
+  S3D_TRY(pass.draft(input, round_.asked, round_.drafted));
   weigh_pass();
   hand_over(proposal);
   return Ok();
@@ -86,7 +106,7 @@ Status Planner::ask_free(const DraftInput& input, const DraftLimits& limits) {
     asked.depth = std::min(limits.depth, free_[i]->max_depth());
     S3D_TRY(free_[i]->draft(input, asked, round_.drafted));
     const double without = round_.best.worth.rate;
-    const bool better = consider(round_.drafted, static_cast<int>(i), mine_.free[i], 0, limits.nodes);
+    const bool better = consider(round_.drafted, {.free = static_cast<int>(i)}, 0, limits.nodes);
     if (free_[i]->riders() == nullptr || round_.drafted.empty()) continue;
     round_.riders_drafted = true;
     const Selection& worth = round_.best.worth;
@@ -101,17 +121,22 @@ Drafter* Planner::rider() const {
 }
 
 void Planner::take(const DraftInput& input, const PassOutput& mine, Proposal& proposal) {
-  pass_->take(input, round_.asked, mine, round_.drafted);
+  passes_[usize(round_.asked_pass)]->take(input, round_.asked, mine, round_.drafted);
   weigh_pass();
   hand_over(proposal);
 }
 
 std::span<const int> Planner::taps() const {
-  return pass_ != nullptr ? pass_->taps() : std::span<const int>();
+  for (const std::unique_ptr<Drafter>& pass : passes_) {
+    if (!pass->taps().empty()) return pass->taps();
+  }
+  return {};
 }
 
 void Planner::observe(const CommittedRows& rows) {
-  if (pass_ != nullptr) pass_->observe(rows);
+  for (const std::unique_ptr<Drafter>& pass : passes_) {
+    if (!pass->taps().empty()) pass->observe(rows);
+  }
 }
 
 void Planner::observe_riders(const PassOutput& riders) {
@@ -121,7 +146,11 @@ void Planner::observe_riders(const PassOutput& riders) {
 }
 
 void Planner::learn(const DraftTree& tree, const RoundResult& result) {
-  if (round_.chosen == kPass && gate_.probing()) gate_.learn_probe(!result.path.empty());
+  if (round_.chosen.pass >= 0 && pass_choice_.probing()) {
+    const double tokens = round_.load.tokens + 1 + static_cast<double>(result.path.size());
+    const double seconds = seconds_of_round(mine_.pass[usize(round_.chosen.pass)], tree);
+    pass_choice_.learn_probe(!result.path.empty(), seconds > 0 ? tokens / seconds : 0);
+  }
   const std::vector<int> depths = depths_of(tree);
   learn_into(mine_, tree, depths, result);
   learn_into(*shared_, tree, depths, result);
@@ -130,7 +159,8 @@ void Planner::learn(const DraftTree& tree, const RoundResult& result) {
 }
 
 size_t Planner::extra_bytes() const {
-  size_t bytes = pass_ != nullptr ? pass_->extra_bytes() : 0;
+  size_t bytes = 0;
+  for (const std::unique_ptr<Drafter>& drafter : passes_) bytes += drafter->extra_bytes();
   for (const std::unique_ptr<Drafter>& drafter : free_) bytes += drafter->extra_bytes();
   return bytes;
 }
@@ -139,41 +169,59 @@ void Planner::expect(std::span<const TokenId> text) {
   for (const std::unique_ptr<Drafter>& drafter : free_) drafter->expect(text);
 }
 
+const Calibration& Planner::calibration_of(Author whose) const {
+  return whose.pass >= 0 ? mine_.pass[usize(whose.pass)].chances : mine_.free[usize(whose.free)];
+}
+
 // Takes a draft, and tells so, if it promises more than the best one so far.
-bool Planner::consider(const DraftTree& tree, int whose, const Calibration& calibration, double extra_seconds,
-                       int nodes) {
-  std::vector<double> chances = chances_of(tree, calibration);
+bool Planner::consider(const DraftTree& tree, Author whose, double extra_seconds, int nodes) {
+  std::vector<double> chances = chances_of(tree, calibration_of(whose));
   Selection worth = select_nodes(tree, chances, round_.load, extra_seconds, nodes);
   if (worth.tree.empty() || worth.rate <= round_.best.worth.rate) return false;
   round_.best = {.tree = tree, .chances = std::move(chances), .whose = whose, .worth = std::move(worth)};
   return true;
 }
 
-// The drafter that costs a pass: asked if the usual chances promise more than the best draft so far, or now and then to
-// see.
-bool Planner::wants_pass(const DraftLimits& limits) {
-  const int most = std::min(limits.depth, pass_->max_depth());
+RoundLoad Planner::load_of(const Drafter& pass) const {
   RoundLoad load = round_.load;
-  if (!pass_->shares_pass()) load.drafters = 1;
-  const DraftDepth expected = best_depth(mine_.pass, mine_.draft, load, most, limits.nodes);
-  const double plain = load.rate(1, 1, 0);
-  if (!gate_.open(expected.rate * mine_.record.factor(), round_.best.worth.rate, plain, load.sequences)) return false;
-  round_.drafted_depth = std::max(1, expected.depth);
-  round_.drafters = load.drafters;
-  round_.promised = gate_.probing() ? 0 : expected.rate;
+  if (!pass.shares_pass()) load.drafters = 1;
+  return load;
+}
+
+// A drafter that costs a pass is asked if its usual chances promise more than the best draft so far, or now and then to
+// see. Of several at most one.
+bool Planner::choose_pass(const DraftLimits& limits) {
+  if (passes_.empty()) return false;
+  std::vector<DraftDepth> expected;
+  std::vector<double> promised;
+  for (size_t i = 0; i < passes_.size(); ++i) {
+    const PassExperience& known = mine_.pass[i];
+    const int most = std::min(limits.depth, passes_[i]->max_depth());
+    expected.push_back(best_depth(known.chances, known.costs, load_of(*passes_[i]), most, limits.nodes));
+    promised.push_back(expected.back().rate * known.record.factor());
+  }
+  const RoundRates rates = {
+      .free = round_.best.worth.rate, .plain = round_.load.rate(1, 1, 0), .sequences = round_.load.sequences};
+  round_.asked_pass = pass_choice_.choose(promised, rates);
+  if (round_.asked_pass < 0) return false;
+  const auto chosen = usize(round_.asked_pass);
+  round_.drafted_depth = std::max(1, expected[chosen].depth);
+  round_.drafters = load_of(*passes_[chosen]).drafters;
+  round_.promised = pass_choice_.probing() ? 0 : expected[chosen].rate;
   round_.asked = {.nodes = std::min(limits.nodes, kMaxDraft), .depth = round_.drafted_depth, .width = width_};
   return true;
 }
 
 // Its cost is spent, whatever is verified.
 void Planner::weigh_pass() {
-  const double seconds = mine_.draft.share(round_.drafted_depth, round_.drafters);
+  const Author whose = {.pass = round_.asked_pass};
+  const double seconds = mine_.pass[usize(whose.pass)].costs.share(round_.drafted_depth, round_.drafters);
   Selection& other = round_.best.worth;
   other.rate = round_.load.rate(other.tokens, 1 + isize(other.tree), seconds);
-  const bool better = consider(round_.drafted, kPass, mine_.pass, seconds, round_.asked.nodes);
-  const bool told = gate_.probing() && !round_.drafted.empty();
+  const bool better = consider(round_.drafted, whose, seconds, round_.asked.nodes);
+  const bool told = pass_choice_.probing() && !round_.drafted.empty();
   if (better || !told) return;
-  round_.best = {.tree = {round_.drafted.front()}, .chances = {}, .whose = kPass};
+  round_.best = {.tree = {round_.drafted.front()}, .chances = {}, .whose = whose};
 }
 
 void Planner::hand_over(Proposal& proposal) {
@@ -181,17 +229,15 @@ void Planner::hand_over(Proposal& proposal) {
   if (rider() != nullptr && !round_.best.chances.empty()) cut_to_worth();
   proposal.tree = std::move(round_.best.tree);
   proposal.chances = std::move(round_.best.chances);
-  if (round_.chosen != kNobody) {
-    proposal.source = round_.chosen == kPass ? pass_->name() : free_[usize(round_.chosen)]->name();
-  }
+  if (round_.chosen.pass >= 0) proposal.source = passes_[usize(round_.chosen.pass)]->name();
+  if (round_.chosen.free >= 0) proposal.source = free_[usize(round_.chosen.free)]->name();
   if (rider() != nullptr && proposal.chances.size() == proposal.tree.size()) add_riders(proposal);
 }
 
 // A node that is not worth its row is not worth a rider's behind it.
 void Planner::cut_to_worth() {
-  const Calibration& calibration = round_.chosen == kPass ? mine_.pass : mine_.free[usize(round_.chosen)];
   round_.best.tree = round_.best.worth.tree;
-  round_.best.chances = chances_of(round_.best.tree, calibration);
+  round_.best.chances = chances_of(round_.best.tree, calibration_of(round_.chosen));
 }
 
 // Behind the rows that may be the last that are right, while the next round gains more than the rows cost.
@@ -211,22 +257,36 @@ void Planner::add_riders(Proposal& proposal) const {
 // `tree`: what was verified.
 void Planner::learn_into(Experience& experience, const DraftTree& tree, const std::vector<int>& depths,
                          const RoundResult& result) const {
-  if (round_.chosen >= 0) learn_tree(experience.free[usize(round_.chosen)], tree, depths, result);
+  if (round_.chosen.free >= 0) learn_tree(experience.free[usize(round_.chosen.free)], tree, depths, result);
   round_.riders_drafted ? experience.riders.learn(round_.riders_gain) : experience.riders.forget();
-  if (round_.drafted_depth == 0) return;
-  experience.draft.observe(result.draft_rows > 0 ? result.draft_rows : round_.drafted_depth, result.draft_seconds);
-  const bool verified = round_.chosen == kPass && !tree.empty();
-  if (verified) {
-    learn_tree(experience.pass, tree, depths, result);
-  } else if (!round_.drafted.empty()) {  // not verified: counts as what it was taken for
-    experience.pass.learn_depth(0, experience.pass.chance(round_.drafted.front().probability, 0));
+  if (round_.drafted_depth > 0) learn_pass(experience.pass[usize(round_.asked_pass)], tree, depths, result);
+}
+
+// By what is known of its costs, so that what else the machine does is no part of it.
+double Planner::seconds_of_round(const PassExperience& experience, const DraftTree& tree) const {
+  return experience.costs.share(round_.drafted_depth, round_.drafters) +
+         round_.load.costs->of(round_.load.rows + 1 + isize(tree));
+}
+
+// Of the drafter that was asked.
+void Planner::learn_pass(PassExperience& experience, const DraftTree& tree, const std::vector<int>& depths,
+                         const RoundResult& result) const {
+  // A draft after a pause also runs what its drafter was shown meanwhile.
+  const bool usual_cost = !pass_choice_.probing() || passes_[usize(round_.asked_pass)]->taps().empty();
+  if (usual_cost) {
+    experience.costs.observe(result.draft_rows > 0 ? result.draft_rows : round_.drafted_depth, result.draft_seconds);
   }
-  experience.pass.learn_undrafted(round_.drafted_depth);
+  const bool verified = round_.chosen.pass >= 0 && !tree.empty();
+  if (verified) {
+    learn_tree(experience.chances, tree, depths, result);
+  } else if (!round_.drafted.empty()) {  // not verified: counts as what it was taken for
+    experience.chances.learn_depth(0, experience.chances.chance(round_.drafted.front().probability, 0));
+  }
+  experience.chances.learn_undrafted(round_.drafted_depth);
   if (round_.promised <= 0) return experience.record.forget();  // a probe
-  const double seconds = experience.draft.share(round_.drafted_depth, round_.drafters) +
-                         round_.load.costs->of(round_.load.rows + 1 + isize(tree));
   const double others = round_.load.tokens;
-  experience.record.learn(round_.promised * seconds - others, 1 + static_cast<double>(result.path.size()));
+  experience.record.learn(round_.promised * seconds_of_round(experience, tree) - others,
+                          1 + static_cast<double>(result.path.size()));
 }
 
 }  // namespace s3d

@@ -226,7 +226,7 @@ Planned planned() {
   auto drafter = std::make_unique<ChanceDrafter>(4);
   ChanceDrafter* raw = drafter.get();
   auto experience = std::make_shared<Experience>();
-  experience->draft = draft_costs();
+  experience->pass.push_back({.costs = draft_costs(), .chances = {}, .record = {}});
   return {raw, std::make_unique<Planner>(Drafters{}, std::move(drafter), std::move(experience))};
 }
 
@@ -236,7 +236,7 @@ int probes(double rate, int sequences) {
   DraftGate gate;
   int count = 0;
   for (int round = 0; round < 2000; ++round) {
-    if (!gate.open(rate, 1, 1, sequences)) continue;
+    if (gate.is_worth(rate, 1) || !gate.wants_probe(1, 1, sequences)) continue;
     ++count;
     gate.learn_probe(count % 5 < 3);
   }
@@ -267,7 +267,7 @@ TEST(Planner, ComesCloseToTheBestFixedChoice) {
 TEST(Planner, LearnsNothingFromWhatWasNotCompared) {
   const auto chance_after = [](bool finished) {
     auto experience = std::make_shared<Experience>();
-    experience->draft = draft_costs();
+    experience->pass.push_back({.costs = draft_costs(), .chances = {}, .record = {}});
     const auto speculator = std::make_unique<Planner>(Drafters{}, std::make_unique<ChanceDrafter>(4), experience);
     const std::vector<TokenId> text(10);
     Proposal proposal;
@@ -275,7 +275,8 @@ TEST(Planner, LearnsNothingFromWhatWasNotCompared) {
     const DraftTree tree = granted(proposal, draft_costs().of(isize(proposal.tree)));
     EXPECT_GT(tree.size(), 1U);
     speculator->learn(tree, {.path = {0}, .finished = finished});
-    return std::pair(experience->pass.chance(tree[1].probability, 1), experience->pass.chance_at(1));
+    return std::pair(experience->pass[0].chances.chance(tree[1].probability, 1),
+                     experience->pass[0].chances.chance_at(1));
   };
   const auto [node, depth] = chance_after(true);
   EXPECT_EQ(node, Calibration().chance(ChanceDrafter::kProbability, 1));

@@ -120,24 +120,27 @@ Result<DraftFile> open_draft_file(const std::string& path) {
     return Error{fmt::format("{}: the file of a drafter of kind \"{:.40}\", expected one of {}", path, header.kind,
                              fmt::join(kKinds, ", "))};
   }
-  return DraftFile{.kind = std::move(header.kind), .path = path};
+  return DraftFile{.kind = std::move(header.kind), .path = path, .for_auto = true};
 }
 
 std::vector<DraftFile> find_draft_files(const std::string& model_path, uint64_t base_fingerprint) {
   std::vector<DraftFile> found;
-  if (const std::string adapter = find_adapter(model_path, base_fingerprint); !adapter.empty()) {
-    found.push_back(open_draft_file(adapter).value());
-  }
+  const std::string adapter = find_adapter(model_path, base_fingerprint);
+  if (!adapter.empty()) found.push_back(open_draft_file(adapter).value());
   const fs::path folder = fs::path(model_path).parent_path();
-  for (const std::string_view kind : {draft_file_names::kEagle, draft_file_names::kMedusa}) {
+  for (const std::string_view kind : kKinds) {
+    if (!found.empty() && found[0].kind == kind) continue;
+    const bool is_adapter = kind == kS3d || kind == adapter_names::kKindFused;
     const auto fits = [&](const fs::path& path) {
       const auto file = GgufFile::open(path.string());
       const auto header = file.ok() ? read_drafter_header(*file) : Result<DrafterHeader>(file.error());
       return header.ok() && header->kind == kind && header->base_fingerprint == base_fingerprint;
     };
-    const auto candidates = candidates_of(folder, fmt::format(".{}.gguf", kind));
+    const auto candidates = candidates_of(folder, fmt::format(".{}.gguf", is_adapter ? "adapter" : kind));
     const auto first = std::find_if(candidates.begin(), candidates.end(), fits);
-    if (first != candidates.end()) found.push_back({std::string(kind), first->string()});
+    if (first == candidates.end()) continue;
+    const bool beside = first->parent_path() == (folder.empty() ? fs::path(".") : folder);
+    found.push_back({.kind = std::string(kind), .path = first->string(), .for_auto = beside});
   }
   return found;
 }

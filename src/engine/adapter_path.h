@@ -31,6 +31,7 @@ std::string find_adapter(const std::string& model_path, uint64_t base_fingerprin
 struct DraftFile {
   std::string kind;  // its s3d.kind; "s3d" where it has none
   std::string path;
+  bool for_auto = false;  // a person named it, it lies beside the model, or it is the adapter: `auto` looks at it
 
   bool is_adapter() const;  // of S3D's (docs/adapter.md)
   // Whether a person may call it that: its path, or the end of it from a folder or its name on.
@@ -40,11 +41,12 @@ struct DraftFile {
 // The shortest name by which file number `index` is told from the others of its kind.
 std::string short_name(std::span<const DraftFile> files, size_t index);
 
-// Reads the beginning of a file. Error: it is none of a drafter's, or of one that is not known.
+// Reads the beginning of a file that a person named. Error: it is none of a drafter's, or of one that is not known.
 Result<DraftFile> open_draft_file(const std::string& path);
 
 // The files of all drafters of that base that are found, the adapter first and then one of each other kind (s3d.kind):
-// NAME.KIND.gguf beside the model, or any in adapter_folders(); of several of a kind in one folder, the first by name.
+// NAME.KIND.gguf beside the model (adapters: NAME.adapter.gguf), or any in adapter_folders(); of several of a kind in
+// one folder, the first by name.
 std::vector<DraftFile> find_draft_files(const std::string& model_path, uint64_t base_fingerprint);
 
 }  // namespace s3d

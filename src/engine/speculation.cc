@@ -193,7 +193,13 @@ Result<std::string> file_of(const Runtime& runtime, const DrafterKind& kind, std
                   kind.name, name, fmt::join(others, ", "))};
 }
 
-MadeDrafter make_drafter(Runtime& runtime, const SpeculationOptions& options) {
+// A drafter, and the file that it is loaded from, if there is one.
+struct MadeOf {
+  std::unique_ptr<Drafter> drafter;
+  std::string file;
+};
+
+Result<MadeOf> make_drafter(Runtime& runtime, const SpeculationOptions& options) {
   const LayerSet layers = draft_layers(runtime, options);
   if (layers.count() > runtime.config().n_layers) {
     return Error{fmt::format("--draft-layers {}+{}: the model has {} layers", layers.first, layers.last,
@@ -206,37 +212,80 @@ MadeDrafter make_drafter(Runtime& runtime, const SpeculationOptions& options) {
   if (kind->needs == Needs::kFile) {
     S3D_ASSIGN(file, file_of(runtime, *kind, wanted.file));
   }
-  return kind->make(runtime, options, file);
+  S3D_ASSIGN(std::unique_ptr<Drafter> drafter, kind->make(runtime, options, file));
+  return MadeOf{std::move(drafter), std::move(file)};
 }
 
-// A planner over `drafter` (may be null) and, if `with_text`, the drafters that look into the text.
-Result<std::unique_ptr<Speculator>> make_planned(Runtime& runtime, const SpeculationOptions& options,
-                                                 std::unique_ptr<Drafter> drafter, bool with_text,
+// What a planner chooses from.
+struct Choice {
+  std::vector<std::unique_ptr<Drafter>> free, passes;
+  std::vector<std::string> cost_keys, files;  // [passes]; a file may be ""
+  std::string names;                          // two of the same names choose from the same
+};
+
+// The drafter `options.drafter`.
+Status add_choice(Runtime& runtime, const SpeculationOptions& options, Choice& choice) {
+  S3D_ASSIGN(MadeOf made, make_drafter(runtime, options));
+  const std::string key = cost_key(runtime, options, *made.drafter);
+  choice.names += fmt::format("{} {}, ", key, made.file);
+  if (made.drafter->needs_pass()) {
+    choice.passes.push_back(std::move(made.drafter));
+    choice.cost_keys.push_back(key);
+    choice.files.push_back(std::move(made.file));
+  } else {
+    choice.free.push_back(std::move(made.drafter));
+  }
+  return Ok();
+}
+
+// The text drafter, and all drafters whose files are there for it; of those with masks that ride, and of those that
+// read states, the first. Drafters that ride come last of the free ones.
+Result<Choice> all_choices(Runtime& runtime, const SpeculationOptions& options) {
+  std::vector<std::string> names = {"suffix"};
+  const std::span<const DraftFile> files = runtime.draft_files();
+  const bool runs_beside = runtime.backend().can_multiply().ok();
+  bool has_fused = false, has_eagle = false;
+  for (const DraftFile& file : files) {
+    const DrafterKind* kind = find_kind(file.kind);
+    if (!file.for_auto || kind == nullptr || (kind->runs_beside && !runs_beside)) continue;
+    if (kind->name == "fused" && std::exchange(has_fused, true)) continue;
+    if (kind->name == "eagle" && std::exchange(has_eagle, true)) continue;
+    names.push_back(fmt::format("{}={}", kind->name, file.path));
+  }
+  Choice choice;
+  for (std::string& name : names) {
+    SpeculationOptions named = options;
+    named.drafter = std::move(name);
+    S3D_TRY(add_choice(runtime, named, choice));
+  }
+  return choice;
+}
+
+// What is known of these drafters before anything was drafted here.
+Result<std::shared_ptr<Experience>> first_experience(Runtime& runtime, const Choice& choice,
+                                                     const std::function<void()>& on_measure) {
+  auto experience = std::make_shared<Experience>();
+  MeasuredCosts costs;
+  if (choice.passes.empty()) {
+    S3D_ASSIGN(costs, pass_costs(runtime, nullptr, "none", on_measure));
+  }
+  for (size_t i = 0; i < choice.passes.size(); ++i) {
+    S3D_ASSIGN(costs, pass_costs(runtime, choice.passes[i].get(), choice.cost_keys[i], on_measure));
+    experience->pass.push_back({.costs = costs.draft, .chances = {}, .record = {}});
+    experience->pass.back().chances.begin_with(tuned_chances(runtime, choice.passes[i]->name(), choice.files[i]));
+  }
+  if (!runtime.costs()->measured) *runtime.costs() = costs.full;
+  return experience;
+}
+
+Result<std::unique_ptr<Speculator>> make_planned(Runtime& runtime, const SpeculationOptions& options, Choice choice,
                                                  const std::function<void()>& on_measure) {
-  std::vector<std::unique_ptr<Drafter>> free;
-  if (with_text) {
-    S3D_ASSIGN(auto ngrams, shared_ngrams(runtime));
-    free.push_back(make_suffix_drafter(std::move(ngrams)));
-  }
-  std::unique_ptr<Drafter> pass;
-  if (drafter != nullptr && drafter->needs_pass()) {
-    pass = std::move(drafter);
-  } else if (drafter != nullptr) {
-    free.push_back(std::move(drafter));
-  }
-  const std::string key = pass ? cost_key(runtime, options, *pass) : "none";
-  std::string drafters = fmt::format("{} {}", key, options.drafter);
-  for (const std::unique_ptr<Drafter>& one : free) drafters += fmt::format(" {}", one->name());
-  std::shared_ptr<Experience>& experience = runtime.experience(drafters);
+  std::shared_ptr<Experience>& experience = runtime.experience(choice.names);
   if (experience == nullptr) {
-    S3D_ASSIGN(const MeasuredCosts costs, pass_costs(runtime, pass.get(), key, on_measure));
-    experience = std::make_shared<Experience>();
-    experience->draft = costs.draft;
-    if (pass != nullptr) experience->pass.begin_with(tuned_chances(runtime, pass->name()));
-    if (!runtime.costs()->measured) *runtime.costs() = costs.full;
+    S3D_ASSIGN(experience, first_experience(runtime, choice, on_measure));
   }
   return std::unique_ptr<Speculator>(
-      std::make_unique<Planner>(std::move(free), std::move(pass), experience, options.draft_width));
+      std::make_unique<Planner>(std::move(choice.free), std::move(choice.passes), experience, options.draft_width));
 }
 
 }  // namespace
@@ -271,7 +320,8 @@ Status SpeculationOptions::check() const {
 
 Result<std::unique_ptr<Drafter>> make_named_drafter(Runtime& runtime, const SpeculationOptions& options) {
   S3D_TRY(options.check());
-  return make_drafter(runtime, options);
+  S3D_ASSIGN(MadeOf made, make_drafter(runtime, options));
+  return std::move(made.drafter);
 }
 
 std::string drafter_cost_key(const Runtime& runtime, const SpeculationOptions& options, const Drafter& drafter) {
@@ -307,16 +357,20 @@ Result<std::unique_ptr<Speculator>> make_speculator(Runtime& runtime, const Spec
   }
   SpeculationOptions named = options;
   if (options.drafter == "auto") {
-    const bool fixed = options.draft_rows > 0;
+    if (options.draft_rows == 0) {
+      S3D_ASSIGN(Choice choice, all_choices(runtime, options));
+      return make_planned(runtime, options, std::move(choice), on_measure);
+    }
     const DraftFile* adapter = runtime.first_adapter();
-    if (adapter == nullptr && !fixed) return make_planned(runtime, options, nullptr, /*with_text=*/true, on_measure);
     named.drafter = adapter == nullptr ? "suffix" : adapter->kind;
   }
-  S3D_ASSIGN(auto drafter, make_drafter(runtime, named));
   if (options.draft_rows > 0) {
-    return make_fixed_speculator(std::move(drafter), options.draft_rows, options.draft_width);
+    S3D_ASSIGN(MadeOf made, make_drafter(runtime, named));
+    return make_fixed_speculator(std::move(made.drafter), options.draft_rows, options.draft_width);
   }
-  return make_planned(runtime, named, std::move(drafter), options.drafter == "auto", on_measure);
+  Choice choice;
+  S3D_TRY(add_choice(runtime, named, choice));
+  return make_planned(runtime, named, std::move(choice), on_measure);
 }
 
 }  // namespace s3d

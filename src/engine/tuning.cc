@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 Tuning from_json(const json& object) {
   return {.drafter = object.at("drafter").get<std::string>(),
@@ -42,11 +42,10 @@ bool sane(const Tuning& tuning) {
 }  // namespace
 
 std::string drafter_file_key(const std::string& path) {
-  std::error_code failed;
-  const auto bytes = path.empty() ? 0 : fs::file_size(path, failed);
-  if (path.empty() || failed) return "none";
-  const auto written = fs::last_write_time(path, failed).time_since_epoch().count();
-  return fmt::format("{} {} {}", fs::path(path).filename().string(), bytes, written);
+  if (path.empty()) return "none";
+  const Result<GgufFile> file = GgufFile::open(path);
+  if (!file.ok()) return "none";
+  return fmt::format("{} bytes, {}", file->file_bytes(), fingerprint_text(base_fingerprint(*file)));
 }
 
 std::string tuning_path(const Runtime& runtime) {
@@ -81,7 +80,8 @@ FoundTuning read_tuning(const Runtime& runtime) {
   }
 }
 
-std::vector<double> tuned_chances(const Runtime& runtime, std::string_view drafter) {
+std::vector<double> tuned_chances(const Runtime& runtime, std::string_view drafter, std::string_view file) {
+  if (file != runtime.adapter_path()) return {};
   const FoundTuning found = read_tuning(runtime);
   return found.tuning && found.tuning->drafter == drafter ? found.tuning->chances : std::vector<double>();
 }

@@ -30,7 +30,8 @@ struct FoundTuning {
   std::string stale;             // why the one that is kept does not fit; empty: it does, or none is kept
 };
 
-// Of a drafter's file: another one gets other chances. Bytes and time of writing are taken for its content.
+// Of a drafter's file: another one gets other chances, a copy of it the same, whatever its name and date. Its size, and
+// the fingerprint of its tensors.
 std::string drafter_file_key(const std::string& path);
 
 // `<cache folder>/tune/MODEL-tN.json`, MODEL being the fingerprint and N the number of threads.
@@ -40,8 +41,8 @@ std::string tuning_path(const Runtime& runtime);
 // that is open. A damaged file counts as stale. Never an error.
 FoundTuning read_tuning(const Runtime& runtime);
 
-// The chances of read_tuning(), if they are those of that drafter; else none.
-std::vector<double> tuned_chances(const Runtime& runtime, std::string_view drafter);
+// The chances of read_tuning(), if they are those of that drafter with that file; else none.
+std::vector<double> tuned_chances(const Runtime& runtime, std::string_view drafter, std::string_view file);
 
 // By a temporary name. Errors: those of write_file_atomically.
 Status write_tuning(const Runtime& runtime, const Tuning& tuning);
