@@ -1,5 +1,5 @@
 // Attention over the cache, in the CPU's order of operations (kernels/attention-inl.h): segments of 256 positions give
-// partial results, which are merged in the order of the segments.
+// partial results, which are merged in the order of the segments and stored as the input of the next product.
 //
 // A block has one segment, one key-value head, and the query heads of a few rows that share it ("queries"): each key
 // and value is read once for all of them. A thread has one position while scores are computed, and one dimension while
@@ -8,6 +8,7 @@
 #include "backend/cuda/float_ops.h"
 #include "backend/cuda/launchers.h"
 #include "backend/cuda/norm.h"
+#include "backend/cuda/stored_rows.h"
 
 namespace s3d::S3D_CUDA_NS {
 namespace {
@@ -151,8 +152,7 @@ S3D_DEVICE float2 softmax(const AttentionTask& task, const Part& part, float* co
     float& score = column[i * kQ];
     score = span.sees(part.base + i) ? exponential(sub(score, largest)) : 0.0F;
   }
-  __syncwarp();
-  float lower = 0, upper = 0;
+  float lower = 0, upper = 0;  // of weights that this lane has written
   for (int i = lane; i < kSegment; i += kSumChains) {
     lower = add(lower, column[i * kQ]);
     upper = add(upper, column[(i + 32) * kQ]);
@@ -223,6 +223,8 @@ constexpr size_t attention_shared_bytes(int head_dim) {
 
 template <KvType kType, int kQ>
 __global__ void __launch_bounds__(kThreads, 1) attend_kernel(const AttentionTask task) {
+  let_next_start();
+  wait_for_previous();
   constexpr int kTogether = kQ < 4 ? kQ : 4;  // queries whose values a thread sums at once
   const Part part = part_of_block(task);
   if (static_cast<int>(blockIdx.y) >= part.tile.segments) return;
@@ -271,31 +273,46 @@ __global__ void __launch_bounds__(kThreads, 1) attend_kernel(const AttentionTask
   }
 }
 
-// The segments of a row and head, merged in their order; a thread has one dimension.
-__global__ void __launch_bounds__(kThreads) merge_kernel(const AttentionTask task) {
-  const int head = static_cast<int>(blockIdx.x), row = static_cast<int>(blockIdx.y), head_dim = task.layout.head_dim;
+// Dimension d of a row and head: its segments, merged in their order.
+S3D_DEVICE float merged(const AttentionTask& task, int row, int head, int d) {
   const int end = task.seen[row].end;
   const int begin = task.window > 0 && end > task.window ? end - task.window : 0;
-  for (int d = static_cast<int>(threadIdx.x); d < head_dim; d += static_cast<int>(blockDim.x)) {
-    float largest = 0, sum = 0, value = 0;
-    for (int segment = begin / kSegment; segment <= (end - 1) / kSegment; ++segment) {
-      const float* partial = partial_of(task, row, head, segment);
-      const float other = partial[0], other_sum = partial[1], other_value = partial[kPartialHead + d];
-      if (other_sum == 0.0F) continue;
-      if (sum == 0.0F) {
-        largest = other;
-        sum = other_sum;
-        value = other_value;
-        continue;
-      }
-      const float both = largest > other ? largest : other;
-      const float keep = exponential(sub(largest, both)), take = exponential(sub(other, both));
-      largest = both;
-      sum = fma(sum, keep, mul(other_sum, take));
-      value = fma(value, keep, mul(other_value, take));
+  float largest = 0, sum = 0, value = 0;
+  for (int segment = begin / kSegment; segment <= (end - 1) / kSegment; ++segment) {
+    const float* partial = partial_of(task, row, head, segment);
+    const float other = partial[0], other_sum = partial[1], other_value = partial[kPartialHead + d];
+    if (other_sum == 0.0F) continue;
+    if (sum == 0.0F) {
+      largest = other;
+      sum = other_sum;
+      value = other_value;
+      continue;
     }
-    task.out[(static_cast<size_t>(row) * task.n_heads + head) * head_dim + d] = mul(value, div(1.0F, sum));
+    const float both = largest > other ? largest : other;
+    const float keep = exponential(sub(largest, both)), take = exponential(sub(other, both));
+    largest = both;
+    sum = fma(sum, keep, mul(other_sum, take));
+    value = fma(value, keep, mul(other_value, take));
   }
+  return mul(value, div(1.0F, sum));
+}
+
+// A block merges 256 columns of a row, of all heads side by side, one a thread; then a warp stores them as the input of
+// the next product.
+__global__ void __launch_bounds__(kPerWarp) merge_kernel(const AttentionTask task) {
+  let_next_start();
+  wait_for_previous();
+  const int row = static_cast<int>(blockIdx.y), head_dim = task.layout.head_dim, cols = task.n_heads * head_dim;
+  const int begin = static_cast<int>(blockIdx.x) * kPerWarp, column = begin + static_cast<int>(threadIdx.x);
+  auto* values = reinterpret_cast<float*>(block_shared());
+  values[threadIdx.x] = column < cols ? merged(task, row, column / head_dim, column % head_dim) : 0.0F;
+  __syncthreads();
+  if (warp_of_block() != 0) return;
+  Eight eight;
+  const int first = static_cast<int>(lane_of_warp()) * kPerLane;
+  eight.column = begin + first;
+  for (int i = 0; i < kPerLane; ++i) eight.v[i] = values[first + i];
+  store(task.stored, cols, row, eight);
 }
 
 template <KvType kType, int kQ>
@@ -329,9 +346,9 @@ void launch_attention(void* stream, const AttentionTask& task) {
       launch_for<KvType::kQ8_0>(stream, task, grid, queries);
       break;
   }
-  const auto threads = static_cast<unsigned>((task.layout.head_dim + 31) / 32 * 32);
-  const cuda::Grid merge{static_cast<unsigned>(task.n_heads), static_cast<unsigned>(task.n), 1};
-  S3D_LAUNCH(stream, merge_kernel, merge, threads < kThreads ? threads : kThreads, 0, task);
+  const auto parts_of_row = static_cast<unsigned>((task.n_heads * task.layout.head_dim + kPerWarp - 1) / kPerWarp);
+  const cuda::Grid merge{parts_of_row, static_cast<unsigned>(task.n), 1};
+  S3D_LAUNCH(stream, merge_kernel, merge, static_cast<unsigned>(kPerWarp), sizeof(float) * kPerWarp, task);
 }
 
 }  // namespace s3d::S3D_CUDA_NS

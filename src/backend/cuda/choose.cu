@@ -38,6 +38,8 @@ S3D_DEVICE bool is_finite(float x) {
 
 // A warp's piece of a row: its best tokens in order. A lane has every 32nd logit, and forgets those that were taken.
 __global__ void __launch_bounds__(kWarpLanes) choose_kernel(const ChooseTask task) {
+  let_next_start();
+  wait_for_previous();
   const int piece = static_cast<int>(blockIdx.x), row = static_cast<int>(blockIdx.y),
             lane = static_cast<int>(lane_of_warp());
   const int begin = piece * kPiece + lane;
@@ -70,6 +72,8 @@ __global__ void __launch_bounds__(kWarpLanes) choose_kernel(const ChooseTask tas
 
 // A warp merges the pieces of a row; how many of a piece's tokens are taken stands in shared memory.
 __global__ void __launch_bounds__(kWarpLanes) merge_choices_kernel(const ChooseTask task) {
+  let_next_start();
+  wait_for_previous();
   const int row = static_cast<int>(blockIdx.x), lane = static_cast<int>(lane_of_warp()), pieces = pieces_of(task);
   auto* taken = reinterpret_cast<uint8_t*>(block_shared());
   const size_t first = static_cast<size_t>(row) * pieces;
@@ -115,6 +119,8 @@ S3D_DEVICE float exp_nonpositive(float x) {
 
 // A warp has two pieces of a row, a lane one of the 16 sums of one of them.
 __global__ void __launch_bounds__(kWarpLanes) sum_pieces_kernel(const ChooseTask task) {
+  let_next_start();
+  wait_for_previous();
   const int row = static_cast<int>(blockIdx.y), lane = static_cast<int>(lane_of_warp()), chain = lane % kChains;
   const int piece = static_cast<int>(blockIdx.x) * 2 + lane / kChains;
   const float* logits = task.logits + static_cast<size_t>(row) * task.width;
@@ -134,6 +140,8 @@ __global__ void __launch_bounds__(kWarpLanes) sum_pieces_kernel(const ChooseTask
 }
 
 __global__ void __launch_bounds__(kWarpLanes) sum_row_kernel(const ChooseTask task) {
+  let_next_start();
+  wait_for_previous();
   const int row = static_cast<int>(blockIdx.x), pieces = pieces_of(task);
   if (lane_of_warp() != 0) return;
   float total = 0.0F;

@@ -87,6 +87,14 @@ TEST(CudaBackend, SeedsDoNotMatter) {
   }
 }
 
+// Kernels that start before the one before them has ended read nothing that it writes until they have waited.
+TEST(CudaBackend, KernelsWaitBeforeTheyRead) {
+  const auto model = load("llama-q4_k");
+  Both both(model, KvType::kF16,
+            CudaBackend::create(model, cuda::make_test_device(1, false, /*watches=*/true)).value());
+  both.feed(both.add_sequence(), some_tokens(7, model->config.vocab_size, 2), {5, 1});
+}
+
 // Counts what goes to a real device.
 class CountingDevice : public cuda::Device {
  public:

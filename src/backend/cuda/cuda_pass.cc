@@ -36,10 +36,9 @@ bool CudaPass::ensure_buffers(const Block& block, const DeviceAdapter* adapter) 
   const size_t n = usize(n_), d = usize(config_.d_model);
   const size_t partial = 2 + usize(config_.head_dim);
   bool enough = x_.ensure(device_, n * d) && mixed_.ensure(device_, n * d) &&
-                q_.ensure(device_, n * usize(config_.q_dim())) &&
-                attended_.ensure(device_, n * usize(config_.q_dim())) &&
-                k_.ensure(device_, n * usize(config_.kv_dim())) && v_.ensure(device_, n * usize(config_.kv_dim())) &&
-                gate_.ensure(device_, n * usize(config_.d_ff)) && up_.ensure(device_, n * usize(config_.d_ff)) &&
+                q_.ensure(device_, n * usize(config_.q_dim())) && k_.ensure(device_, n * usize(config_.kv_dim())) &&
+                v_.ensure(device_, n * usize(config_.kv_dim())) && gate_.ensure(device_, n * usize(config_.d_ff)) &&
+                up_.ensure(device_, n * usize(config_.d_ff)) &&
                 partials_.ensure(device_, n * usize(config_.n_heads) * usize(plan_.max_segments) * partial);
   for (size_t i = begin_; i < end_; ++i) {
     const DeviceLayer& w = weights_.layers[usize(placement_->layers[i])];
@@ -308,9 +307,10 @@ void CudaPass::attend(int layer, const DeviceAdapter::Layer& lora) {
   }
   place(layer);
   const bool local = config_.is_local(layer);
+  const DeviceMatrix* readers[] = {&w.wo, &lora.output.a};
   device_.kernels().attention(device_.stream(), {.q = q_.data(),
                                                  .partials = partials_.data(),
-                                                 .out = attended_.data(),
+                                                 .stored = attended_in_.input(formats_of(readers)),
                                                  .layout = *layout_,
                                                  .layer = layer,
                                                  .n = n_,
@@ -328,7 +328,6 @@ void CudaPass::attend(int layer, const DeviceAdapter::Layer& lora) {
                                                  .heads_per_part = plan_.heads_per_part,
                                                  .rows_per_tile = plan_.rows_per_tile,
                                                  .max_segments = plan_.max_segments});
-  make_input(attended_.data(), {}, config_.q_dim(), attended_in_, {{&w.wo, &lora.output.a}});
   end_sublayer(w.wo, attended_in_, lora.output, w.attn_post_norm);
 }
 
@@ -512,8 +511,8 @@ MatrixProduct CudaPass::product(const DeviceMatrix& matrix, float* y, const Devi
 size_t CudaPass::scratch_bytes() const {
   size_t bytes =
       pack_.bytes() + normed_.bytes() + attended_in_.bytes() + gated_.bytes() + head_in_.bytes() + low_in_.bytes();
-  for (const Floats* buffer : {&x_, &mixed_, &q_, &attended_, &k_, &v_, &gate_, &up_, &partials_, &low_, &logits_,
-                               &hidden_, &hidden_normed_, &tapped_}) {
+  for (const Floats* buffer :
+       {&x_, &mixed_, &q_, &k_, &v_, &gate_, &up_, &partials_, &low_, &logits_, &hidden_, &hidden_normed_, &tapped_}) {
     bytes += buffer->bytes();
   }
   for (const Floats& buffer : low_rank_sums_) bytes += buffer.bytes();

@@ -122,7 +122,7 @@ class CudaPass {
   RopeTable rope_[2];  // [is local]
   Floats x_;           // [n][d_model] the residual stream
   Floats mixed_;       // [n][d_model]
-  Floats q_, attended_, k_, v_;
+  Floats q_, k_, v_;
   Floats gate_, up_;
   Floats partials_;
   Floats low_;                                          // [n][stacked ranks]

@@ -50,7 +50,8 @@ class Device {
 Result<std::unique_ptr<Device>> open_device();
 
 // Runs the kernels on the CPU, in an order drawn from `seed` (emulator/emulator.h). `turing`: as a card without the
-// matrix instruction of 32 columns. For tests: thousands of times slower than a card.
-std::unique_ptr<Device> make_emulated_device(uint64_t seed = 1, bool turing = false);
+// matrix instruction of 32 columns. `watches`: a kernel that reads too early what the one before it wrote reads 0xff
+// (Emulator::watch). For tests: thousands of times slower than a card.
+std::unique_ptr<Device> make_emulated_device(uint64_t seed = 1, bool turing = false, bool watches = false);
 
 }  // namespace s3d::cuda

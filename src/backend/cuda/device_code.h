@@ -2,7 +2,11 @@
 // compiles them for NVIDIA cards (namespace cuda_device); the C++ compiler compiles the same files for the emulated
 // device (namespace cuda_emulated, emulator/emulator.h).
 //
-// A kernel takes one struct by value, uses no static shared memory (block_shared()), and runs with whole warps.
+// A kernel takes one struct by value, uses no static shared memory (block_shared()), and runs with whole warps. It may
+// start before the kernel before it has ended (programmatic dependent launch, from compute capability 9.0 on): its
+// first words are let_next_start() and wait_for_previous(), in every thread. Between the two it may touch nothing but
+// what no kernel of a pass writes. As all threads of all kernels wait, all kernels before have ended when one of them
+// goes on.
 #pragma once
 
 #include <ggml.h>
@@ -103,6 +107,28 @@ S3D_DEVICE bool has_wide_mma() {
 }
 #endif
 
+// The next kernel may start as soon as all blocks of this one have said so.
+S3D_DEVICE void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+// Until the kernel before has ended, and what it wrote is seen.
+S3D_DEVICE void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+#if __CUDA_ARCH__ >= 900
+constexpr bool kStartsEarly = true;
+#else
+constexpr bool kStartsEarly = false;
+#endif
+// The 128 bytes around an address come into the L2 cache.
+S3D_DEVICE void fetch_early(const std::byte* p) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+}
+
 // Weights: read once a pass, so neither kept in the L1 cache nor long in the L2.
 S3D_DEVICE uint4 load_weights(const uint4* p) {
   uint4 v;
@@ -116,10 +142,10 @@ S3D_DEVICE uint2 load_weights(const uint2* p) {
   asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(p));
   return v;
 }
-// What many blocks read.
+// What many blocks read. Not by the path for constants (__ldg): the kernel before may write it while this one starts.
 template <typename T>
 S3D_DEVICE T load_shared_input(const T* p) {
-  return __ldg(p);
+  return *p;
 }
 
 // c + the two 16-bit halves of `pairs` times the lower (upper) two bytes of `bytes`, all signed.
@@ -130,8 +156,27 @@ S3D_DEVICE int32_t dot_high_pair(uint32_t pairs, uint32_t bytes, int32_t c) {
   return __dp2a_hi(static_cast<int>(pairs), static_cast<int>(bytes), c);
 }
 
+// An error is told by the next synchronization of the device.
+template <typename Task>
+void start_kernel(void* stream, void (*kernel)(Task), dim3 blocks, unsigned threads, size_t shared_bytes,
+                  const Task& task) {
+  int device = 0, capability = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&capability, cudaDevAttrComputeCapabilityMajor, device);
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = blocks;
+  config.blockDim = dim3(threads);
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = static_cast<cudaStream_t>(stream);
+  config.attrs = &early;
+  config.numAttrs = capability >= 9 ? 1 : 0;
+  cudaLaunchKernelEx(&config, kernel, task);
+}
 #define S3D_LAUNCH(stream, kernel, blocks, threads, shared_bytes, task) \
-  kernel<<<dim3((blocks).x, (blocks).y, (blocks).z), threads, shared_bytes, static_cast<cudaStream_t>(stream)>>>(task)
+  start_kernel(stream, kernel, dim3((blocks).x, (blocks).y, (blocks).z), threads, shared_bytes, task)
 
 #else  // the emulated device
 
@@ -174,6 +219,13 @@ inline void mma_16x8x16(int32_t (&c)[4], uint32_t a0, uint32_t a1, uint32_t b, W
   for (int i = 0; i < 4; ++i) c[i] = f.c[static_cast<size_t>(i)];
 }
 
+inline void let_next_start() {}
+inline void wait_for_previous(Where where = Where::current()) {
+  Emulator::current().wait_for_previous(where);
+}
+constexpr bool kStartsEarly = true;
+inline void fetch_early(const std::byte*) {}
+
 // A load of T, which traps on a card unless it is aligned.
 template <typename T>
 T load_shared_input(const T* p) {
@@ -197,9 +249,9 @@ inline int32_t dot_high_pair(uint32_t pairs, uint32_t bytes, int32_t c) {
   return dot_pair(pairs, bytes >> 16, c);
 }
 
-#define S3D_LAUNCH(stream, kernel, blocks, threads, shared_bytes, task)                                                \
-  static_cast<::s3d::emulator::Emulator*>(stream)->launch({(blocks).x, (blocks).y, (blocks).z}, threads, shared_bytes, \
-                                                          [s3d_task = task] { kernel(s3d_task); })
+#define S3D_LAUNCH(stream, kernel, blocks, threads, shared_bytes, task)                      \
+  static_cast<::s3d::emulator::Emulator*>(stream)->launch(::s3d::emulator::Emulator::Launch{ \
+      {(blocks).x, (blocks).y, (blocks).z}, threads, shared_bytes, [s3d_task = task] { kernel(s3d_task); }, true})
 
 #endif
 

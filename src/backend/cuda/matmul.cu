@@ -401,6 +401,22 @@ S3D_DEVICE void store_output(const MatrixProduct& product, int row, int column, 
   *y = product.accumulate ? add(*y, value) : value;
 }
 
+// Asks for the weights of a warp's first items while the kernel before still runs.
+template <ggml_type kType>
+S3D_DEVICE void fetch_items(const MatmulTask& task, const BlockUnits& block, int items, size_t unit_bytes) {
+  constexpr FragmentLayout kLay = fragment_layout(kType);
+  constexpr size_t kBytes = cuda::kSegmentColumns / kLay.columns * kLay.bytes, kLine = 128;  // of a segment
+  const int segments = cuda::segments_of(task.cols);
+  const int last = task.items_per_round < items ? task.items_per_round : items;
+  const std::byte* weights = task.products[block.product].weights;
+  for (int item = static_cast<int>(warp_of_block()); item < last; item += static_cast<int>(warps_of_block())) {
+    const size_t begin = static_cast<size_t>(item % segments) * kBytes;
+    const size_t end = begin + kBytes < unit_bytes ? begin + kBytes : unit_bytes;
+    const std::byte* unit = weights + static_cast<size_t>(block.first + item / segments) * unit_bytes;
+    for (size_t at = begin + lane_of_warp() * kLine; at < end; at += kWarpLanes * kLine) fetch_early(unit + at);
+  }
+}
+
 // Two blocks a multiprocessor: at most 128 registers, with which nothing is spilled on any architecture; 16 warps have
 // twice the loads in flight that an H100's memory wants (docs/gpu.md). Left to itself, ptxas spills in some variants.
 // Wide tiles are bound by instructions, and want the registers of a block that is alone.
@@ -416,6 +432,9 @@ __global__ void __launch_bounds__(cuda::kMatmulThreads, kOctets <= 2 ? 2 : 1) ma
   const int threads = static_cast<int>(blockDim.x);
   auto* totals = reinterpret_cast<float*>(block_shared());
   float* sums = totals + task.units_per_block * kOutputs;
+  let_next_start();
+  if constexpr (kStartsEarly) fetch_items<kType>(task, block, items, unit_bytes);
+  wait_for_previous();
 
   for (int o = thread; o < outputs; o += threads) totals[o] = 0;  // a total has one thread, here and below
   for (int first = 0; first < items; first += task.items_per_round) {

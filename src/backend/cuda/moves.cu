@@ -30,6 +30,8 @@ S3D_DEVICE void move(const KvLayout& layout, const std::byte* from_page, const K
 // A block has one head of one layer, and does the moves in their order: a slot is read before it is overwritten, as the
 // slots ascend. A thread has the same dimensions in all of them, so none waits for another.
 __global__ void __launch_bounds__(kThreads, 1) moves_kernel(const MoveTask task) {
+  let_next_start();
+  wait_for_previous();
   const int head = static_cast<int>(blockIdx.x), layer = task.layout.first_layer + static_cast<int>(blockIdx.y);
   for (int i = 0; i < task.n; ++i) {
     const MoveTask::Move& m = task.moves[i];

@@ -54,6 +54,8 @@ S3D_DEVICE void write_head(const PlaceTask& task, const float* head, std::byte* 
 
 // Vectors of a row: the query heads, then the key heads, then the value heads.
 __global__ void __launch_bounds__(kThreads) place_kernel(const PlaceTask task) {
+  let_next_start();
+  wait_for_previous();
   const int row = static_cast<int>(blockIdx.y), n_kv = task.layout.n_kv_heads, head_dim = task.layout.head_dim;
   const int vector = static_cast<int>(blockIdx.x * warps_of_block() + warp_of_block());
   if (vector >= task.n_heads + 2 * n_kv) return;  // a whole warp
@@ -68,8 +70,7 @@ __global__ void __launch_bounds__(kThreads) place_kernel(const PlaceTask task) {
   for (int d = static_cast<int>(lane_of_warp()); d < head_dim; d += 32) head[d] = in[d];
   __syncwarp();
   if (norm != nullptr) {
-    const float factor = norm_factor(head, head_dim, task.eps);
-    __syncwarp();  // all have read before any writes
+    const float factor = norm_factor(head, head_dim, task.eps);  // of each lane's own elements, then exchanged
     for (int d = static_cast<int>(lane_of_warp()); d < head_dim; d += 32) head[d] = mul(mul(head[d], factor), norm[d]);
     __syncwarp();
   }

@@ -106,7 +106,7 @@ struct AttentionTask {
   static constexpr int kSegment = 256;
   const float* q = nullptr;   // [n][n_heads * head_dim]
   float* partials = nullptr;  // [n][n_heads][max_segments][2 + padded head_dim]: largest score, sum, weighted values
-  float* out = nullptr;       // [n][n_heads * head_dim]
+  StoredInput stored;         // of n_heads * head_dim columns
   KvLayout layout;
   int layer = 0;
   int n = 0, n_heads = 0;

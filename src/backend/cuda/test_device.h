@@ -13,10 +13,12 @@
 
 namespace s3d::cuda {
 
-// `seed` and `turing` as of make_emulated_device; a card does what it does.
-inline std::unique_ptr<Device> make_test_device(uint64_t seed = 1, bool turing = false) {
+// `seed`, `turing` and `watches` as of make_emulated_device; a card does what it does.
+inline std::unique_ptr<Device> make_test_device(uint64_t seed = 1, bool turing = false, bool watches = false) {
   const char* wanted = std::getenv("S3D_CUDA_TEST_DEVICE");
-  if (wanted == nullptr || std::string_view(wanted) != "card") return make_emulated_device(seed, turing);
+  if (wanted == nullptr || std::string_view(wanted) != "card") {
+    return make_emulated_device(seed, turing, watches);
+  }
   auto opened = open_device();
   EXPECT_TRUE(opened.ok()) << opened.error().message;
   return std::move(opened).value();

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 #include <numeric>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/check.h"
@@ -38,11 +40,13 @@ unsigned Emulator::draw(unsigned below) {
   return static_cast<unsigned>(splitmix64(random_) % below);
 }
 
-void Emulator::launch(Dim blocks, unsigned threads, size_t shared_bytes, const std::function<void()>& kernel) {
+void Emulator::launch(const Launch& launch) {
+  const Dim& blocks = launch.blocks;
+  const unsigned threads = launch.threads;
   S3D_CHECK(threads > 0 && threads <= 1024 && threads % kWarp == 0, "a block has 32, 64 … 1024 threads");
   S3D_CHECK(blocks.x > 0 && blocks.y > 0 && blocks.z > 0, "a launch without blocks");
   S3D_CHECK(running_emulator == nullptr, "a launch inside of a kernel");
-  if (captures_) return captured_.push_back({blocks, threads, shared_bytes, kernel});
+  if (captures_) return captured_.push_back(launch);
   if (stack_count_ < threads) {
     if (stacks_ != nullptr) munmap(stacks_, stack_count_ * kStackBytes);
     void* memory = mmap(nullptr, threads * kStackBytes, PROT_READ | PROT_WRITE,
@@ -51,10 +55,18 @@ void Emulator::launch(Dim blocks, unsigned threads, size_t shared_bytes, const s
     stacks_ = static_cast<std::byte*>(memory);
     stack_count_ = threads;
   }
-  kernel_ = &kernel;
+  kernel_ = &launch.kernel;
   blocks_ = blocks;
   lanes_ = std::vector<Lane>(threads);
   warps_ = std::vector<Warp>(threads / kWarp);
+  if (!launch.early) all_ended();
+  note_memory();
+  run_blocks(launch);
+  find_changes();
+}
+
+void Emulator::run_blocks(const Launch& launch) {
+  const Dim& blocks = launch.blocks;
   std::vector<unsigned> order(blocks.x * blocks.y * blocks.z);
   std::iota(order.begin(), order.end(), 0U);
   for (size_t left = order.size(); left > 0; --left) {
@@ -62,7 +74,7 @@ void Emulator::launch(Dim blocks, unsigned threads, size_t shared_bytes, const s
     const unsigned index = order[left - 1];
     block_ = {index % blocks.x, index / blocks.x % blocks.y, index / blocks.x / blocks.y};
     running_emulator = this;
-    run_block(shared_bytes);
+    run_block(launch);
     running_emulator = nullptr;
   }
 }
@@ -82,25 +94,25 @@ void Emulator::run_thread(void* self) {
   (*static_cast<Emulator*>(self)->kernel_)();
 }
 
-void Emulator::run_block(size_t shared_bytes) {
+void Emulator::run_block(const Launch& launch) {
+  const size_t shared_bytes = launch.shared_bytes;
+  hide_changes();
   shared_ = std::make_unique<std::byte[]>(shared_bytes);
   std::memset(shared_.get(), kPoison, shared_bytes);
   in_barrier_ = done_ = 0;
-  ready_.resize(lanes_.size());
-  std::iota(ready_.begin(), ready_.end(), 0U);
+  draw_order();
   for (size_t i = 0; i < lanes_.size(); ++i) {
     lanes_[i].at = Meeting::kNone;
+    lanes_[i].waited = false;
     lanes_[i].copies.assign(1, {});
     lanes_[i].fiber.start(stacks_ + i * kStackBytes, kStackBytes, &run_thread, this);
   }
-  while (!ready_.empty()) {
-    std::swap(ready_[draw(static_cast<unsigned>(ready_.size()))], ready_.back());
-    running_ = ready_.back();
-    ready_.pop_back();
+  while (take_ready()) {
     Lane& lane = lanes_[running_];
     lane.fiber.resume();
     if (!lane.fiber.done()) continue;
     ++done_;
+    if (launch.early && !lane.waited) report("a thread ends that has not waited for the kernel before");
     for (const std::vector<Copy>& group : lane.copies) {
       if (!group.empty()) report("a thread ends before its asynchronous copies were waited for");
     }
@@ -108,8 +120,38 @@ void Emulator::run_block(size_t shared_bytes) {
   if (done_ < lanes_.size()) report("threads wait for others that do not come");
 }
 
+// All threads are ready. In every other block the warps do not run at one pace: one goes on as long as it can before
+// the next one moves. That finds what is wrong only when a warp is far ahead of others.
+void Emulator::draw_order() {
+  at_one_pace_ = draw(2) == 0;
+  order_.resize(warps_.size());
+  std::iota(order_.begin(), order_.end(), 0U);
+  for (size_t left = order_.size(); left > 1; --left) {
+    std::swap(order_[left - 1], order_[draw(static_cast<unsigned>(left))]);
+  }
+  for (size_t w = 0; w < warps_.size(); ++w) {
+    warps_[w].ready.resize(kWarp);
+    std::iota(warps_[w].ready.begin(), warps_[w].ready.end(), static_cast<unsigned>(w) * kWarp);
+  }
+}
+
+// The thread that runs next; false: none is ready.
+bool Emulator::take_ready() {
+  const size_t first = at_one_pace_ ? draw(static_cast<unsigned>(order_.size())) : 0;
+  for (size_t i = 0; i < order_.size(); ++i) {
+    std::vector<unsigned>& ready = warps_[order_[(first + i) % order_.size()]].ready;
+    if (ready.empty()) continue;
+    std::swap(ready[draw(static_cast<unsigned>(ready.size()))], ready.back());
+    running_ = ready.back();
+    ready.pop_back();
+    return true;
+  }
+  return false;
+}
+
 void Emulator::report(const char* what) const {
-  static constexpr const char* kNames[] = {"running", "__syncthreads", "__syncwarp", "shuffle", "ballot", "mma"};
+  static constexpr const char* kNames[] = {"running", "__syncthreads", "__syncwarp",       "shuffle",
+                                           "ballot",  "mma",           "wait_for_previous"};
   std::string text = fmt::format("{}; block ({}, {}, {})", what, block_.x, block_.y, block_.z);
   const auto same = [&](size_t a, size_t b) {
     return lanes_[a].at == lanes_[b].at && lanes_[a].line == lanes_[b].line &&
@@ -134,18 +176,20 @@ void Emulator::meet(Meeting meeting, Where where) {
   Lane& lane = lanes_[running_];
   lane.at = meeting;
   lane.line = where.line();
-  const unsigned warp = running_ / kWarp, first = meeting == Meeting::kBlock ? 0 : warp * kWarp;
-  const unsigned count = meeting == Meeting::kBlock ? thread_count() : kWarp;
+  const bool of_block = is_of_block(meeting);
+  const unsigned warp = running_ / kWarp, first = of_block ? 0 : warp * kWarp;
+  const unsigned count = of_block ? thread_count() : kWarp;
   for (unsigned i = first; i < first + count; ++i) {  // all that are at a meeting of this circle are at this one
     const Lane& other = lanes_[i];
     if (other.fiber.done()) report("a meeting after the end of some threads");
-    const bool in_circle = meeting == Meeting::kBlock ? other.at == Meeting::kBlock : other.at != Meeting::kNone;
+    const bool in_circle = of_block ? is_of_block(other.at) : other.at != Meeting::kNone;
     if (in_circle && (other.at != meeting || other.line != lane.line)) report("threads meet at different places");
   }
-  unsigned& arrived = meeting == Meeting::kBlock ? in_barrier_ : warps_[warp].arrived;
+  unsigned& arrived = of_block ? in_barrier_ : warps_[warp].arrived;
   if (++arrived == count) {
     arrived = 0;
-    if (meeting != Meeting::kBlock) finish_warp(warp);
+    if (!of_block) finish_warp(warp);
+    if (meeting == Meeting::kPrevious) show_changes();
     release(first, count);
   }
   const unsigned self = running_;
@@ -155,7 +199,7 @@ void Emulator::meet(Meeting meeting, Where where) {
 void Emulator::release(unsigned first, unsigned count) {
   for (unsigned i = first; i < first + count; ++i) {
     lanes_[i].at = Meeting::kNone;
-    ready_.push_back(i);
+    warps_[i / kWarp].ready.push_back(i);
   }
 }
 
@@ -178,11 +222,28 @@ void Emulator::finish_warp(unsigned warp) {
   }
 }
 
+bool Emulator::is_left_out(Where where) {
+  if (!notes_barriers && left_out_barrier.empty()) return false;
+  const std::string_view path = where.file_name();
+  const std::string site = fmt::format("{}:{}", path.substr(path.rfind('/') + 1), where.line());
+  if (notes_barriers) barriers_.insert(site);
+  return site == left_out_barrier;
+}
+
 void Emulator::sync_block(Where where) {
+  if (is_left_out(where)) return;
   meet(Meeting::kBlock, where);
 }
 
+// A meeting only where it shows who reads too early: a card lets a thread go on alone.
+void Emulator::wait_for_previous(Where where) {
+  const unsigned self = running_;
+  if (!watched_.empty()) meet(Meeting::kPrevious, where);
+  lanes_[self].waited = true;
+}
+
 void Emulator::sync_warp(Where where) {
+  if (is_left_out(where)) return;
   meet(Meeting::kWarp, where);
 }
 
@@ -207,8 +268,47 @@ void Emulator::multiply(MmaShape shape, bool signed_a, MmaFragment& fragment, Wh
   lanes_[self].signed_a = signed_a;
   MmaFragment& slot = warps_[self / kWarp].fragments[self % kWarp];
   slot = fragment;
+  if (swaps_registers && shape == MmaShape::kM16N8K32) std::swap(slot.a[1], slot.a[2]);
   meet(Meeting::kMultiply, where);
   fragment.c = slot.c;
+}
+
+// ---- Kernels that start early ---------------------------------------------------------------------------------------
+
+void Emulator::watch(std::byte* memory, size_t bytes) {
+  watched_.push_back({memory, std::vector<std::byte>(bytes)});
+}
+
+void Emulator::forget(const std::byte* memory) {
+  std::erase_if(watched_, [&](const Memory& watched) { return watched.begin == memory; });
+  all_ended();
+}
+
+void Emulator::note_memory() {
+  for (Memory& memory : watched_) std::memcpy(memory.before.data(), memory.begin, memory.before.size());
+}
+
+void Emulator::find_changes() {
+  constexpr size_t kPiece = 32;
+  changes_.clear();
+  for (const Memory& memory : watched_) {
+    for (size_t at = 0; at < memory.before.size(); at += kPiece) {
+      const size_t bytes = std::min(kPiece, memory.before.size() - at);
+      if (std::memcmp(&memory.before[at], memory.begin + at, bytes) == 0) continue;
+      for (size_t i = at; i < at + bytes; ++i) {
+        if (memory.before[i] != memory.begin[i]) changes_.push_back({memory.begin + i, {}});
+      }
+    }
+  }
+}
+
+// What the launch before wrote, until the block has waited for it.
+void Emulator::hide_changes() {
+  for (Change& change : changes_) change.value = std::exchange(*change.byte, std::byte{kPoison});
+}
+
+void Emulator::show_changes() {
+  for (const Change& change : changes_) *change.byte = change.value;
 }
 
 // ---- Asynchronous copies -------------------------------------------------------------------------------------------

@@ -135,6 +135,49 @@ TEST(EmulatorDeathTest, AThreadThatLeavesBeforeABarrier) {
   EXPECT_DEATH(leaving(), "do not come|after the end");
 }
 
+// ---- Kernels that start early ---------------------------------------------------------------------------------------
+
+// A kernel doubles what the one before it wrote, and reads it before or after it waits for that one.
+int doubled(bool reads_early, bool watches) {
+  alignas(16) int memory[2] = {1, 1};
+  Emulator emulator(5);
+  if (watches) emulator.watch(reinterpret_cast<std::byte*>(memory), sizeof memory);
+  const auto launch = [&](const std::function<void()>& kernel) {
+    emulator.launch(Emulator::Launch{{2}, 64, 0, kernel, /*early=*/true});
+  };
+  launch([&] {
+    me().wait_for_previous(Where::current());
+    if (threadIdx.x == 0) memory[blockIdx.x] = 20;
+  });
+  launch([&] {
+    const int early = memory[blockIdx.x];
+    me().wait_for_previous(Where::current());
+    const int late = memory[blockIdx.x];
+    if (threadIdx.x == 40) memory[blockIdx.x] = 2 * (reads_early ? early : late);
+  });
+  return memory[0] + memory[1];
+}
+
+TEST(Emulator, FindsAReadOfWhatTheKernelBeforeStillWrites) {
+  EXPECT_EQ(doubled(/*reads_early=*/false, /*watches=*/true), 80);
+  EXPECT_NE(doubled(/*reads_early=*/true, /*watches=*/true), 80);
+  EXPECT_EQ(doubled(/*reads_early=*/true, /*watches=*/false), 80) << "what is not watched hides it";
+}
+
+TEST(EmulatorDeathTest, AKernelThatDoesNotWaitForTheOneBefore) {
+  const auto hasty = [] {
+    Emulator emulator(1);
+    emulator.launch(Emulator::Launch{{},
+                                     32,
+                                     0,
+                                     [] {
+                                       if (threadIdx.x != 3) me().wait_for_previous(Where::current());
+                                     },
+                                     /*early=*/true});
+  };
+  EXPECT_DEATH(hasty(), "has not waited for the kernel before");
+}
+
 // ---- Asynchronous copies -------------------------------------------------------------------------------------------
 
 // Two groups are copied; the sum is taken after a wait that leaves `open` of them open.
