@@ -1,5 +1,6 @@
 // What a card does with the kernels: their bits against the CPU's, and their times. scripts/gpu-check runs it where a
-// card is; --device emulated tries the program where none is.
+// card is, and hands it what else was found there, so that all of it is one table and one JSON file; --device emulated
+// tries the program where none is.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -30,8 +31,15 @@ using Json = nlohmann::ordered_json;
 
 struct Options {
   std::string device = "card", json;
-  bool small = false;     // shapes for trying the program
-  double seconds = 0.05;  // of one timing
+  std::string write_model;                  // file for the 1.5B model; nothing else is done then
+  std::string checks, llama_bench, commit;  // of scripts/gpu-check
+  bool probe = false;                       // only says which device there is
+  bool small = false;                       // shapes for trying the program
+  double seconds = 0.05;                    // of one timing
+  double most = 1e9;                        // seconds, after which what is left of the timings is left out
+  Stopwatch since_start;
+
+  bool is_late(double part) const { return since_start.seconds() > part * most; }
 };
 
 // Median seconds of `body`, which starts work on the device, run together for about `seconds`, three times.
@@ -121,6 +129,10 @@ Json products(cuda::Device& device, const Options& o) {
   Json out = Json::array();
   fmt::print("\nproduct              type    GB/s  us({})  cost({})\n", counts[0], fmt::join(counts, " "));
   for (const Shape& shape : o.small ? tiny : all) {
+    if (o.is_late(0.4)) {
+      fmt::print("{:<20} and what follows: left out for lack of time\n", shape.name);
+      break;
+    }
     ProductTimer timer(device, shape.type, shape.rows, shape.cols, o);
     if (!timer.ok()) continue;
     std::vector<double> times, costs;
@@ -189,6 +201,16 @@ Json passes(Backend& backend, cuda::Device& device, const Options& o) {
     std::fflush(stdout);
     out["passes"].push_back({{"rows", n}, {"seconds", seconds}});
   }
+  // A draft of 5 rows through two sevenths of the layers; without the matrices of an adapter.
+  const int end_layers = std::max(1, backend.config().n_layers / 7);
+  const double draft = time_of(device, 4 * o.seconds, [&](int) {
+    const std::vector<Row> rows = chain(kv, seq, 5, vocab);
+    const std::vector<Want> want(rows.size(), Want::kLogits);
+    (void)backend.run({.rows = rows, .layers = {end_layers, end_layers}, .kv = KvUse::kScratch, .want = want}, kv);
+  });
+  fmt::print("draft of 5 rows through {} layers: {:.3f} ms, {:.2f} of a pass of one row\n", 2 * end_layers, draft * 1e3,
+             draft / one);
+  out["draft_seconds"] = draft;
   return out;
 }
 
@@ -215,6 +237,52 @@ Json model(const std::shared_ptr<cuda::Device>& device, const RandomShape& shape
   return out;
 }
 
+// What scripts/gpu-check found before: a line each of name, verdict and seconds.
+Json checks_of(const std::string& path) {
+  Json out = Json::array();
+  std::ifstream file(path);
+  std::string name, verdict;
+  double seconds = 0;
+  while (file >> name >> verdict >> seconds) {
+    fmt::print("{:<24} {:<9} {:>4.0f} s\n", name, verdict, seconds);
+    out.push_back({{"name", name}, {"verdict", verdict}, {"seconds", seconds}});
+  }
+  return out;
+}
+
+// The output of llama-bench on the 1.5B model, beside ours where there is the same.
+Json llama_of(const std::string& path, const Json& model) {
+  std::ifstream file(path);
+  Json out = Json::array();
+  const Json read = Json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (!read.is_array()) return out;
+  fmt::print("\nllama.cpp on the 1.5B model\n");
+  for (const Json& run : read) {
+    const int prompt = run.value("n_prompt", 0), generated = run.value("n_gen", 0), depth = run.value("n_depth", 0);
+    const double speed = run.value("avg_ts", 0.0);
+    std::string ours;
+    for (const Json& pass : model.value("passes", Json::array())) {
+      const int rows = pass.value("rows", 0);
+      if (depth == 0 || rows != std::max(prompt, 1) || speed == 0) continue;
+      ours = fmt::format("  S3D {:.2f} times that", rows / pass.value("seconds", 1.0) / speed);
+    }
+    fmt::print("{} {:>3} after {:>3}: {:>8.0f} tokens/s{}\n", prompt > 0 ? "rows" : "text", std::max(prompt, generated),
+               depth, speed, ours);
+    out.push_back({{"n_prompt", prompt}, {"n_gen", generated}, {"n_depth", depth}, {"tokens_s", speed}});
+  }
+  return out;
+}
+
+int write_model(const Options& o) {
+  const std::vector<std::byte> image = random_model_image(o.small ? shape_small() : shape_1_5b());
+  std::ofstream file(o.write_model, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(image.data()), static_cast<std::streamsize>(image.size()));
+  file.close();
+  if (file) return 0;
+  fmt::print(stderr, "gpu_check: {}: cannot be written ({} bytes)\n", o.write_model, image.size());
+  return 1;
+}
+
 int check(const Options& o) {
   auto opened = o.device == "emulated" ? Result<std::unique_ptr<cuda::Device>>(cuda::make_emulated_device())
                                        : cuda::open_device();
@@ -224,16 +292,24 @@ int check(const Options& o) {
   }
   const std::shared_ptr<cuda::Device> device = std::move(*opened);
   fmt::print("device: {}, {:.1f} GiB free\n", device->name(), static_cast<double>(device->free_bytes()) / (1 << 30));
-  Json out = {{"device", device->name()}};
+  if (o.probe) return 0;
+  Json out = {{"device", device->name()}, {"commit", o.commit}};
+  const auto save = [&] {
+    if (!o.json.empty()) std::ofstream(o.json) << out.dump(2) << '\n';
+  };
+  out["checks"] = checks_of(o.checks);
+  save();
   out["copy_gb_s"] = copy_speed(*device, o);
   out["products"] = products(*device, o);
   if (o.small) {
     out["models"].push_back(model(device, shape_small(), o));
   } else {
     out["models"].push_back(model(device, shape_1_5b(), o));
-    out["models"].push_back(model(device, shape_7b(), o));
+    save();
+    if (!o.is_late(0.6)) out["models"].push_back(model(device, shape_7b(), o));
   }
-  if (!o.json.empty()) std::ofstream(o.json) << out.dump(2) << '\n';
+  out["llama_bench"] = llama_of(o.llama_bench, out["models"][0]);
+  save();
   for (const Json& m : out["models"]) {
     if (!m.value("same_bits", false)) return 1;
   }
@@ -248,7 +324,13 @@ int main(int argc, char** argv) {
   CLI::App app("Bits and times of the CUDA kernels on the card of this machine");
   app.add_option("--device", options.device, "card (default) or emulated")->check(CLI::IsMember({"card", "emulated"}));
   app.add_option("--json", options.json, "File for the figures");
+  app.add_flag("--probe", options.probe, "Only says which card there is");
+  app.add_option("--write-model", options.write_model, "Only writes the 1.5B model of random weights into this file");
+  app.add_option("--checks", options.checks, "File of checks that were made before: name, verdict, seconds");
+  app.add_option("--llama-bench", options.llama_bench, "File that llama-bench -o json wrote on that model");
+  app.add_option("--commit", options.commit, "Noted in the figures");
+  app.add_option("--most", options.most, "Seconds after which the rest is left out");
   app.add_flag("--small", options.small, "Tiny shapes, to try the program");
   CLI11_PARSE(app, argc, argv);
-  return s3d::check(options);
+  return options.write_model.empty() ? s3d::check(options) : s3d::write_model(options);
 }

@@ -69,6 +69,8 @@ class Writer {
   void metadata() {
     gguf_set_val_str(gguf_.get(), "general.architecture", "llama");
     gguf_set_val_str(gguf_.get(), "general.name", shape_.name.c_str());
+    gguf_set_val_str(gguf_.get(), "tokenizer.ggml.model", "no_vocab");  // llama.cpp wants to be told
+    key("vocab_size", shape_.vocab);
     key("context_length", 8192);
     key("embedding_length", shape_.d_model);
     key("block_count", shape_.layers);

@@ -25,7 +25,7 @@ RandomShape shape_small();  // for trying the program: 1 MB
 // Fills `bytes`, blocks of `type`, with random bits and scales that keep sums finite.
 void fill_random_blocks(ggml_type type, std::vector<std::byte>& bytes, uint64_t seed);
 
-// The bytes of a GGUF file without a tokenizer.
+// The bytes of a GGUF file without a tokenizer; llama.cpp reads it too.
 std::vector<std::byte> random_model_image(const RandomShape& shape);
 
 }  // namespace s3d
