@@ -154,13 +154,10 @@ part_train() {
 
 # Without cards in the build. Of a cache that the release build has filled, all but the backend itself comes ready-made.
 part_emulated() {
-  local test targets=()
-  for test in emulator matmul_kernel choose_kernel memory_plan planted_faults cuda_backend split_backend emulated_cuda \
-              emulated_scheduler; do
-    targets+=(-t "${test}_test")
-  done
-  build_quietly -d build-cuda "${targets[@]}" -t gpu_check -- -DS3D_CUDA=ON -DS3D_NVCC=OFF -DCMAKE_UNITY_BUILD=ON || return 1
-  run_ctest cuda build-cuda -R 'Emulat|MatmulKernel|ChooseKernel|MemoryPlan|PlantedFaults|CudaBackend|SplitBackend|gpu_check'
+  local test targets=(-t split_backend_test -t emulated_cuda_test -t emulated_scheduler_test -t gpu_check)
+  while read -r test; do targets+=(-t "$(basename "$test" .cc)"); done < <(sources 'src/backend/cuda/*_test.cc')
+  build_quietly -d build-cuda "${targets[@]}" -- -DS3D_CUDA=ON -DS3D_NVCC=OFF -DCMAKE_UNITY_BUILD=ON || return 1
+  run_ctest cuda build-cuda -R 'Emulat|MatmulKernel|ChooseKernel|MemoryPlan|PlantedFaults|Cuda(Backend|Features)|SplitBackend|gpu_check'
 }
 
 part_cuda() {
