@@ -70,9 +70,25 @@ class Runner {
   }
 
   Rows run(const std::vector<Row>& rows, const PackedAdapter* riders, KvUse use = KvUse::kScratch) {
-    const std::vector<Want> want(rows.size(), Want::kLogits);
-    const auto out = backend_->run(
-        {.rows = rows, .layers = all(), .riders = riders, .kv = use, .want = want, .want_hidden = true}, kv_);
+    return pass({.rows = rows, .layers = all(), .riders = riders, .kv = use});
+  }
+
+  // Masks alone behind the committed context, as a draft pass of `adapter`, which is not a fused one.
+  Rows draft(SeqId seq, int n, const PackedAdapter& adapter) {
+    std::vector<Row> rows;
+    for (int j = 0; j < n; ++j) rows.push_back({-1 - j, kv_.length(seq) + j, j - 1, seq});
+    return pass({.rows = rows, .layers = adapter.config().layers, .adapter = &adapter, .kv = KvUse::kScratch});
+  }
+
+  KvCache& kv() { return kv_; }
+  LayerSet all() const { return LayerSet::all(setup_.config.n_layers); }
+
+ private:
+  Rows pass(Block block) {
+    const std::vector<Want> want(block.rows.size(), Want::kLogits);
+    block.want = want;
+    block.want_hidden = true;
+    const auto out = backend_->run(block, kv_);
     EXPECT_TRUE(out.ok()) << (out.ok() ? "" : out.error().message);
     if (!out.ok()) return {};
     return {usize(setup_.config.vocab_size),
@@ -81,29 +97,6 @@ class Runner {
             {out->hidden.begin(), out->hidden.end()}};
   }
 
-  // Masks alone behind the committed context, as a draft pass of `adapter`, which is not a fused one.
-  Rows draft(SeqId seq, int n, const PackedAdapter& adapter) {
-    std::vector<Row> rows;
-    for (int j = 0; j < n; ++j) rows.push_back({-1 - j, kv_.length(seq) + j, j - 1, seq});
-    const std::vector<Want> want(rows.size(), Want::kLogits);
-    const auto out = backend_->run({.rows = rows,
-                                    .layers = adapter.config().layers,
-                                    .adapter = &adapter,
-                                    .kv = KvUse::kScratch,
-                                    .want = want,
-                                    .want_hidden = true},
-                                   kv_);
-    EXPECT_TRUE(out.ok()) << (out.ok() ? "" : out.error().message);
-    return {usize(setup_.config.vocab_size),
-            usize(setup_.config.d_model),
-            {out->logits.begin(), out->logits.end()},
-            {out->hidden.begin(), out->hidden.end()}};
-  }
-
-  KvCache& kv() { return kv_; }
-  LayerSet all() const { return LayerSet::all(setup_.config.n_layers); }
-
- private:
   const Drafted& setup_;
   std::unique_ptr<Backend> backend_;
   KvCache kv_;
