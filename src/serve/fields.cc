@@ -58,13 +58,16 @@ std::optional<bool> Fields::boolean(std::string_view name) {
   return {};
 }
 
-std::optional<int64_t> Fields::integer(std::string_view name, int64_t least, int64_t most) {
+const Json* Fields::find_number(std::string_view name, std::string_view expected) {
   const Json* json = find(name);
+  if (json == nullptr || json->is_number()) return json;
+  fail_type(name, expected, *json);
+  return nullptr;
+}
+
+std::optional<int64_t> Fields::integer(std::string_view name, int64_t least, int64_t most) {
+  const Json* json = find_number(name, "a whole number");
   if (json == nullptr) return {};
-  if (!json->is_number()) {
-    fail_type(name, "a whole number", *json);
-    return {};
-  }
   const std::optional<int64_t> value = whole(*json);
   if (value && *value >= least && *value <= most) return value;
   fail(name, fmt::format("expected a whole number from {} to {}, got {}", least, most, to_text(*json)));
@@ -72,12 +75,8 @@ std::optional<int64_t> Fields::integer(std::string_view name, int64_t least, int
 }
 
 std::optional<double> Fields::number(std::string_view name, double least, double most) {
-  const Json* json = find(name);
+  const Json* json = find_number(name, "a number");
   if (json == nullptr) return {};
-  if (!json->is_number()) {
-    fail_type(name, "a number", *json);
-    return {};
-  }
   const double value = json->get<double>();
   if (value >= least && value <= most) return value;
   fail(name, fmt::format("expected a number from {} to {}, got {}", least, most, to_text(*json)));

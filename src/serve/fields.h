@@ -43,6 +43,7 @@ class Fields {
 
  private:
   std::string full(std::string_view name) const;
+  const Json* find_number(std::string_view name, std::string_view expected);  // null: none, or reported
   void fail_type(std::string_view name, std::string_view expected, const Json& found);
 
   const Json& object_;
