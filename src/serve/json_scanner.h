@@ -6,6 +6,11 @@
 
 namespace s3d::serve {
 
+// White space of JSON.
+inline bool is_blank(char c) {
+  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
 // Follows one JSON value, which may come in pieces. Only its form is checked, not that strings are UTF-8 nor that
 // numbers fit. Thread rule: one call at a time.
 class JsonScanner {

@@ -2,14 +2,9 @@
 
 #include <utility>
 
+#include "serve/json_scanner.h"
+
 namespace s3d::serve {
-namespace {
-
-bool is_blank(char c) {
-  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
-}  // namespace
 
 ThoughtSplitter::ThoughtSplitter(ThoughtMarks marks, bool open)
     : marks_(std::move(marks)), at_(marks_.begin.empty() ? At::kContent : (open ? At::kThoughtStart : At::kStart)) {}

@@ -10,10 +10,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Step = ToolCallText::Step;
 
-bool is_blank(char c) {
-  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
 Json parse(const std::string& text) {
   return Json::parse(text, /*callback=*/nullptr, /*allow_exceptions=*/false);
 }

@@ -11,10 +11,6 @@
 namespace s3d::serve {
 namespace {
 
-bool is_blank(char c) {
-  return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
 // What stands around calls.
 struct Frame {
   std::string opener;
@@ -22,14 +18,14 @@ struct Frame {
   bool at_start = false;  // the opener counts only where nothing was said before
 };
 
-struct Shape {
+struct CallShape {
   std::vector<Frame> frames;
   bool bare = false;   // calls may begin an answer without an opener
   bool xml = false;    // else JSON
   bool named = false;  // name[ARGS]{…} too
 };
 
-Shape shape_of(ToolFormat format) {
+CallShape shape_of(ToolFormat format) {
   const std::vector<Frame> fences = {{"```json\n", "```", true},
                                      {"```tool_call\n", "```", true},
                                      {"```tool_code\n", "```", true},
@@ -100,7 +96,7 @@ class CallSplitter {
 
   ReaderOptions options_;
   ToolSignatures signatures_;
-  Shape shape_;
+  CallShape shape_;
   At at_ = At::kContent;
   std::string blanks_;  // not said yet: they go if a call follows
   std::string held_;    // what may be the beginning of an opener
