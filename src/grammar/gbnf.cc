@@ -13,9 +13,8 @@
 namespace s3d {
 namespace {
 
-constexpr size_t kMaxBytes = size_t{64} << 10U;
-constexpr int kMaxDepth = 64;
-constexpr int kMaxRepeat = 2000;           // as llama.cpp has it
+constexpr size_t kMaxGrammarBytes = size_t{64} << 10U;
+constexpr int kMaxGroups = 64;
 constexpr int64_t kMaxExpanded = 100'000;  // literals, classes and rules once repetitions are written out
 
 // A part of a rule. Literals and classes carry their text as xgrammar reads it.
@@ -50,15 +49,13 @@ bool next_code(std::string_view text, size_t& at, uint32_t& code) {
   const std::string_view rest = text.substr(at);
   const Utf8Prefix prefix = utf8_prefix(rest);
   if (!prefix.whole) return false;
-  const auto byte = [rest](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(rest[i])); };
-  code = prefix.length == 1 ? byte(0) : byte(0) & (0x7FU >> prefix.length);
-  for (size_t i = 1; i < prefix.length; ++i) code = code << 6U | (byte(i) & 0x3FU);
+  code = utf8_decode(rest.substr(0, prefix.length));
   at += prefix.length;
   return true;
 }
 
 // Writes a character as xgrammar reads it in literals and classes.
-void put(uint32_t code, std::string& out) {
+void put_character(uint32_t code, std::string& out) {
   if (code < 0x80 && is_name(static_cast<char>(code)) && code != '-') {
     out += static_cast<char>(code);
   } else {
@@ -141,7 +138,7 @@ class Parser {
 };
 
 Result<Node> Parser::choice(int depth) {
-  if (depth > kMaxDepth) return fail(fmt::format("groups nested deeper than {}", kMaxDepth));
+  if (depth > kMaxGroups) return fail(fmt::format("groups nested deeper than {}", kMaxGroups));
   Node node{.kind = Node::Kind::kChoice};
   do {
     skip(/*lines=*/true);  // an alternative may begin on the next line
@@ -224,7 +221,7 @@ Result<int> Parser::number() {
   const size_t begin = at_;
   for (; peek() >= '0' && peek() <= '9'; ++at_) {
     value = value * 10 + (peek() - '0');
-    if (value > kMaxRepeat) return fail(fmt::format("a repetition of more than {}", kMaxRepeat));
+    if (value > kMaxGrammarRepeat) return fail(fmt::format("a repetition of more than {}", kMaxGrammarRepeat));
   }
   if (at_ == begin) return fail("expected a number");
   return value;
@@ -234,7 +231,7 @@ Result<Node> Parser::literal() {
   Node node{.kind = Node::Kind::kText, .text = "\""};
   while (peek() != '"') {
     S3D_ASSIGN(const uint32_t code, character('"'));
-    put(code, node.text);
+    put_character(code, node.text);
   }
   ++at_;
   node.text += '"';
@@ -247,13 +244,13 @@ Result<Node> Parser::character_class() {
   if (peek() == ']') return fail("a class of no characters");
   while (peek() != ']') {
     S3D_ASSIGN(const uint32_t first, character(']'));
-    put(first, node.text);
+    put_character(first, node.text);
     if (text_.substr(at_, 1) != "-" || text_.substr(at_, 2) == "-]") continue;  // a minus at the end stands for itself
     ++at_;
     S3D_ASSIGN(const uint32_t last, character(']'));
     if (last < first) return fail("a range whose end is below its beginning");
     node.text += '-';
-    put(last, node.text);
+    put_character(last, node.text);
   }
   ++at_;
   node.text += ']';
@@ -397,8 +394,8 @@ void write(const Node& node, std::string& out) {
 }  // namespace
 
 Result<std::string> ebnf_of_gbnf(std::string_view text) {
-  if (text.size() > kMaxBytes)
-    return Error{fmt::format("grammar: {} bytes; at most {} are taken", text.size(), kMaxBytes)};
+  if (text.size() > kMaxGrammarBytes)
+    return Error{fmt::format("grammar: {} bytes; at most {} are taken", text.size(), kMaxGrammarBytes)};
   S3D_ASSIGN(const auto rules, Parser(text).parse());
   S3D_TRY(Checker(rules).check());
   std::string out;

@@ -8,6 +8,8 @@
 
 namespace s3d {
 
+inline constexpr int kMaxGrammarRepeat = 2000;  // of one repetition, as llama.cpp has it
+
 // The grammar in the form that xgrammar reads. Taken are rules (`name ::= …`, root first of all by name), alternatives,
 // groups, literals, character classes, `.`, the repetitions * + ? {n} {n,} {n,m}, comments, and rules over several
 // lines where an alternative or a group is open. Time and size: linear in the text.

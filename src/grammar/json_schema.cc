@@ -17,8 +17,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // Far above what people write, and low enough that a hostile schema cannot hold up a server.
-constexpr size_t kMaxBytes = size_t{256} << 10U;
-constexpr int kMaxDepth = 64;
+constexpr size_t kMaxSchemaBytes = size_t{256} << 10U;
+constexpr int kMaxSchemaDepth = 64;
 constexpr size_t kMaxSchemas = 4096;
 constexpr int64_t kMaxCount = 2000;  // of characters, items or properties
 
@@ -441,9 +441,10 @@ Status Reader::check_references() const {
 }  // namespace
 
 Result<std::string> plain_json_schema(std::string_view text) {
-  if (text.size() > kMaxBytes)
-    return Error{fmt::format("JSON schema: {} bytes; at most {} are taken", text.size(), kMaxBytes)};
-  if (nesting(text) > kMaxDepth) return Error{fmt::format("JSON schema: nested deeper than {} levels", kMaxDepth)};
+  if (text.size() > kMaxSchemaBytes)
+    return Error{fmt::format("JSON schema: {} bytes; at most {} are taken", text.size(), kMaxSchemaBytes)};
+  if (nesting(text) > kMaxSchemaDepth)
+    return Error{fmt::format("JSON schema: nested deeper than {} levels", kMaxSchemaDepth)};
   Json root = Json::parse(text, /*callback=*/nullptr, /*allow_exceptions=*/false);
   if (root.is_discarded()) return Error{"JSON schema: this is not JSON"};
   S3D_ASSIGN(const Json plain, Reader(root).read());

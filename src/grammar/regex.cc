@@ -9,14 +9,14 @@
 #include <utility>
 #include <vector>
 
+#include "grammar/gbnf.h"
 #include "text/utf8.h"
 
 namespace s3d {
 namespace {
 
-constexpr size_t kMaxBytes = 4096;
-constexpr int kMaxDepth = 50;
-constexpr int kMaxRepeat = 2000;
+constexpr size_t kMaxRegexBytes = 4096;
+constexpr int kMaxRegexDepth = 50;
 constexpr uint32_t kLastCode = 0x10FFFF;
 
 // Characters from `first` to `last`.
@@ -41,7 +41,7 @@ Ranges others(std::span<const Range> ranges) {
   return rest;
 }
 
-void put(uint32_t code, std::string& out) {
+void put_code(uint32_t code, std::string& out) {
   out += fmt::format("\\U{:08x}", code);
 }
 
@@ -50,10 +50,10 @@ void put(const Range& range, std::string& out) {
   constexpr uint32_t kBefore = 0xD7FF, kAfter = 0xE000;
   const auto part = [&](uint32_t first, uint32_t last) {
     if (first > last) return;
-    put(first, out);
+    put_code(first, out);
     if (first == last) return;
     out += '-';
-    put(last, out);
+    put_code(last, out);
   };
   if (range.last <= kBefore || range.first >= kAfter) return part(range.first, range.last);
   part(range.first, kBefore);
@@ -107,7 +107,7 @@ class RegexReader {
 };
 
 Status RegexReader::choice(int depth) {
-  if (depth > kMaxDepth) return fail(fmt::format("groups nested deeper than {}", kMaxDepth));
+  if (depth > kMaxRegexDepth) return fail(fmt::format("groups nested deeper than {}", kMaxRegexDepth));
   out_ += '(';
   S3D_TRY(option(depth));
   while (take("|")) {
@@ -155,7 +155,7 @@ Status RegexReader::item(int depth) {
   }
   S3D_ASSIGN(const uint32_t code, character());
   out_ += '"';
-  put(code, out_);
+  put_code(code, out_);
   out_ += '"';
   return Ok();
 }
@@ -213,7 +213,7 @@ Result<int> RegexReader::number() {
   const size_t begin = at_;
   for (; peek() >= '0' && peek() <= '9'; ++at_) {
     value = value * 10 + (peek() - '0');
-    if (value > kMaxRepeat) return fail(fmt::format("a repetition of more than {}", kMaxRepeat));
+    if (value > kMaxGrammarRepeat) return fail(fmt::format("a repetition of more than {}", kMaxGrammarRepeat));
   }
   if (at_ == begin) return fail("expected a number in a repetition; write \\{ for the character");
   return value;
@@ -302,9 +302,7 @@ Result<uint32_t> RegexReader::character() {
   const std::string_view rest = text_.substr(at_);
   const Utf8Prefix prefix = utf8_prefix(rest);
   if (!prefix.whole) return fail("a byte that belongs to no UTF-8 character");
-  const auto byte = [rest](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(rest[i])); };
-  uint32_t code = prefix.length == 1 ? byte(0) : byte(0) & (0x7FU >> prefix.length);
-  for (size_t i = 1; i < prefix.length; ++i) code = code << 6U | (byte(i) & 0x3FU);
+  const uint32_t code = utf8_decode(rest.substr(0, prefix.length));
   if (code == 0) return fail("a zero byte");
   at_ += prefix.length;
   return code;
@@ -313,8 +311,9 @@ Result<uint32_t> RegexReader::character() {
 }  // namespace
 
 Result<std::string> gbnf_of_regex(std::string_view pattern) {
-  if (pattern.size() > kMaxBytes) {
-    return Error{fmt::format("the regular expression has {} bytes; at most {} are taken", pattern.size(), kMaxBytes)};
+  if (pattern.size() > kMaxRegexBytes) {
+    return Error{
+        fmt::format("the regular expression has {} bytes; at most {} are taken", pattern.size(), kMaxRegexBytes)};
   }
   return RegexReader(pattern).read();
 }

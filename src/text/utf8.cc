@@ -41,6 +41,14 @@ Utf8Prefix utf8_prefix(std::string_view bytes) {
   return {want, true, false};
 }
 
+char32_t utf8_decode(std::string_view character) {
+  const auto byte = [character](size_t i) { return static_cast<char32_t>(static_cast<unsigned char>(character[i])); };
+  if (character.size() == 1) return byte(0);
+  char32_t code = byte(0) & (0x7FU >> character.size());
+  for (size_t i = 1; i < character.size(); ++i) code = code << 6U | (byte(i) & 0x3FU);
+  return code;
+}
+
 bool utf8_valid(std::string_view bytes) {
   while (!bytes.empty()) {
     const Utf8Prefix prefix = utf8_prefix(bytes);

@@ -19,6 +19,9 @@ struct Utf8Prefix {
 // `bytes` must not be empty.
 Utf8Prefix utf8_prefix(std::string_view bytes);
 
+// The code point of one whole character.
+char32_t utf8_decode(std::string_view character);
+
 // True if all of `bytes` is well-formed.
 bool utf8_valid(std::string_view bytes);
 
