@@ -14,13 +14,9 @@ namespace {
 constexpr std::string_view kOllamaVersion = "0.20.0";
 constexpr int64_t kHundredYears = int64_t{100} * 365 * 24 * 3600;  // "never" for clients that want a date
 
-bool mentions(const std::string& text, std::string_view word) {
-  return text.find(word) != std::string::npos;
-}
-
 Json capabilities(const ModelCard& card) {
   Json list = {"completion"};
-  if (mentions(card.chat_template, "tools")) list.push_back("tools");
+  if (card.chat_template.find("tools") != std::string::npos) list.push_back("tools");
   if (!thought_marks_of(card.chat_template).begin.empty()) list.push_back("thinking");
   if (card.pooling != Pooling::kNone) list.push_back("embedding");
   return list;
