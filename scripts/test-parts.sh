@@ -97,7 +97,8 @@ part_clients() {
 }
 
 part_tsan() {
-  build_quietly -d build-tsan -t thread_pool_test -t scheduler_property_test -- -DS3D_SANITIZE=thread || return 1
+  build_quietly -d build-tsan -t thread_pool_test -t scheduler_property_test -- -DS3D_SANITIZE=thread \
+    -DCMAKE_UNITY_BUILD=ON || return 1
   TSAN_OPTIONS=halt_on_error=1 build-tsan/src/base/thread_pool_test --gtest_brief=1 &&
     TSAN_OPTIONS=halt_on_error=1 S3D_SEEDS=9 build-tsan/tests/scheduler_property_test --gtest_brief=1 \
       --gtest_filter='*EveryText*f16'
