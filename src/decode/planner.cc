@@ -219,6 +219,7 @@ void Planner::weigh_pass() {
   Selection& other = round_.best.worth;
   other.rate = round_.load.rate(other.tokens, 1 + isize(other.tree), seconds);
   const bool better = consider(round_.drafted, whose, seconds, round_.asked.nodes);
+  if (better) round_.riders_gain = 0;  // what rode was there for nothing
   const bool told = pass_choice_.probing() && !round_.drafted.empty();
   if (better || !told) return;
   round_.best = {.tree = {round_.drafted.front()}, .chances = {}, .whose = whose};

@@ -203,6 +203,11 @@ TEST_F(AdaptersTest, SeveralAreOpenOnOneModel) {
       }
     }
     EXPECT_GT(runtime->memory().drafters, 0U);
+    const auto all = make_speculator(*runtime, {.drafter = "auto"}).value();  // null: a backend for checking
+    EXPECT_EQ(all == nullptr, backend == BackendKind::kReference);
+    if (all != nullptr) {
+      EXPECT_EQ(answer(*runtime, all.get()).tokens, expected);
+    }
     std::vector<std::string> open;
     for (const OpenDrafter& one : open_drafters(runtime->draft_files())) {
       if (!one.file.empty()) open.push_back(one.name);
