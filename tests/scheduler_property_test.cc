@@ -183,7 +183,8 @@ class SmallModel {
     adapters_ = {pack({1, 1}, adapter_test::kAll), pack({1, 0}, {.state = false, .draft_vocab = false})};
     using namespace drafter_test;
     // An echo is sometimes right: these texts stammer.
-    eagle_ = open_eagle(as_file(eagle_image(config(), {.echo = true})), config(), kFingerprint).value();
+    eagles_ = {open_eagle(as_file(eagle_image(config(), {.echo = true})), config(), kFingerprint).value(),
+               open_eagle(as_file(eagle_image(config(), {.taps = {1, 2}})), config(), kFingerprint).value()};
     medusa_ = open_medusa(as_file(medusa_image(config(), {.rank = 32})), config(), kFingerprint).value();
   }
   const ModelConfig& config() const { return engine_.model->config; }
@@ -191,7 +192,7 @@ class SmallModel {
   const std::shared_ptr<const PackedAdapter>& untrained() const { return untrained_; }
   const std::shared_ptr<const PackedAdapter>& adapter(size_t i) const { return adapters_[i]; }
   const std::shared_ptr<const Model>& model() const { return engine_.model; }
-  const EagleFile& eagle() const { return eagle_; }
+  const EagleFile& eagle(size_t i) const { return eagles_[i]; }  // the second one with taps
   const MedusaFile& medusa() const { return medusa_; }
 
  private:
@@ -199,7 +200,7 @@ class SmallModel {
   std::unique_ptr<CpuBackend> alone_;  // on one
   std::shared_ptr<const PackedAdapter> untrained_;
   std::array<std::shared_ptr<const PackedAdapter>, 2> adapters_;
-  EagleFile eagle_;
+  std::array<EagleFile, 2> eagles_;
   MedusaFile medusa_;
 };
 
@@ -260,12 +261,13 @@ class World {
   }
 
   // As many sequences as wish share a head; its cache is as large as the target's.
-  std::shared_ptr<EagleHead> eagle_head(Backend& backend, const KvCache& kv) {
-    if (eagle_ == nullptr) {
+  std::shared_ptr<EagleHead> eagle_head(Backend& backend, const KvCache& kv, size_t which = 0) {
+    std::shared_ptr<EagleHead>& head = eagles_[which];
+    if (head == nullptr) {
       ThreadPool pool(1);
-      eagle_ = EagleHead::create(model_.eagle(), model_.model(), backend, kv, pool).value();
+      head = EagleHead::create(model_.eagle(which), model_.model(), backend, kv, pool).value();
     }
-    return eagle_;
+    return head;
   }
 
   // The truth: alone, plainly, prompt and all in one pass.
@@ -306,7 +308,7 @@ class World {
         std::vector<std::unique_ptr<Drafter>> free, passes;
         free.push_back(make_suffix_drafter());
         for (const size_t i : {0U, 1U}) passes.push_back(make_s3d_drafter(backend, kv, model_.adapter(i)));
-        passes.push_back(make_eagle_drafter(eagle_head(backend, kv)));
+        for (const size_t i : {0U, 1U}) passes.push_back(make_eagle_drafter(eagle_head(backend, kv, i)));
         passes.push_back(medusa(backend));
         return std::make_shared<Planner>(std::move(free), std::move(passes), of_all_, /*width=*/2);
       }
@@ -324,8 +326,8 @@ class World {
   }
 
   SmallModel& model_;
-  std::shared_ptr<Experience> of_all_ = experience_of(4);
-  std::shared_ptr<EagleHead> eagle_;
+  std::shared_ptr<Experience> of_all_ = experience_of(5);
+  std::array<std::shared_ptr<EagleHead>, 2> eagles_;
   KvType type_;
   std::mt19937 random_;
 };

@@ -51,7 +51,7 @@ Result<LayerSet> parse_layer_set(const std::string& text);
 // Who drafts. It changes the speed of an answer, never its text.
 struct SpeculationOptions {
   // "off"; "auto": the planner takes what pays, drafts or none; or a drafter: "s3d", "fused", "eagle", "medusa",
-  // "s3d-untrained", "layerskip", "lookup", "suffix", "model".
+  // "s3d-untrained", "layerskip", "lookup", "suffix", "model". "s3d=FILE": of several files the one that is called so.
   std::string drafter = "auto";
   int draft_rows = 0;              // tokens drafted and verified each round, 1 to kMaxDraft; 0: the planner chooses
   int draft_width = 1;             // alternatives for each position of a draft by a pass; 1: a chain, more: a tree
@@ -83,7 +83,7 @@ struct EngineOptions {
   std::string kv_type = "f16";  // how keys and values are stored: f16, f32, q8_0
   std::string backend = "cpu";  // what computes: cpu, reference (double precision, very slow, for checking)
   std::string adapter = "";     // file of the draft adapter; "": the one that is found for the model; "none"
-  std::vector<std::string> draft_files = {};  // of other drafters (EAGLE, Medusa); empty: those that are found
+  std::vector<std::string> draft_files = {};  // of drafters (adapters, EAGLE, Medusa); empty: those that are found
   LoadProgress progress = nullptr;
 };
 

@@ -39,6 +39,32 @@ void learn_tree(Calibration& calibration, const DraftTree& tree, const std::vect
   for (int d = 0; d < std::min(deepest + 1, compared); ++d) calibration.learn_depth(d, d < accepted ? 1 : 0);
 }
 
+// What the drafters want to read, each number of layers once, rising.
+std::vector<int> all_taps(const std::vector<std::unique_ptr<Drafter>>& drafters) {
+  std::vector<int> taps;
+  for (const std::unique_ptr<Drafter>& drafter : drafters) {
+    taps.insert(taps.end(), drafter->taps().begin(), drafter->taps().end());
+  }
+  std::sort(taps.begin(), taps.end());
+  taps.erase(std::unique(taps.begin(), taps.end()), taps.end());
+  return taps;
+}
+
+// Of features behind the layers `taps`, those behind `wanted`, which are among them: [count, wanted, d_model].
+std::vector<float> columns_of(const CommittedRows& rows, std::span<const int> taps, std::span<const int> wanted) {
+  const size_t states = usize(rows.count) * taps.size();
+  const size_t d = states > 0 ? rows.features.size() / states : 0;
+  std::vector<float> out;
+  for (size_t row = 0; row < usize(rows.count); ++row) {
+    for (const int tap : wanted) {
+      const auto at = usize(std::lower_bound(taps.begin(), taps.end(), tap) - taps.begin());
+      const std::span<const float> state = rows.features.subspan((row * taps.size() + at) * d, d);
+      out.insert(out.end(), state.begin(), state.end());
+    }
+  }
+  return out;
+}
+
 std::vector<std::unique_ptr<Drafter>> as_list(std::unique_ptr<Drafter> drafter) {
   std::vector<std::unique_ptr<Drafter>> list;
   if (drafter != nullptr) list.push_back(std::move(drafter));
@@ -60,6 +86,7 @@ Planner::Planner(std::vector<std::unique_ptr<Drafter>> free, std::vector<std::un
                  std::shared_ptr<Experience> shared, int width)
     : free_(std::move(free)),
       passes_(std::move(passes)),
+      taps_(all_taps(passes_)),
       shared_(std::move(shared)),
       width_(width),
       pass_choice_(isize(passes_)) {
@@ -127,15 +154,20 @@ void Planner::take(const DraftInput& input, const PassOutput& mine, Proposal& pr
 }
 
 std::span<const int> Planner::taps() const {
-  for (const std::unique_ptr<Drafter>& pass : passes_) {
-    if (!pass->taps().empty()) return pass->taps();
-  }
-  return {};
+  return taps_;
 }
 
+// Each drafter sees the layers that it asked for.
 void Planner::observe(const CommittedRows& rows) {
   for (const std::unique_ptr<Drafter>& pass : passes_) {
-    if (!pass->taps().empty()) pass->observe(rows);
+    const std::span<const int> mine = pass->taps();
+    if (mine.empty()) continue;
+    if (mine.size() == taps_.size()) {
+      pass->observe(rows);
+      continue;
+    }
+    const std::vector<float> features = columns_of(rows, taps_, mine);
+    pass->observe({.text = rows.text, .first = rows.first, .count = rows.count, .features = features});
   }
 }
 

@@ -38,8 +38,7 @@ class Planner : public Speculator {
  public:
   // `shared` holds the measured costs of drafts at first; planners with the same drafters may share one: each begins
   // with a faded copy of what the others learned, and adds to it. `width`: alternatives for each position that `passes`
-  // are asked for. At most one of the drafters, the last of the free ones, has riders; at most one of `passes` has
-  // taps, and none of the free ones.
+  // are asked for. At most one of the drafters, the last of the free ones, has riders; none of the free ones has taps.
   Planner(std::vector<std::unique_ptr<Drafter>> free, std::vector<std::unique_ptr<Drafter>> passes,
           std::shared_ptr<Experience> shared, int width = 1);
   // The same with one drafter that costs a pass, or none (null).
@@ -106,6 +105,7 @@ class Planner : public Speculator {
 
   std::vector<std::unique_ptr<Drafter>> free_;
   std::vector<std::unique_ptr<Drafter>> passes_;
+  std::vector<int> taps_;  // of all of them, rising
   std::shared_ptr<Experience> shared_;
   Experience mine_;  // of this sequence
   int width_;

@@ -284,6 +284,38 @@ TEST(Planner, LearnsNothingFromWhatWasNotCompared) {
   EXPECT_GT(depth, chance_after(false).second);
 }
 
+// Reads the states behind some layers, and keeps what it was shown.
+class TappingDrafter : public ChanceDrafter {
+ public:
+  explicit TappingDrafter(std::vector<int> taps) : ChanceDrafter(1), taps_(std::move(taps)) {}
+  std::span<const int> taps() const override { return taps_; }
+  void observe(const CommittedRows& rows) override { seen.assign(rows.features.begin(), rows.features.end()); }
+  std::vector<float> seen;
+
+ private:
+  std::vector<int> taps_;
+};
+
+TEST(Planner, ShowsEachDrafterTheLayersThatItReads) {
+  Drafters passes;
+  std::vector<TappingDrafter*> tapping;
+  for (const std::vector<int>& taps : std::vector<std::vector<int>>{{2, 7}, {}, {4}, {2, 4, 7}}) {
+    auto drafter = std::make_unique<TappingDrafter>(taps);
+    tapping.push_back(drafter.get());
+    passes.push_back(std::move(drafter));
+  }
+  Planner planner(Drafters{}, std::move(passes), std::make_shared<Experience>());
+  EXPECT_EQ(std::vector<int>(planner.taps().begin(), planner.taps().end()), (std::vector<int>{2, 4, 7}));
+  // Two rows, states of two numbers: layer, row.
+  const std::vector<float> features = {2, 0, 4, 0, 7, 0, 2, 1, 4, 1, 7, 1};
+  const std::vector<TokenId> text(3);
+  planner.observe({.text = text, .first = 0, .count = 2, .features = features});
+  EXPECT_EQ(tapping[0]->seen, (std::vector<float>{2, 0, 7, 0, 2, 1, 7, 1}));
+  EXPECT_EQ(tapping[1]->seen, std::vector<float>{});
+  EXPECT_EQ(tapping[2]->seen, (std::vector<float>{4, 0, 4, 1}));
+  EXPECT_EQ(tapping[3]->seen, features);
+}
+
 TEST(Planner, RecoversWhenTheTextChanges) {
   const Planned p = planned();
   const auto late = [](int round, int) { return round < 1000 ? 0.02 : 0.9; };

@@ -238,18 +238,17 @@ Status add_choice(Runtime& runtime, const SpeculationOptions& options, Choice& c
   return Ok();
 }
 
-// The text drafter, and all drafters whose files are there for it; of those with masks that ride, and of those that
-// read states, the first. Drafters that ride come last of the free ones.
+// The text drafter, and all drafters whose files are there for it; of those with masks that ride the first, which comes
+// last of the free ones.
 Result<Choice> all_choices(Runtime& runtime, const SpeculationOptions& options) {
   std::vector<std::string> names = {"suffix"};
   const std::span<const DraftFile> files = runtime.draft_files();
   const bool runs_beside = runtime.backend().can_multiply().ok();
-  bool has_fused = false, has_eagle = false;
+  bool has_fused = false;
   for (const DraftFile& file : files) {
     const DrafterKind* kind = find_kind(file.kind);
     if (!file.for_auto || kind == nullptr || (kind->runs_beside && !runs_beside)) continue;
     if (kind->name == "fused" && std::exchange(has_fused, true)) continue;
-    if (kind->name == "eagle" && std::exchange(has_eagle, true)) continue;
     names.push_back(fmt::format("{}={}", kind->name, file.path));
   }
   Choice choice;
