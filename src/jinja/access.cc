@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "jinja/among.h"
-#include "jinja/functions.h"
+#include "jinja/callable.h"
 #include "jinja/operators.h"
 #include "jinja/python_text.h"
 #include "jinja/unicode.h"
@@ -12,7 +12,16 @@ namespace {
 
 using ValueKind = Value::Kind;
 
+constexpr std::string_view kTextMethods[] = {
+    "capitalize",   "casefold",   "center",    "count",       "encode",    "endswith",     "expandtabs",   "find",
+    "format",       "format_map", "index",     "isalnum",     "isalpha",   "isascii",      "isdecimal",    "isdigit",
+    "isidentifier", "islower",    "isnumeric", "isprintable", "isspace",   "istitle",      "isupper",      "join",
+    "ljust",        "lower",      "lstrip",    "maketrans",   "partition", "removeprefix", "removesuffix", "replace",
+    "rfind",        "rindex",     "rjust",     "rpartition",  "rsplit",    "rstrip",       "split",        "splitlines",
+    "startswith",   "strip",      "swapcase",  "title",       "translate", "upper",        "zfill"};
+constexpr std::string_view kListMethods[] = {"copy", "count", "index"};
 constexpr std::string_view kListChanges[] = {"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"};
+constexpr std::string_view kDictMethods[] = {"copy", "fromkeys", "get", "items", "keys", "values"};
 constexpr std::string_view kDictChanges[] = {"clear", "pop", "popitem", "setdefault", "update"};
 
 Value method(const Value& self, const std::string& name) {
@@ -38,6 +47,9 @@ Value loop_attribute(const Value& value, const std::string& name) {
   if (name == "first") return Value::boolean(index == 0);
   if (name == "last") return Value::boolean(index + 1 == length);
   if (name == "length") return Value::integer(length);
+  if (name == "depth") return Value::integer(loop.depth0 + 1);
+  if (name == "depth0") return Value::integer(loop.depth0);
+  if (name == "cycle") return method(value, name);
   if (name == "previtem") {
     return index == 0 ? Value::undefined("there is no previous item") : loop.items[loop.index - 1];
   }
@@ -49,9 +61,13 @@ Value loop_attribute(const Value& value, const std::string& name) {
 
 // Python's getattr(); nothing: no such attribute.
 const Value* own_attribute(const Value& value, const std::string& name, Value& found) {
-  const bool list = value.is_list() && value.as_list().kind == ListKind::kList;
-  const bool changes = (list && among(kListChanges, name)) || (value.is_dict() && among(kDictChanges, name));
-  if (has_method(value, name)) {
+  const bool list = value.is_list();
+  const bool tuple = list && value.as_list().kind != ListKind::kList;
+  const bool reads = (value.is_text() && among(kTextMethods, name)) ||
+                     (list && among(kListMethods, name) && !(tuple && name == "copy")) ||
+                     (value.is_dict() && among(kDictMethods, name));
+  const bool changes = (list && !tuple && among(kListChanges, name)) || (value.is_dict() && among(kDictChanges, name));
+  if (reads) {
     found = method(value, name);
   } else if (changes) {
     found = unsafe(value, name);

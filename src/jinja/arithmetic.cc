@@ -20,6 +20,22 @@ Error too_large() {
   return Error{"the result does not fit into 64 bits"};
 }
 
+Result<Value> power(const Value& a, const Value& b) {
+  if (!a.is_integral() || !b.is_integral() || b.as_int() < 0) {
+    if (a.as_double() == 0 && b.as_double() < 0) return Error{"zero cannot be raised to a negative power"};
+    const double result = std::pow(a.as_double(), b.as_double());
+    if (std::isnan(result) || std::isinf(result)) return too_large();
+    return Value::number(result);
+  }
+  int64_t base = a.as_int();
+  if (base >= -1 && base <= 1) return Value::integer(b.as_int() == 0 ? 1 : b.as_int() % 2 != 0 ? base : base * base);
+  int64_t result = 1;
+  for (int64_t i = 0; i < b.as_int(); ++i) {  // ends after 64 rounds: |base| > 1
+    if (__builtin_mul_overflow(result, base, &result)) return too_large();
+  }
+  return Value::integer(result);
+}
+
 // Python rounds the quotient down, and the remainder has the divisor's sign.
 Result<Value> integer_division(bool quotient, int64_t a, int64_t b) {
   if (b == 0) return Error{"division by zero"};
@@ -50,6 +66,7 @@ Result<Value> integers(std::string_view op, int64_t a, int64_t b) {
 }
 
 Result<Value> numbers(std::string_view op, const Value& a, const Value& b) {
+  if (op == "**") return power(a, b);
   if (op == "/") {
     if (b.as_double() == 0) return Error{"division by zero"};
     return Value::number(a.as_double() / b.as_double());

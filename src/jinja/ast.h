@@ -17,7 +17,9 @@ using ExprPtr = std::unique_ptr<Expr>;
 using Body = std::vector<std::unique_ptr<Node>>;
 
 struct Argument {
-  std::string name;  // empty: none
+  enum class Form : uint8_t { kPlain, kNamed, kSpreadList, kSpreadDict };
+  Form form = Form::kPlain;
+  std::string name;  // of kNamed
   ExprPtr value;
 };
 
@@ -76,7 +78,9 @@ struct Node {
     kSet,          // target = expr
     kSetBlock,     // target = body, through the filters of expr
     kMacro,        // name(parameters) body
+    kCallBlock,    // expr is called; body is its caller(parameters)
     kFilterBlock,  // body, through the filters of expr
+    kWith,         // assignments, body
     kScope,        // body with variables of its own
     kBreak,
     kContinue,
@@ -89,8 +93,13 @@ struct Node {
   Target target;
   std::string name;
   std::vector<Parameter> parameters;
+  std::vector<std::pair<Target, ExprPtr>> assignments;
   Body body;
   Body otherwise;
+  bool recursive = false;    // kFor
+  bool uses_caller = false;  // kMacro, kCallBlock: the body names `caller`, `varargs`, `kwargs`
+  bool uses_varargs = false;
+  bool uses_kwargs = false;
 };
 
 }  // namespace s3d::jinja

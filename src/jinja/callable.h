@@ -38,6 +38,9 @@ struct Scope {
 struct LoopState {
   std::vector<Value> items;
   size_t index = 0;
+  int depth0 = 0;              // recursive calls around
+  const Node* node = nullptr;  // of a recursive loop, whose body loop(...) runs again
+  Scope* scope = nullptr;      // what lies around that body
 };
 
 struct Callable {
@@ -45,7 +48,7 @@ struct Callable {
   Form form;
   std::string name;
   Value self;                   // of a method
-  const Node* macro = nullptr;  // of a macro
+  const Node* macro = nullptr;  // of a macro or a call block
   Scope* scope = nullptr;       // where it was defined
 };
 

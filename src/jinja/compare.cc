@@ -12,6 +12,18 @@ int three_way(double a, double b) {
   return a < b ? -1 : a > b ? 1 : a == b ? 0 : 2;
 }
 
+Result<int> order(const Value& a, const Value& b, Budget& budget);
+
+// The first difference decides, then the length.
+Result<int> order_lists(const List& a, const List& b, Budget& budget) {
+  const size_t common = std::min(a.items.size(), b.items.size());
+  for (size_t i = 0; i < common; ++i) {
+    if (equal(a.items[i], b.items[i], budget)) continue;
+    return order(a.items[i], b.items[i], budget);
+  }
+  return three_way(static_cast<double>(a.items.size()), static_cast<double>(b.items.size()));
+}
+
 Result<int> order(const Value& a, const Value& b, Budget& budget) {
   budget.take_steps(1);
   if (a.is_integral() && b.is_integral()) return a.as_int() < b.as_int() ? -1 : a.as_int() > b.as_int() ? 1 : 0;
@@ -20,6 +32,9 @@ Result<int> order(const Value& a, const Value& b, Budget& budget) {
     const int sign = a.as_text().view().compare(b.as_text().view());  // order of bytes = order of code points
     return sign < 0 ? -1 : sign > 0 ? 1 : 0;
   }
+  const bool lists = a.is_list() && b.is_list() && a.as_list().kind == b.as_list().kind &&
+                     (a.as_list().kind == ListKind::kList || a.as_list().kind == ListKind::kTuple);
+  if (lists) return order_lists(a.as_list(), b.as_list(), budget);
   for (const Value* v : {&a, &b}) {
     if (v->is_undefined()) return Error{v->why_undefined()};
   }

@@ -155,21 +155,37 @@ Result<CallArguments> Interpreter::eval_arguments(const std::vector<Argument>& a
   CallArguments out;
   for (const Argument& argument : arguments) {
     S3D_ASSIGN(Value value, eval(*argument.value));
-    if (argument.name.empty()) {
-      out.positional.push_back(std::move(value));
-    } else {
-      out.named.emplace_back(argument.name, std::move(value));
+    switch (argument.form) {
+      case Argument::Form::kPlain:
+        out.positional.push_back(std::move(value));
+        break;
+      case Argument::Form::kNamed:
+        out.named.emplace_back(argument.name, std::move(value));
+        break;
+      case Argument::Form::kSpreadList: {
+        S3D_ASSIGN(const std::vector<Value> items, items_of(value, budget_));
+        out.positional.insert(out.positional.end(), items.begin(), items.end());
+        break;
+      }
+      case Argument::Form::kSpreadDict:
+        if (!value.is_dict()) return Error{"** needs a dict, found a " + std::string(value.type_name())};
+        for (const auto& [key, item] : value.as_dict().entries()) {
+          if (!key.is_text()) return Error{"** needs a dict whose keys are texts"};
+          out.named.emplace_back(key.as_text().bytes(), item);
+        }
     }
   }
   return out;
 }
 
 Result<Value> Interpreter::eval_call(const Expr& expr) {
+  const Value caller = std::exchange(caller_, Value());
   S3D_ASSIGN(const Value callee, eval(*expr.kids[0]));
-  S3D_ASSIGN(const CallArguments arguments, eval_arguments(expr.arguments));
+  S3D_ASSIGN(CallArguments arguments, eval_arguments(expr.arguments));
   budget_.take_bytes(kSmall);
   for (const Value& argument : arguments.positional) pay_for(argument, budget_);
-  return call(callee, arguments);
+  if (!caller.is_undefined()) arguments.named.emplace_back("caller", caller);
+  return call(callee, std::move(arguments));
 }
 
 Result<Value> Interpreter::eval_filter(const Expr& expr) {

@@ -140,8 +140,26 @@ Result<Value> dictsort(In in, Self self, Args args) {
   return items_only(std::move(pairs), in.budget());
 }
 
+// "age,name": by the first attribute, then by the second.
 Result<Value> sort(In in, Self self, Args args) {
-  S3D_ASSIGN(std::vector<Keyed> all, keyed(in, self, args.at(2), args.flag(1)));
+  const Value* attribute = args.at(2);
+  std::vector<Value> names;
+  if (attribute != nullptr && attribute->is_text()) {
+    const MarkedText comma(",", true);
+    for (MarkedText& name : split(attribute->as_text(), &comma, -1, in.budget())) {
+      names.push_back(Value::text(std::move(name)));
+    }
+  }
+  if (names.size() < 2) names = {attribute != nullptr ? *attribute : Value::none()};
+  S3D_ASSIGN(std::vector<Keyed> all, keyed(in, self, nullptr, true));
+  for (Keyed& k : all) {
+    std::vector<Value> keys;
+    for (const Value& name : names) {
+      S3D_ASSIGN(Value key, key_of(k.item, &name, args.flag(1)));
+      keys.push_back(std::move(key));
+    }
+    k.key = names.size() == 1 ? keys[0] : paid_list(std::move(keys), in.budget());
+  }
   S3D_TRY(sort_keyed(all, args.flag(0), in.budget()));
   return items_only(std::move(all), in.budget());
 }
@@ -173,11 +191,28 @@ Result<Value> extreme(In in, Self self, Args args) {
   return best->item;
 }
 
+Result<Value> sum(In in, Self self, Args args) {
+  S3D_ASSIGN(const std::vector<Keyed> all, keyed(in, self, args.at(0), true));
+  Value total = args.value_or(1, Value::integer(0));
+  for (const Keyed& k : all) {
+    if (total.is_text()) return Error{"texts are joined by the filter join, not by sum"};
+    S3D_ASSIGN(total, binary("+", total, k.key, in.budget()));
+    if (in.budget().spent()) break;
+  }
+  return total;
+}
+
 Result<Value> reverse(In in, Self self, Args) {
   if (self.is_text()) return slice_of(self, Value::none(), Value::none(), Value::integer(-1), in.budget());
   S3D_ASSIGN(std::vector<Value> all, items_of(self, in.budget()));
   std::reverse(all.begin(), all.end());
   return paid_list(std::move(all), in.budget(), ListKind::kGenerator);
+}
+
+Result<Value> attr(In, Self self, Args args) {
+  S3D_ASSIGN(const MarkedText name, args.text(0));
+  if (self.is_dict()) return item_of(Value::dict(Dict()), Value::text(name));  // methods, but no items
+  return attribute_of(self, name.bytes());
 }
 
 constexpr Row kListFilters[] = {
@@ -195,10 +230,15 @@ constexpr Row kListFilters[] = {
     {"unique", "case_sensitive attribute", 0, unique},
     {"min", "case_sensitive attribute", 0, extreme<false>},
     {"max", "case_sensitive attribute", 0, extreme<true>},
+    {"sum", "attribute start", 0, sum},
     {"reverse", "", 0, reverse},
+    {"attr", "name", 1, attr},
 };
 
 constexpr std::string_view kSequenceFilters[] = {"map", "select", "reject", "selectattr", "rejectattr"};
+constexpr std::string_view kUnsupported[] = {"batch",     "filesizeformat", "groupby",   "pprint",
+                                             "random",    "slice",          "striptags", "truncate",
+                                             "urlencode", "urlize",         "wordwrap",  "xmlattr"};
 
 // One item of map(...): a filter by name, or an attribute.
 Result<Value> mapped(In in, const Value& item, const CallArguments& arguments, const Bound* attribute) {
@@ -261,6 +301,10 @@ std::span<const Row> list_filters() {
 bool is_filter(std::string_view name) {
   return find_row(text_filters(), name) != nullptr || find_row(kListFilters, name) != nullptr ||
          among(kSequenceFilters, name);
+}
+
+bool is_unsupported_filter(std::string_view name) {
+  return among(kUnsupported, name);
 }
 
 std::optional<Result<Value>> apply_sequence_filter(Interpreter& interpreter, std::string_view name, const Value& value,

@@ -24,7 +24,11 @@ Result<Value> filtered(In in, Self self, Args) {
 }
 
 Result<Value> trim(In in, Self self, Args args) {
-  return strip_text(in, to_text(self, in.budget()), args, true, true);
+  S3D_ASSIGN(const MarkedText chars, args.text(0));
+  const bool blanks = args.at(0) == nullptr || args.at(0)->is_none();
+  if (self.is_text()) in.budget().take_steps(chars.size() * (self.as_text().size() / 64));
+  if (in.budget().spent()) return self;
+  return Value::text(stripped(to_text(self, in.budget()), blanks ? nullptr : &chars, true, true));
 }
 
 Result<Value> replace_any(In in, Self self, Args args) {
@@ -79,11 +83,30 @@ Result<Value> indent(In in, Self self, Args args) {
   return Value::text(std::move(out));
 }
 
+Result<Value> center(In in, Self self, Args args) {
+  S3D_ASSIGN(const int64_t width, args.integer(0, 80));
+  return padded_text(to_text(self, in.budget()), width, MarkedText(" ", true), Padding::kBoth, in.budget());
+}
+
 Result<Value> format(In in, Self self, Args args) {
   std::vector<Value> values;
   for (size_t i = 0; args.at(i) != nullptr; ++i) values.push_back(*args.at(i));
   const MarkedText text = to_text(self, in.budget());
   return percent_format(text, Value::list(std::move(values), ListKind::kTuple), in.budget());
+}
+
+Result<Value> wordcount(In in, Self self, Args) {
+  const MarkedText text = to_text(self, in.budget());
+  int64_t count = 0;
+  bool inside = false;
+  for (size_t i = 0; i < text.size();) {
+    const Character c = first_character(text.view().substr(i));
+    i += c.length;
+    const bool word = is_letter(c.code) || is_digit(c.code) || c.code == '_';
+    count += word && !inside ? 1 : 0;
+    inside = word;
+  }
+  return Value::integer(count);
 }
 
 Result<Value> tojson(In in, Self self, Args args) {
@@ -115,8 +138,9 @@ Result<Value> to_int(In, Self self, Args args) {
   const Value otherwise = args.value_or(0, Value::integer(0));
   if (self.is_undefined()) return Error{self.why_undefined()};
   if (self.is_integral()) return Value::integer(self.as_int());
+  S3D_ASSIGN(const int64_t base, args.integer(1, 10));
   if (self.is_text()) {
-    if (const auto value = text_to_int(self.as_text().view())) return Value::integer(*value);
+    if (const auto value = text_to_int(self.as_text().view(), base)) return Value::integer(*value);
   }
   const std::optional<double> number = self.is_text()     ? text_to_double(self.as_text().view())
                                        : self.is_number() ? std::optional<double>(self.as_double())
@@ -132,6 +156,33 @@ Result<Value> to_float(In, Self self, Args args) {
   return value ? Value::number(*value) : args.value_or(0, Value::number(0));
 }
 
+Result<Value> absolute(In, Self self, Args) {
+  if (!self.is_number()) return negative(self);
+  return self.as_double() < 0 ? negative(self) : self.is_integral() ? Value::integer(self.as_int()) : self;
+}
+
+Result<Value> round(In, Self self, Args args) {
+  if (!self.is_number()) return Error{"it needs a number, found a " + std::string(self.type_name())};
+  S3D_ASSIGN(const int64_t precision, args.integer(0, 0));
+  S3D_ASSIGN(const MarkedText method, args.text(1, MarkedText("common", true)));
+  if (precision < -300 || precision > 300) return Error{"the precision is out of range"};
+  if (method.view() == "ceil" || method.view() == "floor") {
+    const double scale = std::pow(10.0, static_cast<double>(precision));
+    const double scaled = self.as_double() * scale;
+    return Value::number((method.view() == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / scale);
+  }
+  if (method.view() != "common") return Error{"method must be common, ceil or floor"};
+  if (self.is_integral() && precision >= 0) return Value::integer(self.as_int());
+  if (precision < 0) {
+    const double scale = std::pow(10.0, static_cast<double>(-precision));
+    const double rounded = std::nearbyint(self.as_double() / scale) * scale;
+    return self.is_integral() ? Value::integer(static_cast<int64_t>(rounded)) : Value::number(rounded);
+  }
+  char buffer[800];  // printf rounds the exact value, half to even, as Python does
+  std::snprintf(buffer, sizeof buffer, "%.*f", static_cast<int>(precision), self.as_double());
+  return Value::number(std::strtod(buffer, nullptr));
+}
+
 constexpr Row kTextFilters[] = {
     {"upper", "", 0, filtered<uppercase>},
     {"lower", "", 0, filtered<lowercase>},
@@ -143,11 +194,16 @@ constexpr Row kTextFilters[] = {
     {"safe", "", 0, safe},
     {"escape", "", 0, escape},
     {"e", "", 0, escape},
+    {"forceescape", "", 0, escape},
     {"indent", "width first blank", 0, indent},
+    {"center", "width", 0, center},
     {"format", "a b c d e f g h", 0, format},
+    {"wordcount", "", 0, wordcount},
     {"tojson", "ensure_ascii indent separators sort_keys", 0, tojson},
-    {"int", "default", 0, to_int},
+    {"int", "default base", 0, to_int},
     {"float", "default", 0, to_float},
+    {"abs", "", 0, absolute},
+    {"round", "precision method", 0, round},
 };
 
 }  // namespace

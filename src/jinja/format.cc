@@ -73,11 +73,80 @@ Result<MarkedText> format_text(const MarkedText& text, const Spec& spec, Budget&
   return padded(text.substr(0, offsets[count]), spec, false, budget);
 }
 
-Result<MarkedText> formatted(const Value& value, const Spec& spec, Budget& budget) {
-  if (spec.type == 'd' || spec.type == 'i' || spec.type == 'f') return format_number(value, spec, budget);
-  if (spec.type == 's' || spec.type == '\0') return format_text(to_text(value, budget), spec, budget);
-  return Error{std::string("the conversion %") + spec.type + " is not supported: s, d, i, f and % are"};
-}
+// "%s" % values, step by step.
+class PercentFormatter {
+ public:
+  PercentFormatter(const MarkedText& format, const Value& values, Budget& budget)
+      : format_(format), values_(values), budget_(budget) {
+    const bool tuple = values.is_list() && values.as_list().kind == ListKind::kTuple;
+    if (tuple) {
+      positional_ = values.as_list().items;
+    } else {
+      positional_ = {values};
+    }
+    all_used_ = values.is_dict() || (values.is_list() && !tuple);  // Python takes them for mappings
+  }
+
+  Result<Value> run() {
+    const std::string_view text = format_.view();
+    for (size_t i = 0; i < text.size();) {
+      const size_t percent = std::min(text.find('%', i), text.size());
+      out_.append(format_, i, percent);
+      i = percent;
+      if (i < text.size()) S3D_TRY(conversion(text, i));
+      if (budget_.spent()) break;
+    }
+    if (!all_used_ && next_ < positional_.size()) return Error{"not all values were used by the format"};
+    return paid_text(std::move(out_), budget_);
+  }
+
+ private:
+  Status conversion(std::string_view text, size_t& i) {
+    ++i;
+    Value value;
+    const bool named = i < text.size() && text[i] == '(';
+    if (named) {
+      const size_t end = text.find(')', i);
+      if (end == std::string_view::npos || !values_.is_dict()) return Error{"a format with %(name) needs a dict"};
+      const Value* found = values_.as_dict().find(text.substr(i + 1, end - i - 1));
+      if (found == nullptr) return Error{"the format names a key that is not there"};
+      value = *found;
+      i = end + 1;
+    }
+    Spec spec;
+    spec.left = i < text.size() && text[i] == '-' && (++i, true);
+    read_sizes(text, i, spec);
+    if (i >= text.size()) return Error{"the format ends within a conversion"};
+    spec.type = text[i++];
+    if (spec.type == '%') {
+      out_.append("%", true);
+      return Ok();
+    }
+    if (!named) {
+      if (next_ >= positional_.size()) return Error{"there are fewer values than the format needs"};
+      value = positional_[next_++];
+    }
+    S3D_ASSIGN(const MarkedText piece, converted(value, spec));
+    out_.append(piece);
+    return Ok();
+  }
+
+  Result<MarkedText> converted(const Value& value, Spec spec) {
+    if (spec.type == 's') return format_text(to_text(value, budget_), spec, budget_);
+    if (spec.type == 'r') return format_text({repr(value, budget_), false}, spec, budget_);
+    if (spec.type == 'i') spec.type = 'd';
+    if (spec.type == 'd' || spec.type == 'f') return format_number(value, spec, budget_);
+    return Error{std::string("the conversion %") + spec.type + " is not supported: s, r, d, i, f and % are"};
+  }
+
+  const MarkedText& format_;
+  const Value& values_;
+  Budget& budget_;
+  std::vector<Value> positional_;
+  size_t next_ = 0;
+  bool all_used_ = false;
+  MarkedText out_;
+};
 
 // "{}".format(...), step by step.
 class BraceFormatter {
@@ -111,7 +180,9 @@ class BraceFormatter {
     const size_t colon = std::min(inside.find(':'), inside.size());
     S3D_ASSIGN(const Value value, argument(inside.substr(0, colon)));
     S3D_ASSIGN(const Spec spec, specification(colon < inside.size() ? inside.substr(colon + 1) : ""));
-    S3D_ASSIGN(const MarkedText piece, formatted(value, spec, budget_));
+    S3D_ASSIGN(const MarkedText piece, spec.type == 'd' || spec.type == 'f'
+                                           ? format_number(value, spec, budget_)
+                                           : format_text(to_text(value, budget_), spec, budget_));
     out_.append(piece);
     return Ok();
   }
@@ -152,31 +223,7 @@ class BraceFormatter {
 }  // namespace
 
 Result<Value> percent_format(const MarkedText& format, const Value& values, Budget& budget) {
-  const bool tuple = values.is_list() && values.as_list().kind == ListKind::kTuple;
-  const std::vector<Value> given = tuple ? values.as_list().items : std::vector<Value>{values};
-  const std::string_view text = format.view();
-  MarkedText out;
-  size_t next = 0;
-  for (size_t i = 0; i < text.size() && !budget.spent();) {
-    const size_t percent = std::min(text.find('%', i), text.size());
-    out.append(format, i, percent);
-    if (percent == text.size()) break;
-    i = percent + 1;
-    Spec spec;
-    spec.left = i < text.size() && text[i] == '-' && (++i, true);
-    read_sizes(text, i, spec);
-    if (i >= text.size()) return Error{"the format ends within a conversion"};
-    spec.type = text[i++];
-    if (spec.type == '%') {
-      out.append("%", true);
-      continue;
-    }
-    if (next >= given.size()) return Error{"there are fewer values than the format needs"};
-    S3D_ASSIGN(const MarkedText piece, formatted(given[next++], spec, budget));
-    out.append(piece);
-  }
-  if (next < given.size()) return Error{"not all values were used by the format"};
-  return paid_text(std::move(out), budget);
+  return PercentFormatter(format, values, budget).run();
 }
 
 Result<Value> brace_format(const MarkedText& format, const CallArguments& arguments, Budget& budget) {

@@ -9,7 +9,8 @@
 
 namespace s3d::jinja {
 
-// `values`: one value, or a tuple of them. Conversions: s d i f %, with -, 0, width and precision. Others are errors.
+// `values`: one value, a tuple of them, or a dict for %(name)s. Conversions: s r d i f %, with -, 0, width and
+// precision. Others are errors.
 Result<Value> percent_format(const MarkedText& format, const Value& values, Budget& budget);
 
 // Fields {}, {0} and {name}, with specifications of 0, width and precision before s, d or f. Others are errors.

@@ -51,6 +51,8 @@ Result<Value> call_row(Interpreter& interpreter, const Row& row, const Value& se
 std::span<const Row> text_filters();
 std::span<const Row> list_filters();
 bool is_filter(std::string_view name);
+// Jinja2 knows it, this library does not.
+bool is_unsupported_filter(std::string_view name);
 // map, select, reject, selectattr and rejectattr; nothing: another name.
 std::optional<Result<Value>> apply_sequence_filter(Interpreter& interpreter, std::string_view name, const Value& value,
                                                    const CallArguments& arguments);
@@ -62,10 +64,6 @@ std::span<const Row> tests();
 
 // methods*.cc
 std::span<const Row> text_methods();
-// strip() and its kin: `args` holds the characters to remove, or none for white space.
-Result<Value> strip_text(Interpreter& in, const MarkedText& text, const Bound& args, bool left, bool right);
-bool has_method(const Value& self, std::string_view name);
-// A method for which has_method() is true.
 Result<Value> call_method(Interpreter& interpreter, const Callable& method, const CallArguments& arguments);
 
 // globals.cc: range, namespace, dict, raise_exception, strftime_now.

@@ -29,7 +29,7 @@ Result<Value> range(Interpreter& interpreter, const CallArguments& arguments) {
     out.push_back(Value::integer(i));
     if (__builtin_add_overflow(i, step, &i)) break;
   }
-  return paid_list(std::move(out), interpreter.budget());
+  return paid_list(std::move(out), interpreter.budget(), ListKind::kRange);
 }
 
 // dict(other, a=1) and namespace(other, a=1)
@@ -38,8 +38,18 @@ Result<Dict> dict_of(Interpreter& interpreter, const CallArguments& arguments) {
   if (arguments.positional.size() > 1) return Error{"it takes at most one argument without a name"};
   if (!arguments.positional.empty()) {
     const Value& first = arguments.positional[0];
-    if (!first.is_dict()) return Error{"a dict is made of another dict and of arguments with names"};
-    out = first.as_dict();
+    if (first.is_dict()) {
+      out = first.as_dict();
+    } else {
+      S3D_ASSIGN(const std::vector<Value> pairs, items_of(first, interpreter.budget()));
+      for (const Value& pair : pairs) {
+        S3D_ASSIGN(const std::vector<Value> parts, items_of(pair, interpreter.budget()));
+        if (parts.size() != 2 || !hashable(parts[0])) return Error{"a dict is made of pairs of key and value"};
+        pay_for_key(out, parts[0], interpreter.budget());
+        if (interpreter.budget().spent()) break;
+        out.set(parts[0], parts[1]);
+      }
+    }
   }
   for (const auto& [name, value] : arguments.named) out.set(Value::trusted(name), value);
   interpreter.budget().take_bytes(sizeof(Dict) + out.size() * sizeof(Dict::Entry));

@@ -20,10 +20,11 @@ Value Interpreter::new_namespace(Dict attributes) {
   return Value::of(namespaces_.back());
 }
 
-Result<Rendered> Interpreter::run(const Body& body) {
+Result<Rendered> Interpreter::run(const Body& body, const std::vector<std::string>& hidden) {
   MarkedText out;
   out_ = &out;
   const ScopeGuard scope(*this, nullptr);
+  for (const std::string& name : hidden) scope_->set(name, Value::undefined("'" + name + "' is undefined"));
   S3D_TRY(run_body(body));
   return Rendered{out.bytes(), out.spans()};
 }
@@ -71,6 +72,10 @@ Result<Interpreter::Flow> Interpreter::dispatch(const Node& node) {
     case NodeKind::kMacro:
       define_macro(node);
       return Flow::kOn;
+    case NodeKind::kCallBlock:
+      return run_call_block(node);
+    case NodeKind::kWith:
+      return run_with(node);
     case NodeKind::kScope: {
       const ScopeGuard scope(*this, scope_);
       return run_body(node.body);
@@ -104,6 +109,11 @@ Result<Interpreter::Flow> Interpreter::run_if(const Node& node) {
   }
 }
 
+Result<Interpreter::Flow> Interpreter::run_for(const Node& node) {
+  S3D_ASSIGN(const Value items, eval(*node.expr));
+  return run_loop(node, items, 0, scope_);
+}
+
 // The items for which the loop's condition holds. It sees the loop's target, but not `loop`.
 Result<std::vector<Value>> Interpreter::selected(const Node& node, std::vector<Value> items) {
   if (node.test == nullptr) return items;
@@ -117,13 +127,21 @@ Result<std::vector<Value>> Interpreter::selected(const Node& node, std::vector<V
   return out;
 }
 
-Result<Interpreter::Flow> Interpreter::run_for(const Node& node) {
-  S3D_ASSIGN(const Value items, eval(*node.expr));
+Result<Interpreter::Flow> Interpreter::run_loop(const Node& node, const Value& items, int depth0, Scope* scope) {
+  Scope* const outside = std::exchange(scope_, scope);
+  const Restore<Scope*> restore(scope_, outside);
   const auto state = std::make_shared<LoopState>();
   S3D_ASSIGN(std::vector<Value> all, items_of(items, budget_));
   S3D_ASSIGN(state->items, selected(node, std::move(all)));
+  state->depth0 = depth0;
+  if (node.recursive) {
+    state->node = &node;
+    state->scope = scope_;
+    keep_scopes();
+  }
   const ScopeGuard body(*this, scope_);
-  bool completed = false;  // a round ran to its end: for Jinja2, those left by break or continue did not happen
+  bool completed =
+      false;  // a round that ran to its end: for Jinja2, one that was left by break or continue did not happen
   for (state->index = 0; state->index < state->items.size(); ++state->index) {
     if (!budget_.take_steps(1)) break;
     scope_->variables.clear();
@@ -166,6 +184,25 @@ Result<Interpreter::Flow> Interpreter::run_captured(const Node& node) {
   return Flow::kOn;
 }
 
+// The values see what lies outside, not one another.
+Result<Interpreter::Flow> Interpreter::run_with(const Node& node) {
+  std::vector<Value> values;
+  for (const auto& [target, expr] : node.assignments) {
+    S3D_ASSIGN(Value value, eval(*expr));
+    values.push_back(std::move(value));
+  }
+  const ScopeGuard scope(*this, scope_);
+  for (size_t i = 0; i < values.size(); ++i) S3D_TRY(assign(node.assignments[i].first, values[i]));
+  return run_body(node.body);
+}
+
+Result<Interpreter::Flow> Interpreter::run_call_block(const Node& node) {
+  caller_ = macro_value(node);
+  S3D_ASSIGN(const Value value, eval(*node.expr));
+  S3D_TRY(print(value));
+  return Flow::kOn;
+}
+
 Status Interpreter::assign(const Target& target, const Value& value) {
   if (target.name.empty()) return unpack(target, value);
   if (target.attribute.empty()) {
@@ -196,12 +233,19 @@ Status Interpreter::unpack(const Target& target, const Value& value) {
   return Ok();
 }
 
-// It sees the variables of here when it is called.
-void Interpreter::define_macro(const Node& node) {
+// Something that may be called later sees the variables of here.
+void Interpreter::keep_scopes() {
   for (Scope* scope = scope_; scope != nullptr && !scope->kept; scope = scope->parent) scope->kept = true;
-  scope_->set(
-      node.name,
-      Value::of(std::make_shared<const Callable>(Callable{Callable::Form::kMacro, node.name, Value(), &node, scope_})));
+}
+
+Value Interpreter::macro_value(const Node& node) {
+  keep_scopes();
+  return Value::of(
+      std::make_shared<const Callable>(Callable{Callable::Form::kMacro, node.name, Value(), &node, scope_}));
+}
+
+void Interpreter::define_macro(const Node& node) {
+  scope_->set(node.name, macro_value(node));
 }
 
 Error Interpreter::located(Error error, int line, const std::string& construct) {

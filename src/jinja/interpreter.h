@@ -24,7 +24,7 @@ class Interpreter {
   Interpreter(const Interpreter&) = delete;
   Interpreter& operator=(const Interpreter&) = delete;
 
-  Result<Rendered> run(const Body& body);
+  Result<Rendered> run(const Body& body, const std::vector<std::string>& hidden);
 
   // For functions, filters, tests and methods.
   Budget& budget() { return budget_; }
@@ -43,18 +43,25 @@ class Interpreter {
   Result<Flow> dispatch(const Node& node);
   Result<Flow> run_if(const Node& node);
   Result<Flow> run_for(const Node& node);
+  Result<Flow> run_loop(const Node& node, const Value& items, int depth0, Scope* scope);
   Result<std::vector<Value>> selected(const Node& node, std::vector<Value> items);
   Result<Flow> run_set(const Node& node);
   Result<Flow> run_captured(const Node& node);
+  Result<Flow> run_with(const Node& node);
+  Result<Flow> run_call_block(const Node& node);
   Status print(const Value& value);
   Status assign(const Target& target, const Value& value);
   Status unpack(const Target& target, const Value& value);
   void define_macro(const Node& node);
+  Value macro_value(const Node& node);
+  void keep_scopes();
 
   // calls.cc
-  Result<Value> call(const Value& callee, const CallArguments& arguments);
-  Result<Value> call_macro(const Callable& macro, const CallArguments& arguments);
-  Status bind_parameters(const Callable& macro, const CallArguments& arguments);
+  Result<Value> call(const Value& callee, CallArguments arguments);
+  Result<Value> call_macro(const Callable& macro, CallArguments arguments);
+  Status bind_parameters(const Callable& macro, CallArguments& arguments);
+  Status bind_special(const Callable& macro, CallArguments& arguments);
+  Result<Value> call_loop(const LoopState& loop, const CallArguments& arguments);
 
   // expressions.cc
   Result<Value> eval(const Expr& expr);
@@ -80,6 +87,7 @@ class Interpreter {
   MarkedText* out_ = nullptr;  // what statements write to
   Scope* scope_ = nullptr;     // the innermost
   Value captured_;             // the text of the block whose filters are being applied
+  Value caller_;               // of the {% call %} that is about to call its macro; undefined: none
   int depth_ = 0;
   bool located_ = false;  // the error on its way up names its line
   std::vector<std::unique_ptr<Scope>> kept_;

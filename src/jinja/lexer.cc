@@ -31,6 +31,10 @@ bool is_name_start(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80;
 }
 
+bool is_digit_char(char c) {
+  return c >= '0' && c <= '9';
+}
+
 class Lexer {
  public:
   explicit Lexer(std::string source) : source_(std::move(source)) {}
@@ -96,6 +100,9 @@ class Lexer {
     add_data(stripped_end(pos_, tag, sign, type == '{'));
     advance_to(tag);
     line_starting_ = starting;
+    if (type == '%') {
+      if (const std::optional<size_t> body = raw_begin(tag)) return raw(*body);
+    }
     advance_to(tag + 2 + (sign == '-' || sign == '+' ? 1 : 0));
     if (type == '#') return comment();
     add(type == '{' ? TokenKind::kPrintBegin : TokenKind::kBlockBegin, "");
@@ -103,6 +110,38 @@ class Lexer {
   }
 
   size_t skip_space(size_t i) const { return i + space_prefix(view().substr(i)); }
+
+  // `{% raw %}` at `tag`: where its text begins.
+  std::optional<size_t> raw_begin(size_t tag) const {
+    size_t i = tag + 2;
+    if (i < source_.size() && (source_[i] == '-' || source_[i] == '+')) ++i;
+    i = skip_space(i);
+    const std::string_view all = source_;
+    if (!all.substr(i).starts_with("raw")) return std::nullopt;
+    i = skip_space(i + 3);
+    if (all.substr(i).starts_with("-%}")) return skip_space(i + 3);
+    if (all.substr(i).starts_with("%}")) return i + 2;
+    return std::nullopt;
+  }
+
+  Status raw(size_t body) {
+    const Error unclosed = fail("the raw block is never closed: expected {% endraw %}");
+    advance_to(body);
+    const std::string_view all = source_;
+    for (size_t tag = all.find("{%", pos_); tag != std::string_view::npos; tag = all.find("{%", tag + 2)) {
+      size_t i = tag + 2;
+      const char sign = i < all.size() ? all[i] : '\0';
+      if (sign == '-' || sign == '+') ++i;
+      i = skip_space(i);
+      if (!all.substr(i).starts_with("endraw")) continue;
+      const std::optional<size_t> end = block_end(skip_space(i + 6));
+      if (!end) continue;
+      add_data(stripped_end(pos_, tag, sign, false));
+      advance_to(*end);
+      return Ok();
+    }
+    return unclosed;
+  }
 
   // Behind `%}` at i, with what its sign and trim_blocks remove.
   std::optional<size_t> block_end(size_t i, std::string_view close = "%}") const {
@@ -144,7 +183,7 @@ class Lexer {
       return Ok();
     }
     const char c = source_[pos_];
-    if (is_digit(c)) return number();
+    if (is_digit_char(c)) return number();
     if (is_name_start(c)) return name();
     if (c == '"' || c == '\'') return string(c);
     return symbol();
@@ -152,7 +191,7 @@ class Lexer {
 
   Status name() {
     size_t end = pos_;
-    while (end < source_.size() && (is_name_start(source_[end]) || is_digit(source_[end]))) ++end;
+    while (end < source_.size() && (is_name_start(source_[end]) || is_digit_char(source_[end]))) ++end;
     add(TokenKind::kName, source_.substr(pos_, end - pos_));
     advance_to(end);
     return Ok();
@@ -172,15 +211,15 @@ class Lexer {
   Status number() {
     const bool after_dot = pos_ > 0 && source_[pos_ - 1] == '.';  // a.0.1 are two indices, not a fraction
     const NumberLiteral found = number_literal(rest(), !after_dot);
-    add(found.is_float ? TokenKind::kFloat : TokenKind::kInt, source_.substr(pos_, found.length));
+    add(found.is_float ? TokenKind::kFloat : TokenKind::kInt, found.digits);
     advance_to(pos_ + found.length);
     return Ok();
   }
 
   Status symbol() {
-    static constexpr std::string_view kSymbols[] = {"//", "==", "!=", ">=", "<=", "+", "-", "/", "*",
-                                                    "%",  "~",  "[",  "]",  "(",  ")", "{", "}", ">",
-                                                    "<",  "=",  ".",  ":",  "|",  ",", ";"};
+    static constexpr std::string_view kSymbols[] = {"//", "**", "==", "!=", ">=", "<=", "+", "-", "/",
+                                                    "*",  "%",  "~",  "[",  "]",  "(",  ")", "{", "}",
+                                                    ">",  "<",  "=",  ".",  ":",  "|",  ",", ";"};
     const auto* found = std::find_if(std::begin(kSymbols), std::end(kSymbols), [&](auto s) { return at(s); });
     if (found == std::end(kSymbols)) return fail("unexpected character '" + source_.substr(pos_, 1) + "'");
     S3D_TRY(balance(found->front()));

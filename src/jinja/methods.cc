@@ -1,4 +1,4 @@
-// The methods of dicts and lists, and how a method is called.
+// The methods of dicts, lists and `loop`, and how a method is called.
 #include <algorithm>
 
 #include "jinja/format.h"
@@ -33,6 +33,10 @@ Result<Value> view(In in, Self self, Args) {
   return paid_list(std::move(out), in.budget(), ListKind::kView);
 }
 
+Result<Value> copy(In, Self self, Args) {
+  return self;
+}
+
 Result<Value> count(In in, Self self, Args args) {
   int64_t found = 0;
   for (const Value& item : self.as_list().items) found += equal(item, *args.at(0), in.budget()) ? 1 : 0;
@@ -52,9 +56,11 @@ constexpr Row kDictRows[] = {
     {"items", "", 0, view<Part::kItems>},
     {"keys", "", 0, view<Part::kKeys>},
     {"values", "", 0, view<Part::kValues>},
+    {"copy", "", 0, copy},
 };
 
 constexpr Row kListRows[] = {
+    {"copy", "", 0, copy},
     {"count", "value", 1, count},
     {"index", "value", 1, index},
 };
@@ -62,20 +68,25 @@ constexpr Row kListRows[] = {
 std::span<const Row> methods_of(const Value& self) {
   if (self.is_text()) return text_methods();
   if (self.is_dict()) return kDictRows;
-  return self.is_list() ? std::span<const Row>(kListRows) : std::span<const Row>();
+  return kListRows;
+}
+
+Result<Value> cycle(const LoopState& loop, const CallArguments& arguments) {
+  if (arguments.positional.empty()) return Error{"it needs the values to choose from"};
+  return arguments.positional[loop.index % arguments.positional.size()];
 }
 
 }  // namespace
 
-bool has_method(const Value& self, std::string_view name) {
-  return find_row(methods_of(self), name) != nullptr || (self.is_text() && name == "format");
-}
-
 Result<Value> call_method(Interpreter& interpreter, const Callable& method, const CallArguments& arguments) {
   const Value& self = method.self;
   pay_for(self, interpreter.budget());
+  if (self.is(Value::Kind::kLoop)) return cycle(self.as_loop(), arguments);
+  if (self.is_text() && method.name == "format") return brace_format(self.as_text(), arguments, interpreter.budget());
   const Row* row = find_row(methods_of(self), method.name);
-  if (row == nullptr) return brace_format(self.as_text(), arguments, interpreter.budget());
+  if (row == nullptr) {
+    return Error{"the method '" + method.name + "' of a " + std::string(self.type_name()) + " is not supported"};
+  }
   return call_row(interpreter, *row, self, arguments);
 }
 

@@ -13,7 +13,7 @@ namespace s3d::jinja {
 
 // Errors of all of these are Python's: a wrong type, a division by zero, a number beyond 64 bits, an undefined value.
 
-// op: + - * / // %
+// op: + - * / // % **
 Result<Value> binary(std::string_view op, const Value& a, const Value& b, Budget& budget);
 Result<Value> negative(const Value& value);
 

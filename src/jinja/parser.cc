@@ -24,8 +24,7 @@ std::string shown(const Token& token) {
   }
 }
 
-constexpr std::string_view kRefused[] = {"include",    "extends", "block", "import", "from",
-                                         "autoescape", "print",   "call",  "with",   "raw"};
+constexpr std::string_view kRefused[] = {"include", "extends", "block", "import", "from", "autoescape", "print"};
 
 }  // namespace
 
@@ -120,7 +119,9 @@ Result<NodePtr> Parser::statement() {
   if (tag.text == "for") return for_statement();
   if (tag.text == "set") return set_statement();
   if (tag.text == "macro") return macro_statement();
+  if (tag.text == "call") return call_statement();
   if (tag.text == "filter") return filter_statement();
+  if (tag.text == "with") return with_statement();
   if (tag.text == "break" || tag.text == "continue") return jump_statement();
   return other_statement(tag);
 }
@@ -149,7 +150,9 @@ Status Parser::block_of(Node& node, std::string_view end) {
 // A body that becomes a function of its own: a loop around it cannot be left from inside.
 Status Parser::function_body(Node& node, std::string_view end) {
   const int loops = std::exchange(loops_, 0);
+  functions_.push_back(&node);
   S3D_TRY(block_of(node, end));
+  functions_.pop_back();
   loops_ = loops;
   return Ok();
 }
@@ -188,6 +191,7 @@ Result<NodePtr> Parser::for_statement() {
   if (skip_name("if")) {
     S3D_ASSIGN(out->test, expression());
   }
+  out->recursive = skip_name("recursive");
   skip_operator(":");
   S3D_TRY(expect(Token::Kind::kBlockEnd, "%}"));
   ++loops_;
@@ -244,11 +248,36 @@ Result<NodePtr> Parser::macro_statement() {
   return out;
 }
 
+Result<NodePtr> Parser::call_statement() {
+  NodePtr out = node(NodeKind::kCallBlock);
+  take();
+  out->name = "caller";
+  if (current().is_operator("(")) S3D_TRY(parameters(*out));
+  S3D_ASSIGN(out->expr, expression());
+  if (out->expr->kind != Expr::Kind::kCall) return fail("{% call %} needs a call of a macro", out->line);
+  S3D_TRY(function_body(*out, "endcall"));
+  return out;
+}
+
 Result<NodePtr> Parser::filter_statement() {
   NodePtr out = node(NodeKind::kFilterBlock);
   take();
   S3D_ASSIGN(out->expr, filter_chain());
   S3D_TRY(block_of(*out, "endfilter"));
+  return out;
+}
+
+Result<NodePtr> Parser::with_statement() {
+  NodePtr out = node(NodeKind::kWith);
+  take();
+  while (current().kind != Token::Kind::kBlockEnd) {
+    if (!out->assignments.empty()) S3D_TRY(expect_operator(","));
+    S3D_ASSIGN(Target name, target_item(false));
+    S3D_TRY(expect_operator("="));
+    S3D_ASSIGN(ExprPtr value, expression());
+    out->assignments.emplace_back(std::move(name), std::move(value));
+  }
+  S3D_TRY(block_of(*out, "endwith"));
   return out;
 }
 

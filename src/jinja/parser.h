@@ -13,7 +13,7 @@
 namespace s3d::jinja {
 
 // Error: what Jinja2 refuses when it parses, named with its line; nesting beyond what the stack can hold; and tags for
-// which there is no use in a chat template (include, extends, block, import, call, with, raw, autoescape).
+// which there is no use in a chat template (include, extends, block, import, autoescape).
 Result<Body> parse(std::string_view source);
 
 // Parses by recursive descent; each function reads what its name says and leaves the next token as current.
@@ -34,7 +34,9 @@ class Parser {
   Result<std::unique_ptr<Node>> for_statement();
   Result<std::unique_ptr<Node>> set_statement();
   Result<std::unique_ptr<Node>> macro_statement();
+  Result<std::unique_ptr<Node>> call_statement();
   Result<std::unique_ptr<Node>> filter_statement();
+  Result<std::unique_ptr<Node>> with_statement();
   Result<std::unique_ptr<Node>> jump_statement();
   Status block_of(Node& node, std::string_view end);  // its body, and the tag that ends it
   Status function_body(Node& node, std::string_view end);
@@ -65,6 +67,7 @@ class Parser {
   Result<ExprPtr> filter(ExprPtr expr);
   Result<ExprPtr> filter_chain();
   Result<ExprPtr> test(ExprPtr expr);
+  Result<std::string> dotted_name();
   Status arguments(std::vector<Argument>& out);
   Result<ExprPtr> make(Expr::Kind kind, int line, std::vector<ExprPtr> kids, std::string name = "");
   Result<ExprPtr> made(ExprPtr expr) const;  // checked for depth
@@ -84,8 +87,9 @@ class Parser {
   std::vector<Token> tokens_;
   size_t at_ = 0;
   int depth_ = 0;
-  int loops_ = 0;      // for blocks around, in the same macro
-  int all_loops_ = 0;  // for blocks around
+  int loops_ = 0;                 // for blocks around, in the same macro
+  int all_loops_ = 0;             // for blocks around
+  std::vector<Node*> functions_;  // macros and call blocks around
 };
 
 }  // namespace s3d::jinja

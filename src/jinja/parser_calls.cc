@@ -24,14 +24,24 @@ Result<ExprPtr> Parser::call(ExprPtr expr) {
 
 Status Parser::arguments(std::vector<Argument>& out) {
   S3D_TRY(expect_operator("("));
+  using Form = Argument::Form;
+  Form last = Form::kPlain;
   while (!current().is_operator(")")) {
     Argument argument;
-    if (current().kind == Token::Kind::kName && ahead().is_operator("=")) {
+    if (skip_operator("*")) {
+      argument.form = Form::kSpreadList;
+    } else if (skip_operator("**")) {
+      argument.form = Form::kSpreadDict;
+    } else if (current().kind == Token::Kind::kName && ahead().is_operator("=")) {
+      argument.form = Form::kNamed;
       argument.name = take().text;
       take();
-    } else if (!out.empty() && !out.back().name.empty()) {
-      return fail("an argument without a name follows one with a name");
     }
+    const bool in_order = argument.form == Form::kPlain        ? last == Form::kPlain
+                          : argument.form == Form::kSpreadList ? last == Form::kPlain || last == Form::kNamed
+                                                               : last != Form::kSpreadDict;
+    if (!in_order) return fail("the arguments of a call are out of order");
+    last = argument.form == Form::kNamed && last == Form::kSpreadList ? last : argument.form;
     S3D_ASSIGN(argument.value, expression());
     out.push_back(std::move(argument));
     if (!skip_operator(",")) break;
@@ -53,11 +63,20 @@ Result<ExprPtr> Parser::filters_and_tests(ExprPtr expr) {
   }
 }
 
+Result<std::string> Parser::dotted_name() {
+  S3D_ASSIGN(std::string name, expect_name());
+  while (skip_operator(".")) {
+    S3D_ASSIGN(const std::string part, expect_name());
+    name += "." + part;
+  }
+  return name;
+}
+
 // One filter; `|` is current.
 Result<ExprPtr> Parser::filter(ExprPtr expr) {
   auto out = std::make_unique<Expr>(Expr{ExprKind::kFilter, take().line});
   out->kids = one(std::move(expr));
-  S3D_ASSIGN(out->name, expect_name());
+  S3D_ASSIGN(out->name, dotted_name());
   if (current().is_operator("(")) S3D_TRY(arguments(out->arguments));
   return made(std::move(out));
 }
@@ -66,7 +85,7 @@ Result<ExprPtr> Parser::filter(ExprPtr expr) {
 Result<ExprPtr> Parser::filter_chain() {
   auto first = std::make_unique<Expr>(Expr{ExprKind::kFilter, current().line});
   first->kids = one(std::make_unique<Expr>(Expr{ExprKind::kCaptured, current().line}));
-  S3D_ASSIGN(first->name, expect_name());
+  S3D_ASSIGN(first->name, dotted_name());
   if (current().is_operator("(")) S3D_TRY(arguments(first->arguments));
   S3D_ASSIGN(ExprPtr expr, made(std::move(first)));
   while (current().is_operator("|")) {
@@ -81,7 +100,7 @@ Result<ExprPtr> Parser::test(ExprPtr expr) {
   const int line = out->line;
   const bool negated = skip_name("not");
   out->kids = one(std::move(expr));
-  S3D_ASSIGN(out->name, expect_name());
+  S3D_ASSIGN(out->name, dotted_name());
   const Token& next = current();
   const bool literal = next.kind == Token::Kind::kText || next.kind == Token::Kind::kInt ||
                        next.kind == Token::Kind::kFloat || next.is_operator("[") || next.is_operator("{");
@@ -93,7 +112,7 @@ Result<ExprPtr> Parser::test(ExprPtr expr) {
   } else if (literal || name) {
     S3D_ASSIGN(ExprPtr operand, primary());
     S3D_ASSIGN(operand, postfix(std::move(operand)));
-    out->arguments.push_back({"", std::move(operand)});
+    out->arguments.push_back({Argument::Form::kPlain, "", std::move(operand)});
   }
   S3D_ASSIGN(ExprPtr result, made(std::move(out)));
   if (!negated) return result;

@@ -21,7 +21,7 @@ std::vector<ExprPtr> kids(ExprPtr a, ExprPtr b = nullptr, ExprPtr c = nullptr, s
 }
 
 // Operators of one level of precedence; they group from the left.
-constexpr std::array<std::array<std::string_view, 4>, 2> kLevels = {{{"+", "-"}, {"*", "/", "//", "%"}}};
+constexpr std::array<std::array<std::string_view, 4>, 3> kLevels = {{{"+", "-"}, {"*", "/", "//", "%"}, {"**"}}};
 
 bool in_level(size_t level, const Token& token) {
   if (token.kind != Token::Kind::kOperator) return false;
@@ -134,7 +134,7 @@ Result<ExprPtr> Parser::comparison() {
 
 // Levels of kLevels; ~ lies between + and *.
 Result<ExprPtr> Parser::arithmetic(size_t level) {
-  const auto operand = [&] { return level == 0 ? concatenation() : unary(); };
+  const auto operand = [&] { return level == 0 ? concatenation() : level == 1 ? arithmetic(2) : unary(); };
   S3D_ASSIGN(ExprPtr left, operand());
   while (in_level(level, current())) {
     const Token op = take();
@@ -219,6 +219,11 @@ Result<ExprPtr> Parser::name_or_constant() {
   } else {
     expr->kind = ExprKind::kName;
     expr->name = token.text;
+    for (Node* function : functions_) {
+      function->uses_caller |= token.text == "caller";
+      function->uses_varargs |= token.text == "varargs";
+      function->uses_kwargs |= token.text == "kwargs";
+    }
   }
   return expr;
 }

@@ -88,6 +88,7 @@ class Printer {
 
   void print_list(const List& list, int depth) {
     if (list.kind == ListKind::kGenerator) return put("<generator object>");
+    if (list.kind == ListKind::kRange) return put(range(list));
     if (list.kind == ListKind::kView) put("dict_items(");
     const bool tuple = list.kind == ListKind::kTuple;
     put(tuple ? "(" : "[");
@@ -98,6 +99,17 @@ class Printer {
     if (tuple && list.items.size() == 1) put(",");
     put(tuple ? ")" : "]");
     if (list.kind == ListKind::kView) put(")");
+  }
+
+  // Where a range ends is told from its last number: range(0, 5, 2) prints as range(0, 6, 2), which is the same range.
+  static std::string range(const List& list) {
+    const auto at = [&](size_t i) { return list.items[i].as_int(); };
+    const size_t n = list.items.size();
+    const int64_t step = n > 1 ? at(1) - at(0) : 1;
+    const int64_t start = n > 0 ? at(0) : 0;
+    const int64_t stop = n > 0 ? at(n - 1) + step : 0;
+    return "range(" + std::to_string(start) + ", " + std::to_string(stop) +
+           (step == 1 ? "" : ", " + std::to_string(step)) + ")";
   }
 
   void print_dict(const Dict& dict, int depth) {

@@ -12,6 +12,7 @@ Result<Template> Template::parse(std::string_view source) {
   auto program = std::make_shared<Program>();
   S3D_ASSIGN(program->body, jinja::parse(source));
   S3D_TRY(check_names(program->body));
+  program->hidden = hidden_names(program->body);
   return Template(std::move(program));
 }
 
@@ -21,7 +22,7 @@ Result<Rendered> Template::render(const Value& context, const RenderOptions& opt
   if (context.nesting() > options.limits.nesting) {
     return Error{"the variables are nested more than " + std::to_string(options.limits.nesting) + " deep"};
   }
-  return Interpreter(context, options).run(program_->body);
+  return Interpreter(context, options).run(program_->body, program_->hidden);
 }
 
 }  // namespace s3d::jinja

@@ -115,17 +115,21 @@ TEST(Template, LimitsEndHostileTemplates) {
            "{ns.t: 1} }}",
            "{% set ns = namespace(l=[]) %}{% for i in range(100000) %}{% set ns.l = [ns.l] %}{% endfor %}",
            "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+           "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}",
            "{{ '%999999999d' % 1 }}",
            "{{ '{:999999999}'.format(1) }}",
+           "{{ 'x'.ljust(999999999) }}",
+           "{{ 'x' | center(999999999) }}",
            "{{ 'x' | indent(999999999) }}",
            "{{ [[1]] | tojson(indent=999999999) }}",
            "{{ range(1000000000) }}",
            "{{ 9223372036854775807 + 1 }}",
            "{{ -9223372036854775807 - 2 }}",
            "{{ (-9223372036854775807 - 1) // -1 }}",
-           "{% set s = 'a' * 1000000 %}{% for i in range(100000) %}{% if s.find('b') %}{% endif %}{% endfor %}",
+           "{{ 10 ** 100 }}",
+           "{% set s = 'a' * 1000000 %}{% for i in range(100000) %}{% if s.rfind('b') %}{% endif %}{% endfor %}",
            "{% set s = 'a' * 1000000 %}{% for i in range(100000) %}{% if s[5] == 'b' %}{% endif %}{% endfor %}",
-           "{{ range(100000) | map('string') | map('list') | map('list') | list }}"}) {
+           "{{ dict(range(100000) | map('string') | map('list')) }}"}) {
     const auto result = render(source, small);
     EXPECT_FALSE(result.ok()) << source;
   }
@@ -143,7 +147,7 @@ TEST(Template, NestingOfTheSourceIsBounded) {
       EXPECT_THAT(error_of("{{ " + repeated(piece, count) + "1"), HasSubstr("line 1: ")) << piece;
     }
     for (const char* piece : {"{% if 1 %}", "{% for a in b %}", "{% macro f() %}", "{% set a %}", "{% filter trim %}",
-                              "{% if 1 %}{% elif 1 %}"}) {
+                              "{% if 1 %}{% elif 1 %}", "{% call f() %}", "{% with %}"}) {
       EXPECT_THAT(error_of(repeated(piece, count)), HasSubstr("line 1: ")) << piece;
     }
   }
@@ -157,6 +161,9 @@ TEST(Template, CyclesEndWithTheRendering) {
   EXPECT_EQ(marked("{% set ns = namespace() %}{% macro f(x) %}{% macro g() %}{{ x }}{% endmacro %}{% set ns.g = g %}"
                    "{% endmacro %}{{ f(user) }}{{ ns.g() }}"),
             "[Ann]");
+  EXPECT_EQ(marked("{% set ns = namespace() %}{% macro f() %}{% for i in [1, [2]] recursive %}{% set ns.l = loop %}"
+                   "{% endfor %}{% endmacro %}{{ f() }}{{ ns.l([3]) }}"),
+            "");
 }
 
 TEST(Template, TheClockIsTheCallers) {

@@ -2,6 +2,8 @@
 #include "jinja/functions.h"
 #include "jinja/interpreter.h"
 #include "jinja/operators.h"
+#include "jinja/python_text.h"
+#include "jinja/unicode.h"
 
 namespace s3d::jinja {
 namespace {
@@ -41,8 +43,24 @@ Result<Value> is_sequence(In, Self self, Args) {
   if (self.is_list()) return yes(self.as_list().kind < ListKind::kView);
   return yes(self.is_text() || self.is_dict() || self.is_undefined());
 }
+Result<Value> is_escaped(In, Self self, Args) {
+  return yes(self.is_text() && self.as_text().markup());
+}
 Result<Value> is_same(In, Self self, Args args) {
   return yes(self.same_object(*args.at(0)));
+}
+
+template <bool upper>
+Result<Value> has_case(In in, Self self, Args) {
+  const MarkedText text = to_text(self, in.budget());
+  bool any = false;
+  for (size_t i = 0; i < text.size();) {
+    const Character c = first_character(text.view().substr(i));
+    i += c.length;
+    if (upper ? is_lower(c.code) : is_upper(c.code)) return yes(false);
+    any = any || (upper ? is_upper(c.code) : is_lower(c.code));
+  }
+  return yes(any);
 }
 
 // The remainder decides: odd, even, divisibleby.
@@ -74,6 +92,13 @@ Result<Value> compares(In in, Self self, Args args) {
   return yes(holds);
 }
 
+Result<Value> is_filter_name(In, Self self, Args) {
+  return yes(self.is_text() && is_filter(self.as_text().view()));
+}
+Result<Value> is_test_name(In, Self self, Args) {
+  return yes(self.is_text() && find_row(tests(), self.as_text().view()) != nullptr);
+}
+
 constexpr Row kTests[] = {
     {"defined", "", 0, is_defined},
     {"undefined", "", 0, is_kind<ValueKind::kUndefined>},
@@ -89,10 +114,15 @@ constexpr Row kTests[] = {
     {"iterable", "", 0, is_iterable},
     {"sequence", "", 0, is_sequence},
     {"callable", "", 0, is_callable},
+    {"escaped", "", 0, is_escaped},
     {"sameas", "other", 1, is_same},
+    {"lower", "", 0, has_case<false>},
+    {"upper", "", 0, has_case<true>},
     {"odd", "", 0, is_odd},
     {"even", "", 0, is_even},
     {"divisibleby", "num", 1, is_divisible},
+    {"filter", "", 0, is_filter_name},
+    {"test", "", 0, is_test_name},
     {"in", "seq", 1, compares<kIn>},
     {"==", "other", 1, compares<kEq>},
     {"eq", "other", 1, compares<kEq>},

@@ -1,9 +1,9 @@
 #include "jinja/text_functions.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 
 #include "jinja/unicode.h"
 
@@ -40,6 +40,12 @@ bool never(char32_t) {
   return false;
 }
 
+// A sigma at the end of a word has a form of its own.
+bool ends_word(std::string_view before, std::string_view after) {
+  return !before.empty() && is_letter(last_character(before).code) &&
+         (after.empty() || !is_letter(first_character(after).code));
+}
+
 bool in_set(std::string_view set, char32_t c) {
   for (size_t i = 0; i < set.size();) {
     const Character member = first_character(set.substr(i));
@@ -57,8 +63,26 @@ MarkedText uppercase(const MarkedText& text) {
 }
 
 MarkedText lowercase(const MarkedText& text) {
+  MarkedText out;
+  for (const Span& span : text.spans()) {
+    std::string piece;
+    for (size_t i = span.begin; i < span.end;) {
+      const Character c = first_character(text.view().substr(i, span.end - i));
+      const bool final_sigma =
+          c.code == U'\u03A3' && ends_word(text.view().substr(0, i), text.view().substr(i + c.length));
+      final_sigma ? append_utf8(piece, U'\u03C2') : append_lower(piece, c.code);
+      i += c.length;
+    }
+    out.append(piece, span.from_template);
+  }
+  out.set_markup(text.markup());
+  return out;
+}
+
+MarkedText swapped_case(const MarkedText& text) {
   return by_character(
-      text, [](std::string& out, char32_t c, bool) { append_lower(out, c); }, never);
+      text, [](std::string& out, char32_t c, bool) { is_upper(c) ? append_lower(out, c) : append_upper(out, c); },
+      never);
 }
 
 MarkedText capitalized(const MarkedText& text) {
@@ -97,6 +121,16 @@ size_t find_bytes(std::string_view text, std::string_view needle, size_t from) {
   if (needle.empty()) return from;
   const void* found = memmem(text.data() + from, text.size() - from, needle.data(), needle.size());
   return found == nullptr ? kNowhere : static_cast<size_t>(static_cast<const char*>(found) - text.data());
+}
+
+size_t find_bytes_last(std::string_view text, std::string_view needle, size_t before, Budget& budget) {
+  if (!budget.take_steps(needle.size() * (text.size() / 256 + 1))) return kNowhere;
+  size_t last = kNowhere;
+  for (size_t at = find_bytes(text, needle, 0); at != kNowhere && at <= before && at < text.size();) {
+    last = at;
+    at = find_bytes(text, needle, at + 1);
+  }
+  return last;
 }
 
 MarkedText replaced(const MarkedText& text, const MarkedText& old, const MarkedText& with, int64_t count,
@@ -163,20 +197,85 @@ std::vector<MarkedText> split(const MarkedText& text, const MarkedText* separato
   return out;
 }
 
-std::optional<int64_t> text_to_int(std::string_view text) {
+std::vector<MarkedText> split_right(const MarkedText& text, const MarkedText* separator, int64_t most, Budget& budget) {
+  std::vector<MarkedText> out;
+  size_t end = separator == nullptr ? text.size() - space_suffix(text.view()) : text.size();
+  while (most < 0 || static_cast<int64_t>(out.size()) < most) {
+    if (!budget.take_steps(1)) break;
+    size_t begin = end;
+    size_t next = 0;
+    if (separator != nullptr) {
+      const size_t at = end < separator->size() ? kNowhere
+                                                : find_bytes_last(text.view().substr(0, end), separator->view(),
+                                                                  end - separator->size(), budget);
+      if (at == kNowhere) break;
+      begin = at + separator->size();
+      next = at;
+    } else {
+      while (begin > 0 && !is_space(last_character(text.view().substr(0, begin)).code)) {
+        begin -= last_character(text.view().substr(0, begin)).length;
+      }
+      if (begin == 0) break;
+      next = begin - space_suffix(text.view().substr(0, begin));
+    }
+    out.push_back(text.substr(begin, end));
+    end = next;
+  }
+  MarkedText rest = text.substr(0, end);
+  if (separator != nullptr || !rest.empty()) out.push_back(std::move(rest));
+  std::reverse(out.begin(), out.end());
+  return out;
+}
+
+Result<Value> padded_text(const MarkedText& text, int64_t width, const MarkedText& fill, Padding side, Budget& budget) {
+  constexpr int64_t kMostWidth = 1'000'000;
+  if (width > kMostWidth) return Error{"a text can be padded to at most 1000000 characters"};
+  if (length_in_characters(fill.view()) != 1) return Error{"the character to fill with must be one character"};
+  const int64_t missing = width - static_cast<int64_t>(length_in_characters(text.view()));
+  if (missing <= 0 || !budget.take_bytes(static_cast<uint64_t>(missing) * fill.size() + text.size())) {
+    return Value::text(text);
+  }
+  // Python's center() puts the odd blank to the left if the width is odd.
+  const int64_t left = side == Padding::kLeft    ? missing
+                       : side == Padding::kRight ? 0
+                                                 : missing / 2 + (missing & width & 1);
+  MarkedText out;
+  for (int64_t i = 0; i < left; ++i) out.append(fill);
+  out.append(text);
+  for (int64_t i = left; i < missing; ++i) out.append(fill);
+  out.set_markup(text.markup());
+  return Value::text(std::move(out));
+}
+
+std::optional<int64_t> text_to_int(std::string_view text, int64_t base) {
   std::string digits(text.substr(space_prefix(text)));
   digits.resize(digits.size() - space_suffix(digits));
-  const bool signs = digits.starts_with('+') && !digits.starts_with("+-");
-  int64_t value = 0;
-  const char* end = digits.data() + digits.size();
-  const auto parsed = std::from_chars(digits.data() + (signs ? 1 : 0), end, value);
-  return parsed.ec == std::errc() && parsed.ptr == end ? std::optional(value) : std::nullopt;
+  const bool broken = digits.empty() || digits.back() == '_' || digits.find("__") != std::string::npos;
+  if (broken || base == 1 || base < 0 || base > 36) return std::nullopt;
+  std::erase(digits, '_');
+  const bool decimal_only = base == 10;
+  const size_t sign = digits[0] == '-' || digits[0] == '+' ? 1 : 0;
+  if (digits.size() <= sign || !(std::isalnum(static_cast<unsigned char>(digits[sign])) != 0)) return std::nullopt;
+  if (!decimal_only && digits.size() > sign + 2 && digits[sign] == '0') {  // strtol knows 0x, not 0b and 0o
+    const char c = static_cast<char>(digits[sign + 1] | 0x20);
+    const int64_t named = c == 'b' ? 2 : c == 'o' ? 8 : c == 'x' ? 16 : 0;
+    if (named != 0 && (base == named || base == 0)) {
+      digits.erase(sign, 2);
+      base = named;
+    }
+  }
+  errno = 0;
+  char* end = nullptr;
+  const long long value = std::strtoll(digits.c_str(), &end, static_cast<int>(base));
+  if (errno != 0 || end != digits.c_str() + digits.size()) return std::nullopt;
+  return value;
 }
 
 std::optional<double> text_to_double(std::string_view text) {
   std::string digits(text.substr(space_prefix(text)));
   digits.resize(digits.size() - space_suffix(digits));
   if (digits.empty() || digits.find_first_of("xXpP(") != std::string::npos) return std::nullopt;
+  std::erase(digits, '_');
   char* end = nullptr;
   const double value = std::strtod(digits.c_str(), &end);
   if (end != digits.c_str() + digits.size()) return std::nullopt;

@@ -15,6 +15,7 @@ namespace s3d::jinja {
 
 MarkedText uppercase(const MarkedText& text);
 MarkedText lowercase(const MarkedText& text);
+MarkedText swapped_case(const MarkedText& text);
 // First character upper case, the others lower case.
 MarkedText capitalized(const MarkedText& text);
 // Python's str.title(): a word begins behind anything that is no letter.
@@ -32,14 +33,21 @@ MarkedText replaced(const MarkedText& text, const MarkedText& old, const MarkedT
 // str.splitlines().
 std::vector<MarkedText> split_lines(const MarkedText& text, bool keep_ends);
 
-// str.split(); `separator` null: at white space. At most `most` cuts; negative: all.
+// str.split() and str.rsplit(); `separator` null: at white space. At most `most` cuts; negative: all.
 std::vector<MarkedText> split(const MarkedText& text, const MarkedText* separator, int64_t most, Budget& budget);
+std::vector<MarkedText> split_right(const MarkedText& text, const MarkedText* separator, int64_t most, Budget& budget);
 
-// Python's int(text) and float(text).
-std::optional<int64_t> text_to_int(std::string_view text);
+enum class Padding : uint8_t { kLeft, kRight, kBoth };
+// Error: the width is unreasonable.
+Result<Value> padded_text(const MarkedText& text, int64_t width, const MarkedText& fill, Padding side, Budget& budget);
+
+// Python's int(text, base) and float(text).
+std::optional<int64_t> text_to_int(std::string_view text, int64_t base);
 std::optional<double> text_to_double(std::string_view text);
 
 // Where `needle` begins, at `from` or behind; npos: nowhere. Linear time, unlike std::string's.
 size_t find_bytes(std::string_view text, std::string_view needle, size_t from);
+// The last place that begins at or before `before`.
+size_t find_bytes_last(std::string_view text, std::string_view needle, size_t before, Budget& budget);
 
 }  // namespace s3d::jinja

@@ -28,16 +28,15 @@ bool shortest_and_real(char32_t code, size_t length) {
   return length != 4 || (code >= 0x10000 && code <= 0x10FFFF);
 }
 
-char32_t simple_upper(char32_t c) {
-  if (c < 0x80) return c >= 'a' && c <= 'z' ? c - 32 : c;
-  if (c == 0x131) return 'I';
-  return utf8_locale() == nullptr ? c : static_cast<char32_t>(towupper_l(static_cast<wint_t>(c), utf8_locale()));
-}
+struct Wide {
+  char32_t from;
+  const char* upper;
+};
 
-char32_t simple_lower(char32_t c) {
-  if (c < 0x80) return c >= 'A' && c <= 'Z' ? c + 32 : c;
-  return utf8_locale() == nullptr ? c : static_cast<char32_t>(towlower_l(static_cast<wint_t>(c), utf8_locale()));
-}
+// Characters whose upper case is more than one character and that occur in running text.
+constexpr Wide kWideUpper[] = {{0xDF, "SS"},   {0x149, "\u02BCN"}, {0x1F0, "J\u030C"},     {0xFB00, "FF"},
+                               {0xFB01, "FI"}, {0xFB02, "FL"},     {0xFB03, "FFI"},        {0xFB04, "FFL"},
+                               {0xFB05, "ST"}, {0xFB06, "ST"},     {0x587, "\u0535\u0552"}};
 
 }  // namespace
 
@@ -108,8 +107,27 @@ bool is_line_end(char32_t c) {
   return (c >= 10 && c <= 13) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
 }
 
+char32_t simple_upper(char32_t c) {
+  if (c < 0x80) return c >= 'a' && c <= 'z' ? c - 32 : c;
+  if (c == 0x131) return 'I';
+  return utf8_locale() == nullptr ? c : static_cast<char32_t>(towupper_l(static_cast<wint_t>(c), utf8_locale()));
+}
+
+char32_t simple_lower(char32_t c) {
+  if (c < 0x80) return c >= 'A' && c <= 'Z' ? c + 32 : c;
+  return utf8_locale() == nullptr ? c : static_cast<char32_t>(towlower_l(static_cast<wint_t>(c), utf8_locale()));
+}
+
 void append_upper(std::string& out, char32_t c) {
-  c == 0xDF ? static_cast<void>(out += "SS") : append_utf8(out, simple_upper(c));
+  if (c >= 0x80) {
+    for (const Wide& wide : kWideUpper) {
+      if (wide.from == c) {
+        out += wide.upper;
+        return;
+      }
+    }
+  }
+  append_utf8(out, simple_upper(c));
 }
 
 void append_lower(std::string& out, char32_t c) {
@@ -118,6 +136,14 @@ void append_lower(std::string& out, char32_t c) {
   } else {
     append_utf8(out, simple_lower(c));
   }
+}
+
+bool is_upper(char32_t c) {
+  return simple_lower(c) != c;
+}
+
+bool is_lower(char32_t c) {
+  return simple_upper(c) != c || c == 0xDF;
 }
 
 bool is_letter(char32_t c) {

@@ -33,6 +33,10 @@ bool is_line_end(char32_t c);
 // One character in, one or more out (German sharp s becomes SS). Simple mappings come from the C library's C.UTF-8.
 void append_upper(std::string& out, char32_t c);
 void append_lower(std::string& out, char32_t c);
+char32_t simple_upper(char32_t c);
+char32_t simple_lower(char32_t c);
+bool is_upper(char32_t c);
+bool is_lower(char32_t c);
 bool is_letter(char32_t c);
 bool is_digit(char32_t c);
 

@@ -91,7 +91,7 @@ bool Value::same_object(const Value& other) const {
 std::string_view Value::type_name() const {
   static constexpr std::string_view kNames[] = {"Undefined", "NoneType", "bool",      "int",         "float",   "str",
                                                 "list",      "dict",     "Namespace", "LoopContext", "function"};
-  static constexpr std::string_view kLists[] = {"list", "tuple", "dict view", "generator"};
+  static constexpr std::string_view kLists[] = {"list", "tuple", "range", "dict view", "generator"};
   if (is_list()) return kLists[static_cast<size_t>(as_list().kind)];
   return kNames[static_cast<size_t>(kind())];
 }

@@ -26,6 +26,7 @@ struct Callable;   // callable.h
 enum class ListKind : uint8_t {
   kList,
   kTuple,
+  kRange,
   kView,       // dict.items() and its kin: has a length, cannot be indexed
   kGenerator,  // of map, select, ...: no length, always true, and empty once it has been walked through
 };
