@@ -19,12 +19,15 @@
 #define S3D_DEVICE __device__ __forceinline__
 #define S3D_UNROLL _Pragma("unroll")
 #define S3D_UNROLL_4 _Pragma("unroll 4")
+#define S3D_PRAGMA(text) _Pragma(#text)
+#define S3D_UNROLL_BY(count) S3D_PRAGMA(unroll count)
 #else
 #include "backend/cuda/emulator/cuda_on_cpu.h"
 #define S3D_CUDA_NS cuda_emulated
 #define S3D_DEVICE inline
 #define S3D_UNROLL
 #define S3D_UNROLL_4
+#define S3D_UNROLL_BY(count)
 #endif
 
 namespace s3d::S3D_CUDA_NS {

@@ -174,6 +174,11 @@ S3D_DEVICE void segment_of_32(const MatmulTask& task, const std::byte* unit, int
 // ---- K-quants: a block is a segment
 // ----------------------------------------------------------------------------------
 
+// Pairs of a segment whose loads are in flight together. The widest products have eight octets of activations to load
+// for each pair: with all pairs at once the registers do not suffice.
+template <int kOctets>
+constexpr int kPairsAtOnce = kOctets == 8 ? 1 : kPairs;
+
 // Scale s of row g (0) or g + 8 (1) of Q4_K and Q5_K: 8 bytes each.
 S3D_DEVICE int32_t scale_of(const uint4& v, int row, int s) {
   return static_cast<int32_t>(word_of(v, row * 2 + s / 4) >> (s % 4 * 8) & 0xffU);
@@ -204,22 +209,24 @@ S3D_DEVICE void segment_of_q45_k(const MatmulTask& task, const std::byte* unit, 
   constexpr FragmentLayout kLay = fragment_layout(kType);
   const LanePlace at = lane_place();
   const std::byte* chunk = unit + static_cast<size_t>(block) * kLay.bytes;
-  PairBits<kType> bits[kPairs];
+  PairBits<kType> bits[kPairsAtOnce<kOctets>];
   S3D_UNROLL
-  for (int p = 0; p < kPairs; ++p) bits[p].load(chunk, p, at);
+  for (int p = 0; p < kPairsAtOnce<kOctets>; ++p) bits[p].load(chunk, p, at);
   const uint4 scale = load_weights(part<uint4>(chunk, kLay.scale + at.g * 16));
   const uint4 minimum = load_weights(part<uint4>(chunk, kLay.minimum + at.g * 16));
   const uint2 d = load_weights(part<uint2>(chunk, kLay.d + at.g * 8));  // d of both rows, dmin of both
 
   Outputs<kOctets, int32_t> sum;
-  S3D_UNROLL
+  S3D_UNROLL_BY(kPairsAtOnce<kOctets>)
   for (int p = 0; p < kPairs; ++p) {
+    const int mine = p % kPairsAtOnce<kOctets>;
+    if (kPairsAtOnce<kOctets> == 1 && p > 0) bits[0].load(chunk, p, at);
     uint4 x[kOctets];
     load_columns<kOctets>(task, block, octet, p, at, x);
     S3D_UNROLL
     for (int piece = 0; piece < 2; ++piece) {
       uint32_t a[4];
-      bits[p].unpack(piece, at, a);
+      bits[mine].unpack(piece, at, a);
       S3D_UNROLL
       for (int o = 0; o < kOctets; ++o) {
         const uint32_t b[2] = {word_of(x[o], 2 * piece), word_of(x[o], 2 * piece + 1)};
@@ -261,17 +268,19 @@ S3D_DEVICE void segment_of_q6_k(const MatmulTask& task, const std::byte* unit, i
   constexpr FragmentLayout kLay = fragment_layout(kType);
   const LanePlace at = lane_place();
   const std::byte* chunk = unit + static_cast<size_t>(block) * kLay.bytes;
-  PairBits<kType> bits[kPairs];
+  PairBits<kType> bits[kPairsAtOnce<kOctets>];
   S3D_UNROLL
-  for (int p = 0; p < kPairs; ++p) bits[p].load(chunk, p, at);
+  for (int p = 0; p < kPairsAtOnce<kOctets>; ++p) bits[p].load(chunk, p, at);
   const uint4 scale[2] = {load_weights(part<uint4>(chunk, kLay.scale + at.g * 32)),
                           load_weights(part<uint4>(chunk, kLay.scale + at.g * 32 + 16))};
   const uint32_t d = load_shared_input(part<uint32_t>(chunk, kLay.d + at.g * 4));
 
   const size_t blocks = static_cast<size_t>(task.cols) / 256;
   Outputs<kOctets, int32_t> sum;
-  S3D_UNROLL
+  S3D_UNROLL_BY(kPairsAtOnce<kOctets>)
   for (int p = 0; p < kPairs; ++p) {
+    const int mine = p % kPairsAtOnce<kOctets>;
+    if (kPairsAtOnce<kOctets> == 1 && p > 0) bits[0].load(chunk, p, at);
     uint4 x[kOctets];
     uint2 sums[kOctets][2];  // of the pair's four runs of 16, columns 2 t and 2 t + 1
     load_columns<kOctets>(task, block, octet, p, at, x);
@@ -285,7 +294,7 @@ S3D_DEVICE void segment_of_q6_k(const MatmulTask& task, const std::byte* unit, i
     S3D_UNROLL
     for (int piece = 0; piece < 2; ++piece) {
       uint32_t a[4];
-      bits[p].unpack(piece, at, a);
+      bits[mine].unpack(piece, at, a);
       S3D_UNROLL
       for (int half = 0; half < 2; ++half) {
         const int s = piece * 2 + half;
