@@ -50,9 +50,9 @@ Result<SideMatrix> side_head(const Model& base, std::span<const TokenId> ids, Th
     return out;
   }
   out.ids.assign(ids.begin(), ids.end());
-  if (base.lm_head.empty()) return out;  // the reference's
+  if (base.layers.empty()) return out;  // the reference's
   if (begins_with(order, ids)) {
-    out.packed = base.lm_head.first_rows(ids.size());
+    if (!base.lm_head.empty()) out.packed = base.lm_head.first_rows(ids.size());
     return out;
   }
   auto packed = PackedMatrix::pack(out.tensor->type, out.tensor->data, ids.size(), out.cols(), pool, ids);

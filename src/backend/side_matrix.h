@@ -16,7 +16,7 @@ namespace s3d {
 struct SideMatrix {
   const Tensor* tensor = nullptr;  // [rows, in]: what the reference reads
   std::vector<TokenId> ids;        // rows of `tensor`, in this order; empty: all
-  PackedMatrix packed;             // the same for the kernels
+  PackedMatrix packed;             // the same for the kernels; empty where only a device has the base's LM head
   size_t own_bytes = 0;            // of `packed`, where nobody else holds them
 
   bool empty() const { return tensor == nullptr; }

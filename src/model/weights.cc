@@ -21,6 +21,9 @@ class Loader {
   Loader(const GgufFile& file, ThreadPool& pool, const LoadProgress& progress, size_t total)
       : file_(file), pool_(pool), progress_(progress), total_(total) {}
 
+  // Of what is packed from now on.
+  void take_memory_together(bool together) { together_ = together; }
+
   // A vector; empty if the file lacks it.
   Status read(const std::string& name, std::vector<float>& out) {
     const Tensor* tensor = file_.find_tensor(name);
@@ -61,7 +64,7 @@ class Loader {
     const std::byte* data = tensor.data + static_cast<size_t>(first) * ggml_row_size(tensor.type, tensor.cols());
     auto packed = PackedMatrix::pack(
         tensor.type, data, static_cast<size_t>(rows), static_cast<size_t>(tensor.cols()), &pool_, order,
-        [&] { file_.release_pages(tensor); }, &memory_);
+        [&] { file_.release_pages(tensor); }, together_ ? &memory_ : nullptr);
     if (!packed.ok()) return packed.error().within(fmt::format("{}: tensor \"{}\"", file_.path(), tensor.name));
     out = std::move(*packed);
     return Ok();
@@ -77,6 +80,7 @@ class Loader {
   ThreadPool& pool_;
   const LoadProgress& progress_;
   WeightMemory memory_;
+  bool together_ = true;
   size_t done_ = 0;
   size_t total_;
 };
@@ -128,6 +132,10 @@ Status load_feed_forward(Loader& loader, const ModelConfig& config, const LayerL
   return loader.read(name("post_ffw_norm.weight"), out.ffn_post_norm);
 }
 
+std::string head_name(const ModelConfig& config) {
+  return config.tied_head ? "token_embd.weight" : "output.weight";
+}
+
 // All tokens, `first` at the front; empty when there are none.
 std::vector<int32_t> head_order(std::span<const int32_t> first, int vocab_size) {
   if (first.empty()) return {};
@@ -173,7 +181,7 @@ Result<Model> load_side_model(const Model& base, std::shared_ptr<const GgufFile>
   model.config = side_config(base.config, isize(head_ids));
   model.file = base.file;
   model.token_embedding = base.token_embedding;
-  if (!head.empty()) {
+  if (!base.layers.empty()) {
     const LayerLayout& layout = find_family(base.config.family)->layout;
     const LoadProgress nobody;
     Loader loader(*layers, pool, nobody, 0);
@@ -217,21 +225,84 @@ Result<Model> open_model(std::shared_ptr<const GgufFile> file, ModelConfig confi
   return model;
 }
 
+class WeightReader::Impl {
+ public:
+  Impl(const Model& m, ThreadPool& p, LoadProgress shown)
+      : model(m),
+        family(*find_family(m.config.family)),
+        pool(p),
+        progress(std::move(shown)),
+        loader(*m.file, p, progress, bytes_to_read(*m.file, m.config, family)) {}
+
+  const Model& model;
+  const Family& family;
+  ThreadPool& pool;
+  LoadProgress progress;
+  Loader loader;
+};
+
+WeightReader::WeightReader(const Model& model, ThreadPool& pool, LoadProgress progress)
+    : impl_(std::make_unique<Impl>(model, pool, std::move(progress))) {}
+WeightReader::~WeightReader() = default;
+
+Result<LayerWeights> WeightReader::layer(int layer, Stay stay) {
+  LayerWeights weights;
+  impl_->loader.take_memory_together(stay == Stay::kYes);
+  const ModelConfig& config = impl_->model.config;
+  S3D_TRY(load_attention(impl_->loader, config, impl_->family.layout, layer, weights));
+  S3D_TRY(load_feed_forward(impl_->loader, config, impl_->family.layout, layer, weights));
+  return weights;
+}
+
+Result<PackedMatrix> WeightReader::lm_head(Stay stay) {
+  PackedMatrix head;
+  impl_->loader.take_memory_together(stay == Stay::kYes);
+  const Model& model = impl_->model;
+  S3D_TRY(impl_->loader.pack(head_name(model.config), head, model.lm_head_ids));
+  return head;
+}
+
+Result<std::vector<float>> WeightReader::output_norm() {
+  std::vector<float> norm;
+  S3D_TRY(impl_->loader.read("output_norm.weight", norm));
+  for (float& weight : norm) weight *= impl_->model.config.logit_scale;
+  return norm;
+}
+
+ThreadPool& WeightReader::pool() {
+  return impl_->pool;
+}
+
+std::vector<MatrixSize> layer_matrices(const Model& model, int layer) {
+  const ModelConfig& c = model.config;
+  std::vector<MatrixSize> out;
+  for (const TensorSpec& spec : layer_specs(c, find_family(c.family)->layout, layer)) {
+    const Tensor* tensor = spec.matrix ? model.file->find_tensor(spec.name) : nullptr;
+    if (tensor == nullptr) continue;
+    std::vector<int> parts = {static_cast<int>(spec.rows)};
+    if (spec.name.ends_with("attn_qkv.weight")) parts = {c.q_dim(), c.kv_dim(), c.kv_dim()};
+    if (spec.name.ends_with("ffn_up.weight") && spec.rows == 2 * int64_t{c.d_ff}) parts = {c.d_ff, c.d_ff};
+    for (const int rows : parts) out.push_back({tensor->type, usize(rows), static_cast<size_t>(spec.cols)});
+  }
+  return out;
+}
+
+MatrixSize lm_head_matrix(const Model& model) {
+  const Tensor* tensor = model.file->find_tensor(head_name(model.config));
+  S3D_CHECK(tensor != nullptr, "a model that was opened has a head");
+  return {tensor->type, static_cast<size_t>(tensor->rows()), static_cast<size_t>(tensor->cols())};
+}
+
 Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig config, ThreadPool& pool,
                          const LoadProgress& progress, std::span<const int32_t> lm_head_first) {
   S3D_ASSIGN(Model model, open_model(std::move(file), std::move(config), lm_head_first));
-  const Family& family = *find_family(model.config.family);
-  Loader loader(*model.file, pool, progress, bytes_to_read(*model.file, model.config, family));
-  model.layers.resize(static_cast<size_t>(model.config.n_layers));
+  WeightReader reader(model, pool, progress);
   for (int layer = 0; layer < model.config.n_layers; ++layer) {
-    LayerWeights& weights = model.layers[static_cast<size_t>(layer)];
-    S3D_TRY(load_attention(loader, model.config, family.layout, layer, weights));
-    S3D_TRY(load_feed_forward(loader, model.config, family.layout, layer, weights));
+    S3D_ASSIGN(LayerWeights weights, reader.layer(layer, WeightReader::Stay::kYes));
+    model.layers.push_back(std::move(weights));
   }
-  S3D_TRY(loader.read("output_norm.weight", model.output_norm));
-  for (float& weight : model.output_norm) weight *= model.config.logit_scale;
-  S3D_TRY(
-      loader.pack(model.config.tied_head ? "token_embd.weight" : "output.weight", model.lm_head, model.lm_head_ids));
+  S3D_ASSIGN(model.output_norm, reader.output_norm());
+  S3D_ASSIGN(model.lm_head, reader.lm_head(WeightReader::Stay::kYes));
   return model;
 }
 

@@ -38,11 +38,11 @@ struct SideParts {
 
 struct Model {
   ModelConfig config;
-  std::shared_ptr<const GgufFile> file;  // kept mapped: embedding rows are read from it
-  const Tensor* token_embedding;         // [vocab, d_model] in `file`
-  std::vector<LayerWeights> layers;
+  std::shared_ptr<const GgufFile> file;             // kept mapped: embedding rows are read from it
+  const Tensor* token_embedding;                    // [vocab, d_model] in `file`
+  std::vector<LayerWeights> layers;                 // [n_layers]; those that another memory holds alone are empty
   std::vector<float> output_norm;                   // [d_model] times ModelConfig::logit_scale
-  PackedMatrix lm_head;                             // [vocab, d_model], packed from output.weight or token_embd.weight
+  PackedMatrix lm_head;                             // [vocab, d_model], of output.weight or token_embd.weight; or empty
   std::vector<int32_t> lm_head_ids;                 // [vocab] token of each row of `lm_head`; empty: row r is token r
   std::shared_ptr<const SideParts> side = nullptr;  // of load_side_model; null: a model of its own
   size_t packed_bytes() const;                      // all packed matrices: what one full pass reads
@@ -63,10 +63,42 @@ Result<Model> open_model(std::shared_ptr<const GgufFile> file, ModelConfig confi
 Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig config, ThreadPool& pool,
                          const LoadProgress& progress = {}, std::span<const int32_t> lm_head_first = {});
 
+// Packs what a model that was opened has in its file, part by part: once for each that is to lie in a device's memory,
+// or to stay. Thread rule: one call at a time.
+class WeightReader {
+ public:
+  // `model` and `pool` must outlive it. `progress` counts the bytes of the file, of all parts.
+  WeightReader(const Model& model, ThreadPool& pool, LoadProgress progress = {});
+  ~WeightReader();
+  WeightReader(const WeightReader&) = delete;
+  WeightReader& operator=(const WeightReader&) = delete;
+
+  // Memory of parts that stay is taken together (WeightMemory), of others apart, so that it goes with them.
+  enum class Stay : bool { kNo, kYes };
+  // Errors: those of load_model.
+  Result<LayerWeights> layer(int layer, Stay stay);
+  Result<PackedMatrix> lm_head(Stay stay);  // in the order of Model::lm_head_ids
+  Result<std::vector<float>> output_norm();
+  ThreadPool& pool();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The matrices of a layer, as they are packed.
+struct MatrixSize {
+  ggml_type type;
+  size_t rows, cols;
+};
+std::vector<MatrixSize> layer_matrices(const Model& model, int layer);
+MatrixSize lm_head_matrix(const Model& model);
+
 // The layer "blk.0" of `layers`, a file with nothing else of a model, between the input vectors that passes are given
 // and the output norm and LM head of `base`. One layer of the base's family without a window, no soft cap of logits.
-// `head`, [n, d_model] and its `head_ids` (empty: row r is token r) take the place of the base's vocabulary; of an
-// opened `base` (open_model) nothing is packed. Its embedding is not used. Errors: as of load_model.
+// `head`, [n, d_model] and its `head_ids` (empty: row r is token r) take the place of the base's vocabulary; it is
+// empty where the base's head lies elsewhere. Of an opened `base` (open_model) nothing is packed. Its embedding is not
+// used. Errors: as of load_model.
 Result<Model> load_side_model(const Model& base, std::shared_ptr<const GgufFile> layers, const PackedMatrix& head,
                               std::vector<int32_t> head_ids, ThreadPool& pool);
 // Its config for a head of `vocab` rows; 0: the base's.

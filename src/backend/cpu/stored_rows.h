@@ -16,7 +16,9 @@ class FormatSet {
  public:
   FormatSet() = default;
   FormatSet(std::initializer_list<const PackedMatrix*> readers) {
-    for (const PackedMatrix* w : readers) bits_ |= bit(act_format(w->type()));
+    for (const PackedMatrix* w : readers) {
+      if (!w->empty()) bits_ |= bit(act_format(w->type()));  // a matrix may be another backend's
+    }
   }
   void add(FormatSet other) { bits_ |= other.bits_; }
   friend FormatSet operator|(FormatSet a, FormatSet b) {

@@ -55,7 +55,8 @@ struct CudaBackend::Impl {
 
 Result<std::unique_ptr<CudaBackend>> CudaBackend::create(std::shared_ptr<const Model> model,
                                                          std::shared_ptr<cuda::Device> device, ThreadPool* pool,
-                                                         int max_rows, std::optional<cuda::LayerRange> layers) {
+                                                         int max_rows, std::optional<cuda::LayerRange> layers,
+                                                         WeightReader* reader) {
   S3D_CHECK(model != nullptr && device != nullptr);
   if (max_rows < 1) return Error{fmt::format("CUDA backend: passes of {} rows; expected 1 or more", max_rows)};
   // A norm holds its row in shared memory, of which every card gives 48 KiB without being asked.
@@ -66,7 +67,7 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::create(std::shared_ptr<const M
                              config.d_model, kMostColumns)};
   }
   const cuda::LayerRange range = layers.value_or(cuda::LayerRange{0, config.n_layers});
-  S3D_ASSIGN(cuda::DeviceModel weights, upload(*device, *model, range, pool));
+  S3D_ASSIGN(cuda::DeviceModel weights, upload(*device, *model, range, {.pool = pool, .reader = reader}));
   return std::unique_ptr<CudaBackend>(new CudaBackend(
       std::make_unique<Impl>(std::move(model), std::move(device), std::move(weights), range, max_rows)));
 }
@@ -139,7 +140,7 @@ Result<std::unique_ptr<Backend>> CudaBackend::beside(std::shared_ptr<const Model
   const bool shares_head = own.empty() || (!base.empty() && own.unit(0) == base.unit(0));
   const cuda::LayerRange range = {0, model->config.n_layers};
   S3D_ASSIGN(cuda::DeviceModel weights,
-             upload(*impl_->device, *model, range, nullptr, shares_head ? impl_->weights.lm_head : nullptr));
+             upload(*impl_->device, *model, range, {.head = shares_head ? impl_->weights.lm_head : nullptr}));
   return std::unique_ptr<Backend>(
       new CudaBackend(std::make_unique<Impl>(std::move(model), impl_->device, std::move(weights), range, max_rows)));
 }

@@ -17,11 +17,13 @@ namespace s3d {
 class CudaBackend : public Backend {
  public:
   // Uploads the weights of layers [first, end of `layers`), or of all; `pool`, if given, shares the work of packing
-  // them and must be idle. A backend with some of the layers does run_part() with those alone. Error: the device has
-  // not so much memory.
+  // them and must be idle. A backend with some of the layers does run_part() with those alone. Weights that `model` has
+  // not packed come from `reader`, one layer after the other, and are dropped by the host once they are uploaded.
+  // Errors: the device has not so much memory; those of the reader.
   static Result<std::unique_ptr<CudaBackend>> create(std::shared_ptr<const Model> model,
                                                      std::shared_ptr<cuda::Device> device, ThreadPool* pool = nullptr,
-                                                     int max_rows = 128, std::optional<cuda::LayerRange> layers = {});
+                                                     int max_rows = 128, std::optional<cuda::LayerRange> layers = {},
+                                                     WeightReader* reader = nullptr);
   ~CudaBackend() override;
 
   // `kv` must be of make_kv_cache(). Further errors: no memory on the device; a kernel failed.

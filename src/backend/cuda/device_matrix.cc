@@ -119,24 +119,39 @@ size_t DeviceModel::bytes() const {
   return bytes;
 }
 
-Result<DeviceModel> upload(Device& device, const Model& model, const LayerRange& range, ThreadPool* pool,
-                           std::shared_ptr<const DeviceMatrix> head) {
+namespace {
+
+Result<DeviceLayer> upload_layer(Device& device, const Model& model, int layer, const UploadFrom& from) {
+  const bool packed = usize(layer) < model.layers.size() && !model.layers[usize(layer)].wo.empty();
+  if (packed) return upload(device, model.layers[usize(layer)], from.pool);
+  S3D_CHECK(from.reader != nullptr, "weights that are neither packed nor read");
+  S3D_ASSIGN(const LayerWeights weights, from.reader->layer(layer, WeightReader::Stay::kNo));
+  return upload(device, weights, from.pool);
+}
+
+Result<std::shared_ptr<const DeviceMatrix>> upload_head(Device& device, const Model& model, const UploadFrom& from) {
+  if (from.head != nullptr) return from.head;
+  PackedMatrix head = model.lm_head;
+  if (head.empty()) {
+    S3D_CHECK(from.reader != nullptr, "an LM head that is neither packed nor read");
+    S3D_ASSIGN(head, from.reader->lm_head(WeightReader::Stay::kNo));
+  }
+  S3D_ASSIGN(DeviceMatrix uploaded, upload(device, head, from.pool));
+  return std::shared_ptr<const DeviceMatrix>(std::make_shared<DeviceMatrix>(std::move(uploaded)));
+}
+
+}  // namespace
+
+Result<DeviceModel> upload(Device& device, const Model& model, const LayerRange& range, const UploadFrom& from) {
   DeviceModel out;
-  out.layers.resize(model.layers.size());
+  out.layers.resize(usize(model.config.n_layers));
   for (int layer = range.first; layer < range.end; ++layer) {
-    S3D_ASSIGN(out.layers[usize(layer)], upload(device, model.layers[usize(layer)], pool));
+    S3D_ASSIGN(out.layers[usize(layer)], upload_layer(device, model, layer, from));
   }
-  if (range.end < isize(model.layers)) {
-    S3D_ASSIGN(out.ones, upload(device, std::vector<float>(usize(model.config.d_model), 1.0F)));
-    return out;
-  }
-  S3D_ASSIGN(out.output_norm, upload(device, model.output_norm));
   S3D_ASSIGN(out.ones, upload(device, std::vector<float>(usize(model.config.d_model), 1.0F)));
-  if (head == nullptr) {
-    S3D_ASSIGN(DeviceMatrix own, upload(device, model.lm_head, pool));
-    head = std::make_shared<DeviceMatrix>(std::move(own));
-  }
-  out.lm_head = std::move(head);
+  if (range.end < model.config.n_layers) return out;
+  S3D_ASSIGN(out.output_norm, upload(device, model.output_norm));
+  S3D_ASSIGN(out.lm_head, upload_head(device, model, from));
   if (!model.lm_head_ids.empty() && !out.lm_head_ids.assign(device, model.lm_head_ids)) {
     return out_of_memory(device, model.lm_head_ids.size() * sizeof(int32_t));
   }

@@ -49,9 +49,15 @@ struct DeviceModel {
 
   size_t bytes() const;  // of the matrices
 };
-// `head`: an LM head that is there, whose first rows are the model's; null: its own is uploaded.
-Result<DeviceModel> upload(Device& device, const Model& model, const LayerRange& range, ThreadPool* pool,
-                           std::shared_ptr<const DeviceMatrix> head = nullptr);
+// Where the weights come from: those that the model has packed, else `reader`, if it is given, packs them for the time
+// that they are uploaded. `head`: an LM head that is there, whose first rows are the model's; null: its own is
+// uploaded.
+struct UploadFrom {
+  ThreadPool* pool = nullptr;
+  WeightReader* reader = nullptr;
+  std::shared_ptr<const DeviceMatrix> head = nullptr;
+};
+Result<DeviceModel> upload(Device& device, const Model& model, const LayerRange& range, const UploadFrom& from);
 
 // As PackedLora.
 struct DeviceLora {
