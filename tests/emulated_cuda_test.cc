@@ -1,5 +1,6 @@
 // The whole engine with the kernels of the CUDA backend on the emulated device: the texts of the CPU, with and without
 // drafts, greedy and sampled, for one sequence and several. docs/gpu.md says what such a run proves.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -84,26 +85,137 @@ TEST(EmulatedCuda, LayersThatDoNotFitStayOnTheCpu) {
                             .context = 128,
                             .backend = BackendKind::kCudaEmulated,
                             .max_rows = 32};
-  for (options.gpu_layers = 0; options.gpu_layers <= n; ++options.gpu_layers) {
+  for (options.gpu.layers = 0; options.gpu.layers <= n; ++options.gpu.layers) {
     const auto split = Runtime::load(options).value();
     const std::string name(split->backend().name());
-    EXPECT_EQ(name.ends_with("+cuda-emulated"), options.gpu_layers < n) << name;
-    EXPECT_EQ(answer(*split, 0, nullptr), expected) << options.gpu_layers;
+    EXPECT_EQ(name.ends_with("+cuda-emulated"), options.gpu.layers < n) << name;
+    EXPECT_EQ(answer(*split, 0, nullptr), expected) << options.gpu.layers;
     const auto speculator =
         make_speculator(*split, {.drafter = "s3d-untrained", .draft_rows = 3, .layers = LayerSet{1, 1}}).value();
-    EXPECT_EQ(answer(*split, 0, speculator.get()), expected) << options.gpu_layers;
+    EXPECT_EQ(answer(*split, 0, speculator.get()), expected) << options.gpu.layers;
   }
-  options.gpu_layers = -1;
-  options.gpu_memory = size_t{16} << 10;  // until there is room for some of the layers
-  while (!Runtime::load(options).ok()) options.gpu_memory += size_t{8} << 10;
+  options.gpu.layers = -1;
+  options.gpu.memory = size_t{16} << 10;  // until there is room for some of the layers
+  while (!Runtime::load(options).ok()) options.gpu.memory += size_t{8} << 10;
   const auto some = Runtime::load(options).value();
   EXPECT_TRUE(some->backend().name().ends_with("+cuda-emulated")) << some->backend().name();
-  options.gpu_layers = n;
+  options.gpu.layers = n;
   const auto too_many = Runtime::load(options);
   ASSERT_FALSE(too_many.ok());
   EXPECT_NE(too_many.error().message.find("more than the"), std::string::npos) << too_many.error().message;
   options.backend = BackendKind::kCpu;
   EXPECT_NE(Runtime::load(options).error().message.find("use --backend cuda"), std::string::npos);
+}
+
+RuntimeOptions on_cards(const std::vector<size_t>& memory) {
+  return {.model = S3D_SOURCE_DIR "/tests/data/models/gemma3-f32.gguf",
+          .threads = 2,
+          .context = 128,
+          .backend = BackendKind::kCudaEmulated,
+          .gpu = {.emulated = memory},
+          .max_rows = 32};
+}
+
+size_t bytes_of(const LayerWeights& w) {
+  size_t bytes = 0;
+  for (const PackedMatrix* matrix : {&w.wq, &w.wk, &w.wv, &w.wo, &w.w_gate, &w.w_up, &w.w_down}) {
+    bytes += matrix->bytes();
+  }
+  return bytes;
+}
+
+// The host packs what the CPU computes with, and nothing else.
+TEST(EmulatedCuda, WeightsLieInOnePlace) {
+  const auto cpu = load("gemma3-f32", BackendKind::kCpu);
+  const Model& whole = cpu->model();
+  EXPECT_EQ(cpu->memory().on_cards, 0U);
+  for (int on_card = 0; on_card <= cpu->config().n_layers; ++on_card) {
+    RuntimeOptions options = on_cards({});
+    options.gpu.layers = on_card;
+    const auto runtime = Runtime::load(options).value();
+    size_t expected = 0;
+    for (int i = 0; i < cpu->config().n_layers - on_card; ++i) expected += bytes_of(whole.layers[usize(i)]);
+    EXPECT_EQ(runtime->memory().weights, expected) << on_card;
+    EXPECT_EQ(runtime->memory().on_cards, whole.packed_bytes() - expected) << on_card << ": float weights are as large";
+    EXPECT_EQ(runtime->backend().weight_bytes(), whole.packed_bytes()) << on_card;
+  }
+}
+
+// The least memory of one card that holds that model.
+size_t enough_for_one_card() {
+  size_t bytes = size_t{64} << 10;
+  const auto fits = [&] {
+    RuntimeOptions options = on_cards({bytes});
+    options.gpu.layers = 7;
+    return Runtime::load(options).ok();
+  };
+  while (!fits()) bytes += bytes / 16;
+  return bytes;
+}
+
+Result<std::unique_ptr<Runtime>> load_on(const std::vector<size_t>& memory, GpuOptions gpu) {
+  RuntimeOptions options = on_cards({});
+  options.gpu = std::move(gpu);
+  options.gpu.emulated = memory;
+  return Runtime::load(options);
+}
+
+// All layers have one place, and their keys and values are there too.
+void expect_whole(Runtime& runtime) {
+  int next = 0;
+  for (size_t i = 0; i < runtime.backend_parts().size(); ++i) {
+    const BackendPart& part = runtime.backend_parts()[i];
+    EXPECT_EQ(part.first_layer, next);
+    EXPECT_GT(part.weight_bytes, 0U);
+    EXPECT_EQ(runtime.kv().part(i).layout().n_layers, part.end_layer - part.first_layer);
+    next = part.end_layer;
+  }
+  EXPECT_EQ(next, runtime.config().n_layers);
+}
+
+// Cards of different memory, each too small for the model: by their memory, by shares, and with the CPU before them.
+TEST(EmulatedCuda, SeveralCards) {
+  const auto cpu = load("gemma3-f32", BackendKind::kCpu);
+  const Tokens expected = answer(*cpu, 0, nullptr), sampled = answer(*cpu, 1, nullptr);
+  const size_t enough = enough_for_one_card(), plenty = 2 * enough, some = enough * 3 / 4, most = enough * 7 / 8;
+  const struct {
+    std::vector<size_t> memory;
+    GpuOptions gpu;
+    std::string name;  // of the backend, or its end
+  } cases[] = {
+      {{some, most}, {}, "cuda-emulated+cuda-emulated"},
+      {{enough, most}, {}, "cuda-emulated"},
+      {{most, plenty}, {}, "cuda-emulated"},
+      {{plenty, plenty}, {.shares = {3, 1}}, "cuda-emulated+cuda-emulated"},
+      {{plenty, plenty, plenty}, {.cards = {2, 0}, .shares = {1, 1}}, "cuda-emulated+cuda-emulated"},
+      {{plenty, plenty}, {.layers = 6, .shares = {1, 1}}, "+cuda-emulated+cuda-emulated"},
+  };
+  for (const auto& [memory, gpu, name] : cases) {
+    auto loaded = load_on(memory, gpu);
+    ASSERT_TRUE(loaded.ok()) << name << ": " << loaded.error().message;
+    Runtime& runtime = **loaded;
+    EXPECT_TRUE(runtime.backend().name() == name || (name[0] == '+' && runtime.backend().name().ends_with(name)))
+        << runtime.backend().name() << " for " << name;
+    expect_whole(runtime);
+    EXPECT_EQ(answer(runtime, 0, nullptr), expected) << name;
+    const auto speculator =
+        make_speculator(runtime, {.drafter = "s3d-untrained", .draft_rows = 3, .layers = LayerSet{1, 1}}).value();
+    EXPECT_EQ(answer(runtime, 1, speculator.get()), sampled) << name;
+  }
+}
+
+TEST(EmulatedCuda, CardsThatAreNotThereOrTooSmall) {
+  const auto message = [](const std::vector<size_t>& memory, const GpuOptions& gpu) -> std::string {
+    const auto loaded = load_on(memory, gpu);
+    return loaded.ok() ? "no error" : loaded.error().message;
+  };
+  constexpr size_t kPlenty = size_t{64} << 20, kLittle = size_t{1} << 10;
+  using testing::HasSubstr;
+  EXPECT_THAT(message({kPlenty, kPlenty}, {.cards = {0, 2}}), HasSubstr("no card 2: there are 2"));
+  EXPECT_THAT(message({kPlenty, kPlenty}, {.cards = {1, 1}}), HasSubstr("card 1 is named twice"));
+  EXPECT_THAT(message({kPlenty, kPlenty}, {.shares = {1}}), HasSubstr("expected 2 shares"));
+  EXPECT_THAT(message({kPlenty, kLittle}, {.layers = 7, .shares = {1, 1}}), HasSubstr("(card 1)"));
+  EXPECT_THAT(message({kLittle, kLittle}, {}), HasSubstr("keys and values"));
 }
 
 }  // namespace

@@ -94,6 +94,12 @@ int SplitBackend::max_rows() const {
   return most;
 }
 
+size_t SplitBackend::weight_bytes() const {
+  size_t bytes = 0;
+  for (const Part& part : parts_) bytes += part.backend->weight_bytes();
+  return bytes;
+}
+
 size_t SplitBackend::scratch_bytes() const {
   size_t bytes = (stream_[0].capacity() + stream_[1].capacity() + tapped_.capacity()) * sizeof(float);
   for (const Part& part : parts_) bytes += part.backend->scratch_bytes();

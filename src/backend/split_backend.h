@@ -47,7 +47,7 @@ class SplitBackend : public Backend {
   const ModelConfig& config() const override { return model_->config; }
   int max_rows() const override;
   std::string_view name() const override { return name_; }  // "avx512+cuda"
-  size_t weight_bytes() const override { return model_->packed_bytes(); }
+  size_t weight_bytes() const override;                     // of the parts, which hold their own layers alone
   size_t scratch_bytes() const override;
 
  private:

@@ -93,6 +93,7 @@ std::string to_markdown(const Runtime& runtime, const BenchCommand& o, const Ben
        fmt::format("{:.2f} GB/s, {:.0f} % of reading alone", r.weight_gbps, 100 * r.weight_gbps / r.read_gbps));
   line("reading alone", fmt::format("{:.2f} GB/s", r.read_gbps));
   line("weights of a pass", mebibytes(runtime.backend().weight_bytes()));
+  if (runtime.memory().on_cards > 0) line("layers", division_text(runtime.backend_parts()));
   line("peak memory", mebibytes(r.peak_rss));
   out += "\n| rows of a pass | ms | cost in one-row passes |\n|---|---|---|\n";
   for (size_t i = 0; i < r.pass_ms.size(); ++i) {

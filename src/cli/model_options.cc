@@ -33,11 +33,24 @@ void ModelOptions::add_to(CLI::App& command, const std::string& context_default)
           "and much slower, cuda-emulated and reference (double precision)")
       ->type_name("cpu|cuda|auto|…");
   command
-      .add_option("--gpu-layers", runtime.gpu_layers,
-                  "Layers on the card, the last ones; the CPU runs the others (default: as many as fit)")
+      .add_option("--gpu-layers,--n-gpu-layers", runtime.gpu.layers,
+                  "Layers on cards, the last ones; the CPU runs the others (default: as many as fit)")
       ->type_name("N");
-  command.add_option("--gpu-memory", gpu_memory, "Memory of the card that may be used (default: all that is free)")
+  command.add_option("--gpu-memory", gpu_memory, "Memory of each card that may be used (default: all that is free)")
       ->type_name("MIB");
+  command
+      .add_option("--device", cards.device,
+                  "Cards that may be used, by number or name, in the order of their layers (default: all)")
+      ->type_name("0,1,…");
+  command
+      .add_option("--tensor-split", cards.tensor_split,
+                  "Shares of the layers, one for each card (default: one card if it is enough, else by memory)")
+      ->type_name("3,1,…");
+  command
+      .add_option("--split-mode", cards.split_mode,
+                  "How cards share a model: layer (default), or none: only the card of --main-gpu")
+      ->type_name("layer|none");
+  command.add_option("--main-gpu", cards.main_gpu, "The card of --split-mode none (default: 0)")->type_name("N");
   command
       .add_option("--adapter", runtime.adapter,
                   "Draft adapter of the model, or none (default: the one found beside the model or in adapters/)")
@@ -59,7 +72,8 @@ Status ModelOptions::check() {
   S3D_TRY(at_least("--context", runtime.context, 0));
   S3D_TRY(at_least("--batch", runtime.max_rows, 1));
   S3D_TRY(at_least("--gpu-memory", gpu_memory, 0));
-  runtime.gpu_memory = static_cast<size_t>(gpu_memory) << 20U;
+  runtime.gpu.memory = static_cast<size_t>(gpu_memory) << 20U;
+  S3D_TRY(cards.apply(runtime.gpu));
   S3D_ASSIGN(runtime.kv_type, parse_kv_type(kv_type));
   S3D_ASSIGN(runtime.backend, parse_backend(backend));
   S3D_TRY(runtime.check());

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "cli/card_options.h"
 #include "cli/console.h"
 #include "engine/runtime.h"
 
@@ -19,6 +20,7 @@ struct ModelOptions {
   std::string kv_type = "f16";
   std::string backend = "cpu";
   int gpu_memory = 0;  // MiB
+  CardOptions cards;
 
   // `context_default`: for the help, where a command chooses another number.
   void add_to(CLI::App& command,

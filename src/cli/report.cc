@@ -64,10 +64,23 @@ void print_setup(const Runtime& runtime, const Console& console) {
                            runtime.backend().name()));
 }
 
+std::string division_text(const std::vector<BackendPart>& parts) {
+  std::string text;
+  for (const BackendPart& part : parts) {
+    const bool is_last = &part == &parts.back();
+    text += text.empty() ? "" : "; ";
+    if (part.first_layer < part.end_layer) text += fmt::format("{} to {}", part.first_layer, part.end_layer - 1);
+    if (is_last) text += part.first_layer < part.end_layer ? " and the LM head" : "the LM head";
+    text += fmt::format(" on {} ({})", visible(part.device), mebibytes(part.weight_bytes));
+  }
+  return text;
+}
+
 void print_memory(const Runtime& runtime, size_t peak_rss, const Console& console) {
   const MemoryUse m = runtime.memory();
   console.note(fmt::format("memory: peak resident {}, file {}, weights {}, KV {}, scratch {}", mebibytes(peak_rss),
                            mebibytes(m.file), mebibytes(m.weights), mebibytes(m.kv), mebibytes(m.scratch)));
+  if (m.on_cards > 0) console.note("layers: " + division_text(runtime.backend_parts()));
 }
 
 // DEL and the C1 controls may stand in a JSON text as they are, but would steer a terminal: escaped like all others.

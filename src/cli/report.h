@@ -33,6 +33,8 @@ std::string closing_line(const Generation& generation, const RunFigures& figures
 
 // --verbose: model, instruction set, threads before; memory by purpose after.
 void print_setup(const Runtime& runtime, const Console& console);
+// "0 to 3 on avx512 (12.0 MiB); 4 to 9 and the LM head on NVIDIA L4 (20.0 MiB)"
+std::string division_text(const std::vector<BackendPart>& parts);
 void print_memory(const Runtime& runtime, size_t peak_rss, const Console& console);
 
 // JSON text; bytes that are no UTF-8 become U+FFFD.

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -36,14 +37,23 @@ inline bool is_for_speed(BackendKind kind) {
   return kind == BackendKind::kCpu || kind == BackendKind::kCuda;
 }
 
+// Which layers lie on cards. The others are run by the CPU.
+struct GpuOptions {
+  int layers = -1;    // so many, from the last one down; -1: as many as fit
+  size_t memory = 0;  // bytes that may be used on each card; 0: those that are free
+  // Numbers of the cards, counted from 0, in the order of their layers; empty: all. Without shares, only as many of
+  // them are used as the layers need.
+  std::vector<int> cards = {};
+  std::vector<double> shares = {};  // of the layers, one for each card; empty: by the memory of the cards
+  // Memory of the emulated cards, of which there are so many; empty: one of 4 GiB.
+  std::vector<size_t> emulated = {};
+};
+
 struct BackendOptions {
   BackendKind kind;
   int threads;
   int max_rows;  // of one pass
-  // For a device: how many of the layers lie there, from the last one down (-1: as many as fit), and the bytes that may
-  // be used (0: those that are free). The other layers are run by the CPU.
-  int gpu_layers = -1;
-  size_t gpu_memory = 0;
+  GpuOptions gpu = {};
   // What will lie there beside the weights.
   KvType kv_type = KvType::kF16;
   int64_t positions = 0;  // of the KV cache
@@ -51,9 +61,26 @@ struct BackendOptions {
   size_t adapter_bytes = 0;
 };
 
-// `model`: with packed weights, but for kReference. `pool` is idle, and used while weights are uploaded. Errors: those
-// of the backend's create(); no card; too little memory on it.
-Result<std::unique_ptr<Backend>> make_backend(const std::shared_ptr<const Model>& model, const BackendOptions& options,
-                                              ThreadPool& pool);
+// Who runs layers [first_layer, end_layer) of a model, and the bytes of its weights, on a card or packed by the host.
+// The last part has the LM head too.
+struct BackendPart {
+  std::string device;  // "avx512", "NVIDIA L4"
+  bool on_card;
+  int first_layer, end_layer;
+  size_t weight_bytes;
+};
+
+// A backend with the model that it runs. What lies on cards is not kept by the host.
+struct LoadedBackend {
+  std::shared_ptr<const Model> model;
+  std::unique_ptr<Backend> backend;
+  std::vector<BackendPart> parts;
+};
+
+// Packs and uploads the weights of a model that was opened (open_model), each to where it is computed with; nothing for
+// kReference. `pool` is idle, and used for that. Errors: those of load_model and of the backend's create(); no such
+// card; too little memory on the cards.
+Result<LoadedBackend> load_backend(Model model, const BackendOptions& options, ThreadPool& pool,
+                                   const LoadProgress& progress = {});
 
 }  // namespace s3d

@@ -83,17 +83,6 @@ size_t adapter_bytes(const std::vector<DraftFile>& files) {
   return bytes;
 }
 
-// The model's weights, in the form that the backend computes with.
-Result<std::shared_ptr<const Model>> load_weights(const std::shared_ptr<const GgufFile>& file, ModelConfig config,
-                                                  const RuntimeOptions& options, ThreadPool& pool,
-                                                  std::span<const TokenId> lm_head_first) {
-  auto model = options.backend == BackendKind::kReference
-                   ? open_model(file, std::move(config), lm_head_first)
-                   : load_model(file, std::move(config), pool, options.progress, lm_head_first);
-  if (!model.ok()) return model.error();
-  return std::make_shared<const Model>(std::move(*model));
-}
-
 }  // namespace
 
 Status RuntimeOptions::check() const {
@@ -107,12 +96,12 @@ Status RuntimeOptions::check() const {
   if (sequences < 1 || sequences > kMaxSequences) {
     return Error{fmt::format("sequences must be from 1 to {}, got {}", kMaxSequences, sequences)};
   }
-  if (gpu_layers < -1) {
-    return Error{fmt::format("layers on the card must be 0 or more (-1 = as many as fit), got {}", gpu_layers)};
+  if (gpu.layers < -1) {
+    return Error{fmt::format("layers on cards must be 0 or more (-1 = as many as fit), got {}", gpu.layers)};
   }
-  if ((gpu_layers >= 0 || gpu_memory > 0) && !is_on_device(backend)) {
+  if ((gpu.layers >= 0 || gpu.memory > 0 || !gpu.cards.empty() || !gpu.shares.empty()) && !is_on_device(backend)) {
     return Error{
-        fmt::format("layers and memory of a card are chosen for backend '{}', which has none; use --backend cuda",
+        fmt::format("cards, their layers and memory are chosen for backend '{}', which has none; use --backend cuda",
                     backend_name(backend))};
   }
   if (max_rows < 1 || max_rows > kMaxRows) {
@@ -145,27 +134,26 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
   const int64_t positions = int64_t{context} * options.sequences;
 
   ThreadPool pool(threads);
-  S3D_ASSIGN(const std::shared_ptr<const Model> model,
-             load_weights(file, std::move(config), options, pool, first_tokens));
+  S3D_ASSIGN(Model model, open_model(file, std::move(config), first_tokens));
   const auto max_rows = static_cast<int>(std::min<int64_t>(options.max_rows, positions));
-  S3D_ASSIGN(auto backend, make_backend(model,
-                                        {.kind = options.backend,
-                                         .threads = threads,
-                                         .max_rows = max_rows,
-                                         .gpu_layers = options.gpu_layers,
-                                         .gpu_memory = options.gpu_memory,
-                                         .kv_type = options.kv_type,
-                                         .positions = positions,
-                                         .context = context,
-                                         .adapter_bytes = adapter_bytes(draft_files)},
-                                        pool));
-  S3D_ASSIGN(KvCache kv, backend->make_kv_cache(options.kv_type, positions));
-  return std::unique_ptr<Runtime>(new Runtime({.model = model,
+  S3D_ASSIGN(LoadedBackend loaded, load_backend(std::move(model),
+                                                {.kind = options.backend,
+                                                 .threads = threads,
+                                                 .max_rows = max_rows,
+                                                 .gpu = options.gpu,
+                                                 .kv_type = options.kv_type,
+                                                 .positions = positions,
+                                                 .context = context,
+                                                 .adapter_bytes = adapter_bytes(draft_files)},
+                                                pool, options.progress));
+  S3D_ASSIGN(KvCache kv, loaded.backend->make_kv_cache(options.kv_type, positions));
+  return std::unique_ptr<Runtime>(new Runtime({.model = std::move(loaded.model),
                                                .tokenizer = std::move(tokenizer),
                                                .draft_files = std::move(draft_files),
                                                .draft_vocab = isize(first_tokens),
                                                .backend_kind = options.backend,
-                                               .backend = std::move(backend),
+                                               .backend = std::move(loaded.backend),
+                                               .backend_parts = std::move(loaded.parts),
                                                .kv = std::move(kv),
                                                .context = context,
                                                .threads = threads}));
@@ -183,10 +171,12 @@ std::string Runtime::adapter_path() const {
 }
 
 MemoryUse Runtime::memory() const {
-  size_t drafters = 0;
+  size_t drafters = 0, on_cards = 0;
   for (const auto& [name, shared] : shared_) drafters += shared.bytes;
+  for (const BackendPart& part : parts_.backend_parts) on_cards += part.on_card ? part.weight_bytes : 0;
   return {.file = file().file_bytes(),
           .weights = model().packed_bytes(),
+          .on_cards = on_cards,
           .kv = parts_.kv.bytes(),
           .scratch = backend().scratch_bytes(),
           .drafters = drafters};

@@ -31,9 +31,8 @@ struct RuntimeOptions {
   int sequences = 1;              // the KV pool has room for this many sequences of `context` positions
   KvType kv_type = KvType::kF16;  // how keys and values are stored
   BackendKind backend = BackendKind::kCpu;
-  int gpu_layers = -1;    // layers on the card, from the last one down, the others on the CPU; -1: as many as fit
-  size_t gpu_memory = 0;  // bytes of the card's memory that may be used; 0: those that are free
-  int max_rows = 256;  // rows of one pass at most (not above what the KV pool holds): long prompts run in such chunks
+  GpuOptions gpu = {};  // what lies on cards, where the backend has some
+  int max_rows = 256;   // rows of one pass at most (not above what the KV pool holds): long prompts run in such chunks
   // File of the draft adapter; "": those of draft_files, or if there are none the one that is found (find_adapter);
   // "none": of no adapter but those of draft_files, and nothing is found.
   std::string adapter = "";
@@ -47,8 +46,9 @@ struct RuntimeOptions {
 // Bytes held, by purpose. `file` is what the weights took on disk.
 struct MemoryUse {
   size_t file;
-  size_t weights;  // packed; 0 with the reference, which reads the file
-  size_t kv;       // the whole pool; pages that were never used take no memory
+  size_t weights;   // packed by the host; 0 with the reference, which reads the file
+  size_t on_cards;  // weights in the memory of cards
+  size_t kv;        // the whole pool; pages that were never used take no memory
   size_t scratch;
   size_t drafters;  // what sequences of drafters share, as far as it is open
 };
@@ -96,6 +96,7 @@ class Runtime {
   SharedParts& shared_by(const std::string& drafter) { return shared_[drafter]; }
   const std::shared_ptr<const Model>& shared_model() const { return parts_.model; }
   BackendKind backend_kind() const { return parts_.backend_kind; }
+  const std::vector<BackendPart>& backend_parts() const { return parts_.backend_parts; }  // in order of the layers
   Backend& backend() { return *parts_.backend; }
   const Backend& backend() const { return *parts_.backend; }
   KvCache& kv() { return parts_.kv; }
@@ -130,6 +131,7 @@ class Runtime {
     int draft_vocab;
     BackendKind backend_kind;
     std::unique_ptr<Backend> backend;
+    std::vector<BackendPart> backend_parts;
     KvCache kv;
     int context;
     int threads;

@@ -372,7 +372,8 @@ Result<std::shared_ptr<EngineService>> EngineService::create(std::unique_ptr<Run
   // Once, before anybody waits: it may measure what passes cost, and it says whether the drafter is there.
   S3D_TRY(impl->speculator_for({}));
   const MemoryUse memory = loaded.memory();
-  impl->card.loaded_bytes = static_cast<int64_t>(memory.weights + memory.kv + memory.scratch + memory.drafters);
+  impl->card.loaded_bytes =
+      static_cast<int64_t>(memory.weights + memory.on_cards + memory.kv + memory.scratch + memory.drafters);
   impl->publish();
   impl->thread = std::thread([raw = impl.get()] { raw->run(); });
   return std::shared_ptr<EngineService>(new EngineService(std::move(impl)));

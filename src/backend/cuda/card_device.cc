@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/index.h"
 
 namespace s3d::cuda {
 namespace {
@@ -28,13 +29,15 @@ class CardGraph : public Graph {
 
 class CardDevice : public Device {
  public:
-  CardDevice(std::string name, cudaStream_t stream) : name_(std::move(name)), stream_(stream) {}
+  CardDevice(int number, std::string name, cudaStream_t stream)
+      : number_(number), name_(std::move(name)), stream_(stream) {}
   ~CardDevice() override { cudaStreamDestroy(stream_); }
   CardDevice(const CardDevice&) = delete;
   CardDevice& operator=(const CardDevice&) = delete;
 
   std::byte* allocate(size_t bytes) override {
     void* memory = nullptr;
+    use();
     if (cudaMalloc(&memory, bytes == 0 ? 1 : bytes) == cudaSuccess) return static_cast<std::byte*>(memory);
     cudaGetLastError();  // that one is told by null
     return nullptr;
@@ -43,17 +46,23 @@ class CardDevice : public Device {
 
   // From memory that is not pinned, cudaMemcpyAsync has read it all when it returns.
   void upload(std::byte* to, const void* from, size_t bytes) override {
+    use();
     note(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_));
   }
   void download(void* to, const std::byte* from, size_t bytes) override {
+    use();
     note(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_));
     note(cudaStreamSynchronize(stream_));
   }
   void copy(std::byte* to, const std::byte* from, size_t bytes) override {
+    use();
     note(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_));
   }
 
-  void begin_capture() override { note(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal)); }
+  void begin_capture() override {
+    use();
+    note(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+  }
   Result<std::unique_ptr<Graph>> end_capture() override {
     cudaGraph_t captured = nullptr;
     cudaGraphExec_t graph = nullptr;
@@ -65,10 +74,12 @@ class CardDevice : public Device {
     return Error{fmt::format("device {}: no graph of kernels: {}", name_, cudaGetErrorString(error))};
   }
   void launch(const Graph& graph) override {
+    use();
     note(cudaGraphLaunch(static_cast<const CardGraph&>(graph).get(), stream_));
   }
 
   Status synchronize() override {
+    use();
     note(cudaStreamSynchronize(stream_));
     note(cudaGetLastError());
     if (first_error_ == cudaSuccess) return Ok();
@@ -77,18 +88,25 @@ class CardDevice : public Device {
   }
 
   const KernelTable& kernels() const override { return cuda_device::kKernels; }
-  void* stream() override { return stream_; }
+  void* stream() override {
+    use();
+    return stream_;
+  }
   std::string name() const override { return name_; }
   size_t free_bytes() const override {
     size_t free = 0, total = 0;
+    use();
     return cudaMemGetInfo(&free, &total) == cudaSuccess ? free : 0;
   }
 
  private:
+  // What the runtime does is done on the calling thread's device; where it is this one, that costs nothing.
+  void use() const { cudaSetDevice(number_); }
   void note(cudaError_t error) {
     if (first_error_ == cudaSuccess) first_error_ = error;
   }
 
+  int number_;  // the driver's
   std::string name_;
   cudaStream_t stream_;
   cudaError_t first_error_ = cudaSuccess;
@@ -100,28 +118,51 @@ Error no_card(const std::string& why) {
 
 }  // namespace
 
-Result<std::unique_ptr<Device>> open_device() {
+namespace {
+
+// The driver's numbers of the cards that the kernels run on.
+Result<std::vector<int>> usable_cards() {
   int count = 0;
   if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
     cudaGetLastError();
     return no_card(cudaGetErrorString(error));
   }
   std::string seen;
+  std::vector<int> usable;
   for (int i = 0; i < count; ++i) {
     cudaDeviceProp properties{};
     if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
-    if (properties.major * 10 + properties.minor < 75) {
-      seen += fmt::format("{} has compute capability {}.{}, and 7.5 is needed. ", properties.name, properties.major,
-                          properties.minor);
+    if (properties.major * 10 + properties.minor >= 75) {
+      usable.push_back(i);
       continue;
     }
-    cudaStream_t stream = nullptr;
-    if (cudaSetDevice(i) != cudaSuccess || cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) != cudaSuccess) {
-      return no_card(fmt::format("{} does not start: {}", properties.name, cudaGetErrorString(cudaGetLastError())));
-    }
-    return std::unique_ptr<Device>(std::make_unique<CardDevice>(properties.name, stream));
+    seen += fmt::format("{} has compute capability {}.{}, and 7.5 is needed. ", properties.name, properties.major,
+                        properties.minor);
   }
+  if (!usable.empty()) return usable;
   return no_card(seen.empty() ? "there is none" : seen);
+}
+
+}  // namespace
+
+Result<int> count_cards() {
+  S3D_ASSIGN(const std::vector<int> cards, usable_cards());
+  return isize(cards);
+}
+
+Result<std::unique_ptr<Device>> open_device(int card) {
+  S3D_ASSIGN(const std::vector<int> cards, usable_cards());
+  if (card < 0 || card >= isize(cards)) {
+    return Error{fmt::format("card {}: there are {}, counted from 0", card, cards.size())};
+  }
+  const int number = cards[usize(card)];
+  cudaDeviceProp properties{};
+  cudaStream_t stream = nullptr;
+  if (cudaGetDeviceProperties(&properties, number) != cudaSuccess || cudaSetDevice(number) != cudaSuccess ||
+      cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) != cudaSuccess) {
+    return no_card(fmt::format("{} does not start: {}", properties.name, cudaGetErrorString(cudaGetLastError())));
+  }
+  return std::unique_ptr<Device>(std::make_unique<CardDevice>(number, properties.name, stream));
 }
 
 }  // namespace s3d::cuda
@@ -130,10 +171,22 @@ Result<std::unique_ptr<Device>> open_device() {
 
 namespace s3d::cuda {
 
-Result<std::unique_ptr<Device>> open_device() {
+namespace {
+
+Error not_built() {
   return Error{
       "no NVIDIA card can be used: this build has no code for them, because no CUDA toolkit was found when it was "
       "configured (scripts/setup --cuda fetches one); use --backend cpu"};
+}
+
+}  // namespace
+
+Result<int> count_cards() {
+  return not_built();
+}
+
+Result<std::unique_ptr<Device>> open_device(int /*card*/) {
+  return not_built();
 }
 
 }  // namespace s3d::cuda

@@ -49,7 +49,7 @@ bool CudaPass::ensure_buffers(const Block& block, const DeviceAdapter* adapter) 
   }
   const int wanted = part_.out.empty() ? isize(placement_->wanted) : 0;
   enough = enough &&
-           ensure_input(device_, head_in_, {{weights_.lm_head.get()}}, std::max(1, wanted), config_.d_model) &&
+           ensure_input(device_, head_in_, {{&head_of(block, adapter)}}, std::max(1, wanted), config_.d_model) &&
            logits_.ensure(device_, usize(wanted) * usize(config_.vocab_size)) &&
            hidden_.ensure(device_, usize(wanted) * d) && hidden_normed_.ensure(device_, usize(wanted) * d) &&
            tapped_.ensure(device_, block.taps.size() * block.tapped.size() * d);
@@ -196,7 +196,7 @@ Status CudaPass::run(const Block& block, const KvCache& kv, const BlockPlacement
 void CudaPass::start(const Block& block, const DeviceAdapter* adapter) {
   begin_rows(adapter);
   walk(block, adapter);
-  if (part_.out.empty()) start_output(block);
+  if (part_.out.empty()) start_output(block, adapter);
 }
 
 CudaPass::GraphKey CudaPass::graph_key(const Block& block, const DeviceAdapter* adapter) const {
@@ -390,8 +390,14 @@ void CudaPass::bridge(const DeviceAdapter& adapter) {
   multiply(device_, low_in_, grow, n_);
 }
 
+// An adapter whose draft vocabulary is not the beginning of the model's has a head of its own.
+const DeviceMatrix& CudaPass::head_of(const Block& block, const DeviceAdapter* adapter) const {
+  return block.adapter != nullptr && !adapter->own_head.empty() ? adapter->own_head : *weights_.lm_head;
+}
+
 // Norm and logits of the rows that want them.
-void CudaPass::start_output(const Block& block) {
+void CudaPass::start_output(const Block& block, const DeviceAdapter* adapter) {
+  const DeviceMatrix& matrix = head_of(block, adapter);
   const int wanted = isize(placement_->wanted), d = config_.d_model;
   if (wanted == 0) return;
   const int32_t* index = pack_.at(parts_.wanted);
@@ -399,7 +405,7 @@ void CudaPass::start_output(const Block& block) {
   if (block.want_hidden) {
     rows_step({.x = x_.data(), .index = index, .n = wanted, .cols = d, .out = hidden_.data()});
   }
-  const DeviceMatrix* readers[] = {weights_.lm_head.get()};
+  const DeviceMatrix* readers[] = {&matrix};
   rows_step({.step = RowStep::kNorm,
              .x = x_.data(),
              .index = index,
@@ -410,7 +416,7 @@ void CudaPass::start_output(const Block& block) {
              .out = block.want_hidden ? hidden_normed_.data() : nullptr,
              .stored = head_in_.input(formats_of(readers))});
   const int size = width_;
-  Product head[] = {{*weights_.lm_head,
+  Product head[] = {{matrix,
                      {.rows = size,
                       .y = logits_.data(),
                       .ld = size,

@@ -70,7 +70,8 @@ class CudaPass {
   void place(int layer);
   void feed_forward(int layer, const DeviceAdapter::Layer& lora);
   void bridge(const DeviceAdapter& adapter);
-  void start_output(const Block& block);
+  void start_output(const Block& block, const DeviceAdapter* adapter);
+  const DeviceMatrix& head_of(const Block& block, const DeviceAdapter* adapter) const;
   Status fetch(const Block& block);
   Status hand_over(const Block& block);
   void download_hidden(const Block& block);

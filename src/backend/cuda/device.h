@@ -41,17 +41,23 @@ class Device {
   virtual Status synchronize() = 0;
 
   virtual const KernelTable& kernels() const = 0;
+  // To be asked for with every kernel that is started: the device becomes the calling thread's.
   virtual void* stream() = 0;
   virtual std::string name() const = 0;   // "NVIDIA H100 80GB HBM3", "emulated"
   virtual size_t free_bytes() const = 0;  // of memory
 };
 
-// The first NVIDIA card that the kernels run on. Errors: no driver, no card, an older card than compute capability 7.5.
-Result<std::unique_ptr<Device>> open_device();
+// How many NVIDIA cards there are that the kernels run on, in the driver's order. Errors: no driver; none, because
+// there is no card, or only older ones than compute capability 7.5.
+Result<int> count_cards();
+// One of them. Errors: as above; it does not start.
+Result<std::unique_ptr<Device>> open_device(int card = 0);
 
+inline constexpr size_t kEmulatedBytes = size_t{4} << 30;
 // Runs the kernels on the CPU, in an order drawn from `seed` (emulator/emulator.h). `turing`: as a card without the
 // matrix instruction of 32 columns. `watches`: a kernel that reads too early what the one before it wrote reads 0xff
-// (Emulator::watch). For tests: thousands of times slower than a card.
-std::unique_ptr<Device> make_emulated_device(uint64_t seed = 1, bool turing = false, bool watches = false);
+// (Emulator::watch). `bytes`: of memory that it has. For tests: thousands of times slower than a card.
+std::unique_ptr<Device> make_emulated_device(uint64_t seed = 1, bool turing = false, bool watches = false,
+                                             size_t bytes = kEmulatedBytes);
 
 }  // namespace s3d::cuda

@@ -42,6 +42,7 @@ std::vector<PackedMatrix> matrices_of(const PackedAdapter& adapter) {
                                      &adapter.bridge_up(), &adapter.markov_p(), &adapter.markov_w2()}) {
     all.push_back(*matrix);
   }
+  if (adapter.own_head() != nullptr) all.push_back(*adapter.own_head());
   return all;
 }
 
@@ -173,6 +174,9 @@ Result<DeviceAdapter> upload(Device& device, const PackedAdapter& adapter) {
   S3D_ASSIGN(out.bridge_up, upload(device, adapter.bridge_up(), nullptr));
   S3D_ASSIGN(out.markov_p, upload(device, adapter.markov_p(), nullptr));
   S3D_ASSIGN(out.markov_w2, upload(device, adapter.markov_w2(), nullptr));
+  if (adapter.own_head() != nullptr) {
+    S3D_ASSIGN(out.own_head, upload(device, *adapter.own_head(), nullptr));
+  }
   out.sources = matrices_of(adapter);
   return out;
 }

@@ -72,6 +72,7 @@ struct DeviceAdapter {
   };
   std::vector<Layer> layers;
   DeviceMatrix state_down, state_up, bridge_down, bridge_up, markov_p, markov_w2;
+  DeviceMatrix own_head;              // of draft passes, where it is not the beginning of the model's
   Buffer<float> markov_z;             // [1 + draft tokens, Markov rank], once it was asked for (MarkovHead)
   std::vector<PackedMatrix> sources;  // what was uploaded: kept, so that no other adapter lies at its addresses
 };

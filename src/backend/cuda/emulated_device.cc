@@ -1,11 +1,13 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <utility>
 #include <vector>
 
 #include "backend/cuda/device.h"
 #include "backend/cuda/emulator/emulator.h"
+#include "base/check.h"
 
 namespace s3d::cuda {
 namespace {
@@ -17,19 +19,29 @@ struct EmulatedGraph : Graph {
 
 class EmulatedDevice : public Device {
  public:
-  EmulatedDevice(uint64_t seed, bool turing, bool watches) : emulator_(seed), watches_(watches) {
+  EmulatedDevice(uint64_t seed, bool turing, bool watches, size_t bytes)
+      : emulator_(seed), watches_(watches), bytes_(bytes) {
     emulator_.turing = turing;
   }
 
   std::byte* allocate(size_t bytes) override {
     constexpr size_t kAlign = 256;
-    void* memory = std::aligned_alloc(kAlign, std::max(kAlign, (bytes + kAlign - 1) / kAlign * kAlign));
-    if (memory != nullptr) std::memset(memory, 0xff, bytes);  // not a number: what was never written shows
-    if (memory != nullptr && watches_) emulator_.watch(static_cast<std::byte*>(memory), bytes);
-    return static_cast<std::byte*>(memory);
+    const size_t rounded = std::max(kAlign, (bytes + kAlign - 1) / kAlign * kAlign);
+    if (rounded > free_bytes()) return nullptr;
+    auto* memory = static_cast<std::byte*>(std::aligned_alloc(kAlign, rounded));
+    if (memory == nullptr) return nullptr;
+    std::memset(memory, 0xff, bytes);  // not a number: what was never written shows
+    if (watches_) emulator_.watch(memory, bytes);
+    taken_[memory] = rounded;
+    in_use_ += rounded;
+    return memory;
   }
   void release(std::byte* memory) override {
+    const auto found = taken_.find(memory);
+    S3D_CHECK(found != taken_.end(), "memory that another device has");
     if (watches_) emulator_.forget(memory);
+    in_use_ -= found->second;
+    taken_.erase(found);
     std::free(memory);
   }
 
@@ -59,17 +71,19 @@ class EmulatedDevice : public Device {
   const KernelTable& kernels() const override { return cuda_emulated::kKernels; }
   void* stream() override { return &emulator_; }
   std::string name() const override { return "emulated"; }
-  size_t free_bytes() const override { return size_t{4} << 30; }
+  size_t free_bytes() const override { return bytes_ - in_use_; }
 
  private:
   emulator::Emulator emulator_;
   bool watches_;
+  size_t bytes_, in_use_ = 0;
+  std::map<std::byte*, size_t> taken_;
 };
 
 }  // namespace
 
-std::unique_ptr<Device> make_emulated_device(uint64_t seed, bool turing, bool watches) {
-  return std::make_unique<EmulatedDevice>(seed, turing, watches);
+std::unique_ptr<Device> make_emulated_device(uint64_t seed, bool turing, bool watches, size_t bytes) {
+  return std::make_unique<EmulatedDevice>(seed, turing, watches, bytes);
 }
 
 }  // namespace s3d::cuda

@@ -201,5 +201,22 @@ TEST(CudaFeatures, ALayerBesideTheModel) {
   }
 }
 
+// An adapter whose draft vocabulary is not the beginning of the model's LM head brings its own rows of it.
+TEST(CudaFeatures, ADraftPassWithAHeadOfItsOwn) {
+  const Drafted drafted("llama-q8_0", {1, 1}, {}, GGML_TYPE_F16);
+  const auto plain = load("llama-q8_0");
+  ThreadPool pool(1);
+  const auto packed = PackedAdapter::create(drafted.adapter, *plain, &pool).value();
+  ASSERT_NE(packed->own_head(), nullptr);
+  Both both(plain, KvType::kF16);
+  const SeqId seq = both.add_sequence();
+  both.feed(seq, some_tokens(5, plain->config.vocab_size, 2), {5});
+  const std::vector<Row> rows = both.chain(seq, Tokens{5, -1, -2});
+  const std::vector<Want> want(rows.size(), Want::kLogits);
+  both.expect_same({.rows = rows, .layers = drafted.plan, .adapter = packed.get(), .kv = KvUse::kScratch, .want = want},
+                   "draft");
+  both.expect_same(both.chain(seq, Tokens{6}), "a full pass behind it");
+}
+
 }  // namespace
 }  // namespace s3d

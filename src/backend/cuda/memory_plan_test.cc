@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include "backend/adapter_test_maker.h"
 #include "backend/cuda/cuda_backend.h"
 #include "backend/cuda/test_device.h"
@@ -9,29 +12,79 @@
 namespace s3d::cuda {
 namespace {
 
+constexpr size_t kMiB = size_t{1} << 20;
+
+// With keys and values, layers of 10, 20 and 30 MiB; 5 MiB beside the last one, 1 MiB of buffers on each card.
 MemoryNeeds some_needs() {
-  return {{10 << 20, 20 << 20, 30 << 20}, 5 << 20};
+  return {.weights = {8 * kMiB, 18 * kMiB, 28 * kMiB}, .kv = 2 * kMiB, .head = 5 * kMiB, .buffers = kMiB};
 }
+
+std::vector<CardMemory> cards_of(const std::vector<size_t>& mebibytes) {
+  std::vector<CardMemory> cards;
+  for (const size_t size : mebibytes)
+    cards.push_back({std::string(1, static_cast<char>('A' + cards.size())), size * kMiB});
+  return cards;
+}
+
+std::vector<int> layers(const std::vector<size_t>& mebibytes, int wanted, const std::vector<double>& shares = {}) {
+  return divide_layers(some_needs(), cards_of(mebibytes), wanted, shares).value().layers;
+}
+
+std::string message(const std::vector<size_t>& mebibytes, int wanted, const std::vector<double>& shares = {}) {
+  const auto division = divide_layers(some_needs(), cards_of(mebibytes), wanted, shares);
+  return division.ok() ? "no error" : division.error().message;
+}
+
+using Layers = std::vector<int>;
 
 TEST(MemoryPlan, TakesLayersFromTheLastOneDown) {
-  const MemoryNeeds needs = some_needs();
-  EXPECT_EQ(choose_layers(needs, size_t{65} << 20, -1, "x").value(), 3);
-  EXPECT_EQ(choose_layers(needs, size_t{64} << 20, -1, "x").value(), 2);
-  EXPECT_EQ(choose_layers(needs, size_t{34} << 20, -1, "x").value(), 0);
-  EXPECT_EQ(choose_layers(needs, size_t{65} << 20, 1, "x").value(), 1);
-  EXPECT_EQ(choose_layers(needs, size_t{65} << 20, 99, "x").value(), 3);
+  EXPECT_EQ(layers({66}, -1), Layers{3});
+  EXPECT_EQ(layers({65}, -1), Layers{2});
+  EXPECT_EQ(layers({35}, -1), Layers{0});
+  EXPECT_EQ(layers({66}, 1), Layers{1});
+  EXPECT_EQ(layers({66}, 99), Layers{3});
 }
 
-TEST(MemoryPlan, SaysHowMuchIsMissing) {
-  const auto layers = choose_layers(some_needs(), size_t{50} << 20, 2, "Card");
-  ASSERT_FALSE(layers.ok());
-  EXPECT_EQ(layers.error().message,
-            "device Card: 2 of 3 layers with the LM head and the buffers need 55.0 MiB, 5.0 MiB more than the 50.0 MiB "
-            "that may be used; use fewer --gpu-layers, a shorter context or a smaller --kv-type");
-  const auto none = choose_layers(some_needs(), size_t{1} << 20, -1, "Card");
-  ASSERT_FALSE(none.ok());
-  EXPECT_NE(none.error().message.find("alone need 5.0 MiB, 4.0 MiB more than the 1.0 MiB"), std::string::npos)
-      << none.error().message;
+TEST(MemoryPlan, SeveralCards) {
+  EXPECT_EQ(layers({66, 66}, -1), (Layers{3, 0})) << "one is enough";
+  EXPECT_EQ(layers({20, 66}, -1), (Layers{0, 3})) << "the other is enough";
+  EXPECT_EQ(layers({40, 40}, -1), (Layers{2, 1}));
+  EXPECT_EQ(layers({31, 36}, -1), (Layers{2, 1})) << "to the last byte";
+  EXPECT_EQ(layers({30, 36}, -1), (Layers{1, 1})) << "and the first layer stays on the CPU";
+  EXPECT_EQ(layers({21, 36, 20}, -1), (Layers{1, 1, 0})) << "a card too small for the last layer has none";
+  EXPECT_EQ(layers({11, 21, 36}, -1), (Layers{1, 1, 1}));
+  EXPECT_EQ(divide_layers(some_needs(), cards_of({5, 6}), -1).value().last, 1) << "the LM head alone";
+}
+
+TEST(MemoryPlan, Shares) {
+  EXPECT_EQ(layers({99, 99}, -1, {2, 1}), (Layers{2, 1}));
+  EXPECT_EQ(layers({99, 99}, -1, {1, 2}), (Layers{1, 2}));
+  EXPECT_EQ(layers({99, 99}, -1, {1, 0}), (Layers{3, 0}));
+  EXPECT_EQ(layers({99, 99, 99}, -1, {0, 0.5, 0}), (Layers{0, 3, 0}));
+  EXPECT_EQ(layers({99, 99}, 2, {1, 1}), (Layers{1, 1}));
+  EXPECT_EQ(layers({99, 36}, -1, {1, 1}), (Layers{2, 1}));
+  EXPECT_EQ(divide_layers(some_needs(), cards_of({99, 99}), -1, std::vector<double>{1, 0}).value().last, 0);
+  EXPECT_EQ(message({99, 99}, -1, {1}),
+            "--tensor-split 1: expected 2 shares, one for each card, 0 or more and not all 0");
+  EXPECT_NE(message({99, 99}, -1, {0, 0}).find("not all 0"), std::string::npos);
+  EXPECT_NE(message({99, 99}, -1, {-1, 2}).find("--tensor-split -1,2"), std::string::npos);
+}
+
+TEST(MemoryPlan, SaysHowMuchIsMissingForWhat) {
+  EXPECT_EQ(message({50}, 2),
+            "device A: 2 of 3 layers need 56.0 MiB (weights 46.0 MiB, keys and values 4.0 MiB, LM head and logits 5.0 "
+            "MiB, buffers 1.0 MiB), 6.0 MiB more than the 50.0 MiB that may be used; use fewer --gpu-layers, a shorter "
+            "context or a smaller --kv-type");
+  EXPECT_EQ(message({1}, -1),
+            "device A: the LM head and the buffers alone need 6.0 MiB (weights 0.0 MiB, keys and values 0.0 MiB, LM "
+            "head and logits 5.0 MiB, buffers 1.0 MiB), 5.0 MiB more than the 1.0 MiB that may be used; use --backend "
+            "cpu");
+  EXPECT_NE(message({20, 20}, 3).find("devices A, B: 3 of 3 layers need 67.0 MiB"), std::string::npos)
+      << message({20, 20}, 3);
+  EXPECT_NE(message({50, 20}, 2).find("do not fit one by one into the 70.0 MiB of all"), std::string::npos)
+      << message({50, 20}, 2);
+  EXPECT_NE(message({99, 20}, 2, {1, 1}).find("device B (card 1): 1 of 3 layers need 36.0 MiB"), std::string::npos)
+      << message({99, 20}, 2, {1, 1});
 }
 
 // What a backend and its cache really take is not more than was planned.
@@ -52,7 +105,7 @@ TEST(MemoryPlan, CoversWhatIsTaken) {
           ->run({.rows = rows, .layers = LayerSet::all(model->config.n_layers), .want = want, .want_hidden = true}, kv)
           .ok());
   const size_t taken = backend->weight_bytes() + kv.bytes() + backend->scratch_bytes();
-  const size_t planned = needs.of_last(model->config.n_layers);
+  const size_t planned = needs_of(needs, 0, model->config.n_layers).all();
   EXPECT_GE(planned, taken);
   EXPECT_LE(planned, 2 * taken);
 }
