@@ -10,8 +10,8 @@ trap 'rm -rf "$folder"' EXIT
 S3D_CACHE="$folder" "$(dirname "$0")/../../scripts/gpu-check" --pack "$folder/packed.tar.gz" "$build"
 tar xzf "$folder/packed.tar.gz" -C "$folder"
 (cd / && env -i PATH=/usr/bin:/bin "$folder/gpu-check/gpu-check" --emulated) | tee "$folder/table"
-for wanted in 'matmul_kernel_test *passed' 'cuda_backend_test *passed' 'cost(1 9)' 'bit by bit: yes' 'prefill of 16' 'draft of 5' \
-              'all passed'; do
+for wanted in 'matmul_kernel_test *passed' 'cuda_backend_test *passed' 'features_test *passed' 'cost(1 9)' \
+              'bit by bit: yes' 'prefill of 16' 'draft of 5' 'all passed'; do
   grep -q "$wanted" "$folder/table" || { echo "the table lacks: $wanted"; exit 1; }
 done
 python3 - "$folder/gpu-check/gpu-check.json" <<'PYTHON'
@@ -20,7 +20,7 @@ import sys
 
 figures = json.load(open(sys.argv[1]))
 assert figures["device"] == "emulated" and len(figures["commit"]) >= 7, figures
-assert [c["verdict"] for c in figures["checks"]] == ["passed"] * 2, figures["checks"]
+assert [c["verdict"] for c in figures["checks"]] == ["passed"] * 3, figures["checks"]
 assert figures["products"][0]["n"] == [1, 9] and figures["models"][0]["same_bits"], figures
 PYTHON
 command -v nvidia-smi >/dev/null && exit 0
