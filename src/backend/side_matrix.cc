@@ -72,6 +72,7 @@ Status Backend::can_multiply() const {
                   name())};
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): backends that override it keep the model.
 Result<std::unique_ptr<Backend>> Backend::beside(std::shared_ptr<const Model> /*model*/, int /*max_rows*/) {
   return can_multiply().error();
 }

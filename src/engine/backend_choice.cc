@@ -23,7 +23,7 @@ namespace s3d {
 namespace {
 
 using Loaded = Result<LoadedBackend>;
-using Maker = Loaded (*)(std::shared_ptr<Model>, const BackendOptions&, WeightReader&);
+using Maker = Loaded (*)(const std::shared_ptr<Model>&, const BackendOptions&, WeightReader&);
 
 template <typename B>
 Result<std::unique_ptr<Backend>> as_backend(Result<std::unique_ptr<B>> made) {
@@ -53,14 +53,14 @@ Result<std::unique_ptr<Backend>> cpu_backend(std::shared_ptr<const Model> model,
   return as_backend(CpuBackend::create(std::move(model), options.threads, kernels, options.max_rows));
 }
 
-Loaded make_cpu(std::shared_ptr<Model> model, const BackendOptions& options, WeightReader& reader) {
+Loaded make_cpu(const std::shared_ptr<Model>& model, const BackendOptions& options, WeightReader& reader) {
   S3D_TRY(pack_layers(*model, model->config.n_layers, reader));
   S3D_ASSIGN(model->output_norm, reader.output_norm());
   S3D_ASSIGN(model->lm_head, reader.lm_head(WeightReader::Stay::kYes));
   return in_one(model, cpu_backend(model, options));
 }
 
-Loaded make_reference(std::shared_ptr<Model> model, const BackendOptions& options, WeightReader& /*reader*/) {
+Loaded make_reference(const std::shared_ptr<Model>& model, const BackendOptions& options, WeightReader& /*reader*/) {
   return in_one(model,
                 as_backend(ReferenceBackend::create(model->file, model->config, options.threads, options.max_rows)));
 }
@@ -150,7 +150,7 @@ Loaded make_on_cards(const std::shared_ptr<Model>& model, const BackendOptions& 
   return loaded;
 }
 
-Loaded make_cuda(std::shared_ptr<Model> model, const BackendOptions& options, WeightReader& reader) {
+Loaded make_cuda(const std::shared_ptr<Model>& model, const BackendOptions& options, WeightReader& reader) {
   S3D_ASSIGN(const int count, cuda::count_cards());
   S3D_ASSIGN(const std::vector<int> numbers, card_numbers(options.gpu.cards, count));
   const OpenCard open = [](int number) -> Result<std::shared_ptr<cuda::Device>> {
@@ -161,7 +161,7 @@ Loaded make_cuda(std::shared_ptr<Model> model, const BackendOptions& options, We
   return make_on_cards(model, options, reader, cards);
 }
 
-Loaded make_cuda_emulated(std::shared_ptr<Model> model, const BackendOptions& options, WeightReader& reader) {
+Loaded make_cuda_emulated(const std::shared_ptr<Model>& model, const BackendOptions& options, WeightReader& reader) {
   std::vector<size_t> memory = options.gpu.emulated;
   if (memory.empty()) memory = {cuda::kEmulatedBytes};
   S3D_ASSIGN(const std::vector<int> numbers, card_numbers(options.gpu.cards, isize(memory)));
