@@ -24,10 +24,6 @@ Result<SideMatrix> pack_side_matrix(const GgufFile& file, const Tensor* tensor, 
 
 namespace {
 
-const Tensor* head_tensor(const Model& model) {
-  return model.file->find_tensor(model.config.tied_head ? "token_embd.weight" : "output.weight");
-}
-
 bool begins_with(const std::vector<TokenId>& order, std::span<const TokenId> ids) {
   return ids.size() <= order.size() && std::equal(ids.begin(), ids.end(), order.begin());
 }
@@ -35,14 +31,13 @@ bool begins_with(const std::vector<TokenId>& order, std::span<const TokenId> ids
 }  // namespace
 
 bool begins_head(const SideMatrix& w, const Model& model) {
-  if (model.side != nullptr || w.tensor != head_tensor(model)) return false;
+  if (model.side != nullptr || w.tensor != &lm_head_tensor(model)) return false;
   return w.ids.empty() ? model.lm_head_ids.empty() : begins_with(model.lm_head_ids, w.ids);
 }
 
 Result<SideMatrix> side_head(const Model& base, std::span<const TokenId> ids, ThreadPool* pool) {
   SideMatrix out;
-  out.tensor = head_tensor(base);
-  S3D_CHECK(out.tensor != nullptr, "a model that was opened has a head");
+  out.tensor = &lm_head_tensor(base);
   const std::vector<TokenId>& order = base.lm_head_ids;
   if (ids.empty()) {
     out.ids = order;

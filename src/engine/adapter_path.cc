@@ -22,6 +22,10 @@ constexpr std::string_view kS3d = "s3d";  // the kind of files that name none
 constexpr std::string_view kKinds[] = {kS3d, adapter_names::kKindFused, draft_file_names::kEagle,
                                        draft_file_names::kMedusa};
 
+bool is_adapter_kind(std::string_view kind) {
+  return kind == kS3d || kind == adapter_names::kKindFused;
+}
+
 std::vector<fs::path> files_with_ending(const fs::path& folder, std::string_view ending) {
   std::vector<fs::path> files;
   std::error_code error;
@@ -91,7 +95,7 @@ std::vector<fs::path> candidates_of(const fs::path& folder, std::string_view end
 }  // namespace
 
 bool DraftFile::is_adapter() const {
-  return kind == kS3d || kind == adapter_names::kKindFused;
+  return is_adapter_kind(kind);
 }
 
 bool DraftFile::is_called(std::string_view name) const {
@@ -130,13 +134,12 @@ std::vector<DraftFile> find_draft_files(const std::string& model_path, uint64_t 
   const fs::path folder = fs::path(model_path).parent_path();
   for (const std::string_view kind : kKinds) {
     if (!found.empty() && found[0].kind == kind) continue;
-    const bool is_adapter = kind == kS3d || kind == adapter_names::kKindFused;
     const auto fits = [&](const fs::path& path) {
       const auto file = GgufFile::open(path.string());
       const auto header = file.ok() ? read_drafter_header(*file) : Result<DrafterHeader>(file.error());
       return header.ok() && header->kind == kind && header->base_fingerprint == base_fingerprint;
     };
-    const auto candidates = candidates_of(folder, fmt::format(".{}.gguf", is_adapter ? "adapter" : kind));
+    const auto candidates = candidates_of(folder, fmt::format(".{}.gguf", is_adapter_kind(kind) ? "adapter" : kind));
     const auto first = std::find_if(candidates.begin(), candidates.end(), fits);
     if (first == candidates.end()) continue;
     const bool beside = first->parent_path() == (folder.empty() ? fs::path(".") : folder);

@@ -132,10 +132,6 @@ Status load_feed_forward(Loader& loader, const ModelConfig& config, const LayerL
   return loader.read(name("post_ffw_norm.weight"), out.ffn_post_norm);
 }
 
-std::string head_name(const ModelConfig& config) {
-  return config.tied_head ? "token_embd.weight" : "output.weight";
-}
-
 // All tokens, `first` at the front; empty when there are none.
 std::vector<int32_t> head_order(std::span<const int32_t> first, int vocab_size) {
   if (first.empty()) return {};
@@ -258,7 +254,7 @@ Result<PackedMatrix> WeightReader::lm_head(Stay stay) {
   PackedMatrix head;
   impl_->loader.take_memory_together(stay == Stay::kYes);
   const Model& model = impl_->model;
-  S3D_TRY(impl_->loader.pack(head_name(model.config), head, model.lm_head_ids));
+  S3D_TRY(impl_->loader.pack(lm_head_tensor(model).name, head, model.lm_head_ids));
   return head;
 }
 
@@ -287,10 +283,15 @@ std::vector<MatrixSize> layer_matrices(const Model& model, int layer) {
   return out;
 }
 
-MatrixSize lm_head_matrix(const Model& model) {
-  const Tensor* tensor = model.file->find_tensor(head_name(model.config));
+const Tensor& lm_head_tensor(const Model& model) {
+  const Tensor* tensor = model.file->find_tensor(model.config.tied_head ? "token_embd.weight" : "output.weight");
   S3D_CHECK(tensor != nullptr, "a model that was opened has a head");
-  return {tensor->type, static_cast<size_t>(tensor->rows()), static_cast<size_t>(tensor->cols())};
+  return *tensor;
+}
+
+MatrixSize lm_head_matrix(const Model& model) {
+  const Tensor& tensor = lm_head_tensor(model);
+  return {tensor.type, static_cast<size_t>(tensor.rows()), static_cast<size_t>(tensor.cols())};
 }
 
 Result<Model> load_model(std::shared_ptr<const GgufFile> file, ModelConfig config, ThreadPool& pool,

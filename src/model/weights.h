@@ -93,6 +93,8 @@ struct MatrixSize {
 };
 std::vector<MatrixSize> layer_matrices(const Model& model, int layer);
 MatrixSize lm_head_matrix(const Model& model);
+// The tensor of the model's file whose rows are the LM head's: the embedding's where they are tied.
+const Tensor& lm_head_tensor(const Model& model);
 
 // The layer "blk.0" of `layers`, a file with nothing else of a model, between the input vectors that passes are given
 // and the output norm and LM head of `base`. One layer of the base's family without a window, no soft cap of logits.
