@@ -110,9 +110,10 @@ std::string short_name(std::span<const DraftFile> files, size_t index) {
       return &other != &file && other.kind == file.kind && other.is_called(name);
     });
   };
-  size_t begin = file.path.rfind('/');
-  while (begin != std::string::npos && begin > 0 && !is_clear(std::string_view(file.path).substr(begin + 1))) {
-    begin = file.path.rfind('/', begin - 1);
+  const std::string_view path = file.path;
+  size_t begin = path.rfind('/');
+  while (begin != std::string::npos && begin > 0 && !is_clear(path.substr(begin + 1))) {
+    begin = path.rfind('/', begin - 1);
   }
   return begin == std::string::npos || begin == 0 ? file.path : file.path.substr(begin + 1);
 }
