@@ -97,6 +97,15 @@ TEST(CudaFeatures, InputsAndTaps) {
   expect_features(others, scaled->config, {3});
 }
 
+// Tiles of 64 rows, as of prompts: a full one, and one with rows left over.
+TEST(CudaFeatures, InputsAndTapsOfPrompts) {
+  for (const char* name : {"llama-q8_0", "llama-q4_k"}) {
+    const auto model = load(name, 400);
+    Both both(model, KvType::kF16);
+    expect_features(both, model->config, {64, 70});
+  }
+}
+
 TEST(CudaFeatures, TapsBesideLogitsThatStay) {
   const auto model = load("llama-q8_0");
   Both both(model, KvType::kF16);
