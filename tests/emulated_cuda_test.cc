@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/index.h"
+#include "decode/scheduler.h"
 #include "engine/runtime.h"
 #include "engine/speculation.h"
 
@@ -138,6 +141,97 @@ TEST(EmulatedCuda, WeightsLieInOnePlace) {
     EXPECT_EQ(runtime->memory().weights, expected) << on_card;
     EXPECT_EQ(runtime->memory().on_cards, whole.packed_bytes() - expected) << on_card << ": float weights are as large";
     EXPECT_EQ(runtime->backend().weight_bytes(), whole.packed_bytes()) << on_card;
+  }
+}
+
+// What is planned is what is done, for every number of layers on one card or two.
+TEST(EmulatedCuda, APlanIsWhatIsDone) {
+  RuntimeOptions options = on_cards({size_t{64} << 20, size_t{64} << 20});
+  for (options.gpu.layers = 0; options.gpu.layers <= 7; options.gpu.layers += 3) {
+    for (const std::vector<double>& shares : {std::vector<double>{}, {1, 2}}) {
+      options.gpu.shares = shares;
+      const std::vector<BackendPart> planned = Runtime::plan(options).value();
+      const auto runtime = Runtime::load(options).value();
+      ASSERT_EQ(planned.size(), runtime->backend_parts().size());
+      size_t kv_bytes = 0;
+      for (size_t i = 0; i < planned.size(); ++i) {
+        const BackendPart &plan = planned[i], &part = runtime->backend_parts()[i];
+        EXPECT_EQ(plan.device, part.device);
+        EXPECT_EQ(plan.on_card, part.on_card);
+        EXPECT_EQ(plan.first_layer, part.first_layer);
+        EXPECT_EQ(plan.end_layer, part.end_layer);
+        EXPECT_EQ(plan.kv_bytes, part.kv_bytes);
+        EXPECT_EQ(plan.on_card_bytes, part.on_card_bytes);
+        EXPECT_EQ(plan.on_card_bytes > 0, plan.on_card);
+        EXPECT_GE(plan.weight_bytes, part.weight_bytes) << "norms are counted too";
+        kv_bytes += plan.kv_bytes;
+      }
+      EXPECT_EQ(kv_bytes, runtime->kv().bytes_per_token());
+    }
+  }
+}
+
+Request request_of(int prompt_tokens, int max_tokens, float temperature) {
+  Request request;
+  for (int i = 0; i < prompt_tokens; ++i) request.prompt.push_back((17 * (i % 7) + 3) % 96);
+  request.options = options_of(temperature, nullptr);
+  request.options.max_tokens = max_tokens;
+  return request;
+}
+
+// Several sequences whose keys and values do not fit together, each with a drafter of its own, and one that fits never.
+void expect_texts(Runtime& runtime, Runtime& cpu) {
+  Scheduler scheduler(runtime.backend(), runtime.kv(), {.step_seconds = 0});
+  int answers = 0;
+  for (const auto& [prompt_tokens, max_tokens, temperature] :
+       {std::tuple(60, 14, 0.0F), {60, 14, 1.0F}, {50, 8, 0.0F}}) {
+    const Request alone = request_of(prompt_tokens, max_tokens, temperature);
+    const KvSequence seq = cpu.kv().add_sequence();
+    const Tokens expected = generate(cpu.backend(), cpu.kv(), seq, alone.prompt, alone.options).value().tokens;
+    Request request = alone;
+    request.speculator =
+        make_speculator(runtime, {.drafter = "s3d-untrained", .draft_rows = 3, .layers = LayerSet{1, 1}}).value();
+    scheduler.submit(std::move(request), [&answers, expected](const Result<Generation>& result) {
+      ++answers;
+      ASSERT_TRUE(result.ok()) << result.error().message;
+      EXPECT_EQ(result->tokens, expected);
+    });
+  }
+  scheduler.submit(request_of(200, 1, 0), [&answers](const Result<Generation>& result) {
+    ++answers;
+    ASSERT_FALSE(result.ok()) << "192 positions are all there are";
+    EXPECT_NE(result.error().message.find("the context holds"), std::string::npos) << result.error().message;
+  });
+  while (!scheduler.idle()) ASSERT_TRUE(scheduler.step().ok());
+  EXPECT_EQ(answers, 4);
+  EXPECT_GT(scheduler.stats().preemptions, 0) << "memory was never short: nothing was tested";
+}
+
+// One card with room for all to the last byte; one that lacks a byte, so that the CPU has a layer; two of different
+// sizes. Keys and values have as many positions everywhere: what runs out, runs out on all at once.
+TEST(EmulatedCuda, TheSchedulerOnCardsOfDifferentSizes) {
+  const auto cpu = load("llama-q8_0", BackendKind::kCpu);
+  RuntimeOptions options = {.model = S3D_SOURCE_DIR "/tests/data/models/llama-q8_0.gguf",
+                            .threads = 1,
+                            .context = 192,
+                            .backend = BackendKind::kCudaEmulated,
+                            .max_rows = 32};
+  const size_t whole = Runtime::plan(options).value().back().on_card_bytes;
+  options.gpu.layers = 1;
+  const size_t last_layer = Runtime::plan(options).value().back().on_card_bytes;
+  options.gpu.layers = -1;
+  const struct {
+    std::vector<size_t> memory;
+    size_t parts, cards;
+  } cases[] = {{{whole}, 1, 1}, {{whole - 1}, 2, 1}, {{whole - 1, last_layer}, 2, 2}};
+  for (const auto& [memory, n_parts, n_cards] : cases) {
+    options.gpu.emulated = memory;
+    auto loaded = Runtime::load(options);
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+    const std::vector<BackendPart>& parts = (*loaded)->backend_parts();
+    EXPECT_EQ(parts.size(), n_parts);
+    EXPECT_EQ(usize(std::count_if(parts.begin(), parts.end(), [](const auto& part) { return part.on_card; })), n_cards);
+    expect_texts(**loaded, *cpu);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "backend/backend.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "model/adapter.h"
 #include "model/weights.h"
 
 namespace s3d {
@@ -58,16 +60,18 @@ struct BackendOptions {
   KvType kv_type = KvType::kF16;
   int64_t positions = 0;  // of the KV cache
   int64_t context = 0;    // of one sequence
-  size_t adapter_bytes = 0;
+  std::span<const Adapter> adapters = {};
+  int taps = 0;  // layers of which a drafter wants the rows (Block::taps)
 };
 
-// Who runs layers [first_layer, end_layer) of a model, and the bytes of its weights, on a card or packed by the host.
-// The last part has the LM head too.
+// Who runs layers [first_layer, end_layer) of a model. The last part has the LM head too.
 struct BackendPart {
   std::string device;  // "avx512", "NVIDIA L4"
   bool on_card;
   int first_layer, end_layer;
-  size_t weight_bytes;
+  size_t weight_bytes;       // on a card or packed by the host
+  size_t kv_bytes = 0;       // of keys and values, for each position
+  size_t on_card_bytes = 0;  // of the card's memory: weights, KV cache, adapters and buffers
 };
 
 // A backend with the model that it runs. What lies on cards is not kept by the host.
@@ -82,5 +86,9 @@ struct LoadedBackend {
 // card; too little memory on the cards.
 Result<LoadedBackend> load_backend(Model model, const BackendOptions& options, ThreadPool& pool,
                                    const LoadProgress& progress = {});
+
+// How load_backend() would divide it; nothing is packed or uploaded. Weights that the host would pack count as they lie
+// in the file. Errors: as above.
+Result<std::vector<BackendPart>> plan_backend(const Model& model, const BackendOptions& options);
 
 }  // namespace s3d

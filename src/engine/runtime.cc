@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "base/index.h"
 #include "decode/cost_model.h"
@@ -72,15 +71,24 @@ std::vector<TokenId> head_first(const std::vector<DraftFile>& files, const GgufF
   return {};
 }
 
-// Memory that adapters will take on a device: about what they take on disk.
-size_t adapter_bytes(const std::vector<DraftFile>& files) {
-  size_t bytes = 0;
+// What drafters will have on cards beside the model. A file that cannot be opened is an error for whoever asks for its
+// drafter.
+struct OnCards {
+  std::vector<Adapter> adapters;
+  int taps = 0;
+};
+
+OnCards on_cards(const std::vector<DraftFile>& files, const GgufFile& base, const ModelConfig& config) {
+  OnCards out;
   for (const DraftFile& file : files) {
-    std::error_code failed;
-    const auto size = is_adapter(file) ? std::filesystem::file_size(file.path, failed) : 0;
-    if (!failed) bytes += size;
+    if (file.is_adapter()) {
+      Result<Adapter> adapter = open_adapter_file(file.path, base, config);
+      if (adapter.ok()) out.adapters.push_back(std::move(*adapter));
+    } else {
+      out.taps = EagleFile::kMaxTaps;
+    }
   }
-  return bytes;
+  return out;
 }
 
 }  // namespace
@@ -119,10 +127,21 @@ Result<Tokenizer> load_tokenizer(const GgufFile& file, const ModelConfig& config
       file.path(), tokenizer.vocab_size(), config.vocab_size)};
 }
 
-Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
+namespace {
+
+// The files of a runtime, checked, before anything is packed.
+struct Opened {
+  Model model;
+  Tokenizer tokenizer;
+  std::vector<DraftFile> draft_files;
+  int draft_vocab;
+  int context, threads;
+  OnCards drafters;
+};
+
+Result<Opened> open_files(const RuntimeOptions& options) {
   S3D_TRY(options.check());
   S3D_ASSIGN(const std::string path, find_model(options.model));
-  const int threads = options.threads > 0 ? options.threads : usable_cores();
   S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
   const auto file = std::make_shared<const GgufFile>(std::move(opened));
   S3D_ASSIGN(ModelConfig config, read_model_config(*file));
@@ -131,32 +150,54 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
   S3D_ASSIGN(std::vector<DraftFile> draft_files, draft_files_of(options, *file));
   const std::vector<TokenId> first_tokens = head_first(draft_files, *file, config);
   S3D_ASSIGN(Tokenizer tokenizer, load_tokenizer(*file, config));
-  const int64_t positions = int64_t{context} * options.sequences;
-
-  ThreadPool pool(threads);
+  OnCards drafters = is_on_device(options.backend) ? on_cards(draft_files, *file, config) : OnCards{};
   S3D_ASSIGN(Model model, open_model(file, std::move(config), first_tokens));
-  const auto max_rows = static_cast<int>(std::min<int64_t>(options.max_rows, positions));
-  S3D_ASSIGN(LoadedBackend loaded, load_backend(std::move(model),
-                                                {.kind = options.backend,
-                                                 .threads = threads,
-                                                 .max_rows = max_rows,
-                                                 .gpu = options.gpu,
-                                                 .kv_type = options.kv_type,
-                                                 .positions = positions,
-                                                 .context = context,
-                                                 .adapter_bytes = adapter_bytes(draft_files)},
-                                                pool, options.progress));
-  S3D_ASSIGN(KvCache kv, loaded.backend->make_kv_cache(options.kv_type, positions));
+  return Opened{.model = std::move(model),
+                .tokenizer = std::move(tokenizer),
+                .draft_files = std::move(draft_files),
+                .draft_vocab = isize(first_tokens),
+                .context = context,
+                .threads = options.threads > 0 ? options.threads : usable_cores(),
+                .drafters = std::move(drafters)};
+}
+
+// `opened` must outlive them.
+BackendOptions backend_options(const RuntimeOptions& options, const Opened& opened) {
+  const int64_t positions = int64_t{opened.context} * options.sequences;
+  return {.kind = options.backend,
+          .threads = opened.threads,
+          .max_rows = static_cast<int>(std::min<int64_t>(options.max_rows, positions)),
+          .gpu = options.gpu,
+          .kv_type = options.kv_type,
+          .positions = positions,
+          .context = opened.context,
+          .adapters = opened.drafters.adapters,
+          .taps = opened.drafters.taps};
+}
+
+}  // namespace
+
+Result<std::vector<BackendPart>> Runtime::plan(const RuntimeOptions& options) {
+  S3D_ASSIGN(const Opened opened, open_files(options));
+  return plan_backend(opened.model, backend_options(options, opened));
+}
+
+Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
+  S3D_ASSIGN(Opened opened, open_files(options));
+  const BackendOptions how = backend_options(options, opened);
+  ThreadPool pool(opened.threads);
+  S3D_ASSIGN(LoadedBackend loaded, load_backend(std::move(opened.model), how, pool, options.progress));
+  S3D_ASSIGN(KvCache kv, loaded.backend->make_kv_cache(options.kv_type, how.positions));
   return std::unique_ptr<Runtime>(new Runtime({.model = std::move(loaded.model),
-                                               .tokenizer = std::move(tokenizer),
-                                               .draft_files = std::move(draft_files),
-                                               .draft_vocab = isize(first_tokens),
+                                               .tokenizer = std::move(opened.tokenizer),
+                                               .draft_files = std::move(opened.draft_files),
+                                               .draft_vocab = opened.draft_vocab,
                                                .backend_kind = options.backend,
                                                .backend = std::move(loaded.backend),
                                                .backend_parts = std::move(loaded.parts),
                                                .kv = std::move(kv),
-                                               .context = context,
-                                               .threads = threads}));
+                                               .context = opened.context,
+                                               .threads = opened.threads}));
 }
 
 Runtime::Runtime(Parts parts) : parts_(std::move(parts)), costs_(std::make_shared<PassCosts>()) {}

@@ -79,6 +79,8 @@ class Runtime {
   // Opens the file, checks it, packs the weights (not for the reference), and sets up tokenizer and KV pool. Errors: no
   // such model; anything that the parts refuse; an option out of range.
   static Result<std::unique_ptr<Runtime>> load(const RuntimeOptions& options);
+  // Who would run which layers. Opens and checks the files, and packs nothing. Errors: as above.
+  static Result<std::vector<BackendPart>> plan(const RuntimeOptions& options);
 
   const GgufFile& file() const { return *parts_.model->file; }
   const Model& model() const { return *parts_.model; }

@@ -283,6 +283,15 @@ std::vector<MatrixSize> layer_matrices(const Model& model, int layer) {
   return out;
 }
 
+std::vector<size_t> layer_vectors(const Model& model, int layer) {
+  std::vector<size_t> lengths;
+  for (const TensorSpec& spec : layer_specs(model.config, find_family(model.config.family)->layout, layer)) {
+    const bool there = !spec.matrix && model.file->find_tensor(spec.name) != nullptr;
+    if (there) lengths.push_back(static_cast<size_t>(spec.cols));
+  }
+  return lengths;
+}
+
 const Tensor& lm_head_tensor(const Model& model) {
   const Tensor* tensor = model.file->find_tensor(model.config.tied_head ? "token_embd.weight" : "output.weight");
   S3D_CHECK(tensor != nullptr, "a model that was opened has a head");

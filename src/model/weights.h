@@ -92,6 +92,7 @@ struct MatrixSize {
   size_t rows, cols;
 };
 std::vector<MatrixSize> layer_matrices(const Model& model, int layer);
+std::vector<size_t> layer_vectors(const Model& model, int layer);  // lengths of its other tensors
 MatrixSize lm_head_matrix(const Model& model);
 // The tensor of the model's file whose rows are the LM head's: the embedding's where they are tied.
 const Tensor& lm_head_tensor(const Model& model);

@@ -43,6 +43,12 @@ class CardDevice : public Device {
     return nullptr;
   }
   void release(std::byte* memory) override { cudaFree(memory); }
+  // The driver gives pages of 2 MiB, and divides one among what is small.
+  size_t rounded(size_t bytes) const override {
+    constexpr size_t kSmall = 512, kPage = size_t{2} << 20;
+    const size_t step = bytes < kPage / 2 ? kSmall : kPage;
+    return std::max(step, (bytes + step - 1) / step * step);
+  }
 
   // From memory that is not pinned, cudaMemcpyAsync has read it all when it returns.
   void upload(std::byte* to, const void* from, size_t bytes) override {

@@ -34,7 +34,11 @@ struct CudaBackend::Impl {
     if (adapter == nullptr) return static_cast<cuda::DeviceAdapter*>(nullptr);
     const auto found = adapters.find(adapter);
     if (found != adapters.end() && is_source(found->second, *adapter)) return &found->second;
-    S3D_ASSIGN(cuda::DeviceAdapter uploaded, upload(*device, *adapter));
+    S3D_ASSIGN(cuda::DeviceAdapter uploaded, upload(*device, *adapter, model->config, range));
+    if (limits) {
+      S3D_TRY(pass.reserve(*limits, &uploaded));
+      if (!uploaded.markov_p.empty()) S3D_TRY(markov.reserve(uploaded));
+    }
     pass.forget_graphs();
     return &(adapters[adapter] = std::move(uploaded));
   }
@@ -43,6 +47,7 @@ struct CudaBackend::Impl {
   std::shared_ptr<cuda::Device> device;  // before what lies on it
   cuda::DeviceModel weights;
   cuda::LayerRange range;
+  std::optional<cuda::PassLimits> limits;  // of what is reserved
   std::map<const PackedAdapter*, cuda::DeviceAdapter> adapters;
   cuda::CudaPass pass;
   cuda::MarkovHead markov;
@@ -70,6 +75,12 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::create(std::shared_ptr<const M
   S3D_ASSIGN(cuda::DeviceModel weights, upload(*device, *model, range, {.pool = pool, .reader = reader}));
   return std::unique_ptr<CudaBackend>(new CudaBackend(
       std::make_unique<Impl>(std::move(model), std::move(device), std::move(weights), range, max_rows)));
+}
+
+Status CudaBackend::reserve(const cuda::PassLimits& limits) {
+  impl_->limits = limits;
+  S3D_TRY(impl_->pass.reserve(limits, nullptr));
+  return impl_->weights.lm_head->empty() ? Ok() : impl_->chooser.reserve(limits.wanted, config().vocab_size);
 }
 
 CudaBackend::CudaBackend(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -155,8 +166,8 @@ void CudaBackend::multiply(const SideMatrix& w, std::span<const float> in, std::
 }
 
 KvStorageMaker CudaBackend::kv_storage() {
-  return [device = impl_->device](const KvLayout& layout, size_t n_pages) {
-    return cuda::make_device_kv_storage(device, layout, n_pages);
+  return [device = impl_->device, most_moves = impl_->max_rows](const KvLayout& layout, size_t n_pages) {
+    return cuda::make_device_kv_storage(device, layout, n_pages, most_moves);
   };
 }
 

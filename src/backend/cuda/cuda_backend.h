@@ -8,6 +8,7 @@
 #include "backend/backend.h"
 #include "backend/cuda/device.h"
 #include "backend/cuda/device_matrix.h"
+#include "backend/cuda/pass_limits.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "model/weights.h"
@@ -25,6 +26,10 @@ class CudaBackend : public Backend {
                                                      int max_rows = 128, std::optional<cuda::LayerRange> layers = {},
                                                      WeightReader* reader = nullptr);
   ~CudaBackend() override;
+
+  // Takes all memory that passes within these limits, choices, and adapters that are used later will need, as the plan
+  // counts it (memory_plan.h). Without it, buffers grow with what is asked for. Error: the device has not so much.
+  Status reserve(const cuda::PassLimits& limits);
 
   // `kv` must be of make_kv_cache(). Further errors: no memory on the device; a kernel failed.
   Result<PassOutput> run(const Block& block, KvCache& kv) override;

@@ -101,6 +101,7 @@ class CountingDevice : public cuda::Device {
   explicit CountingDevice(std::unique_ptr<cuda::Device> real) : real_(std::move(real)) {}
   std::byte* allocate(size_t bytes) override { return real_->allocate(bytes); }
   void release(std::byte* memory) override { real_->release(memory); }
+  size_t rounded(size_t bytes) const override { return real_->rounded(bytes); }
   void upload(std::byte* to, const void* from, size_t bytes) override { real_->upload(to, from, bytes); }
   void download(void* to, const std::byte* from, size_t bytes) override { real_->download(to, from, bytes); }
   void copy(std::byte* to, const std::byte* from, size_t bytes) override { real_->copy(to, from, bytes); }

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/index.h"
+#include "s3d/types.h"
 
 namespace s3d::cuda {
 namespace {
@@ -32,45 +33,93 @@ Status CudaPass::out_of_memory() const {
                            device_.name(), n_, device_.free_bytes())};
 }
 
-bool CudaPass::ensure_buffers(const Block& block, const DeviceAdapter* adapter) {
-  const size_t n = usize(n_), d = usize(config_.d_model);
+// ---- Its memory: what a pass takes, and what reserve() takes for the largest one, are told by the same functions.
+
+bool CudaPass::ensure_rows(int n, int segments) {
+  const size_t rows = usize(n), d = usize(config_.d_model), kv = usize(config_.kv_dim()), ff = usize(config_.d_ff);
   const size_t partial = 2 + usize(config_.head_dim);
-  bool enough = x_.ensure(device_, n * d) && mixed_.ensure(device_, n * d) &&
-                q_.ensure(device_, n * usize(config_.q_dim())) && k_.ensure(device_, n * usize(config_.kv_dim())) &&
-                v_.ensure(device_, n * usize(config_.kv_dim())) && gate_.ensure(device_, n * usize(config_.d_ff)) &&
-                up_.ensure(device_, n * usize(config_.d_ff)) &&
-                partials_.ensure(device_, n * usize(config_.n_heads) * usize(plan_.max_segments) * partial);
-  for (size_t i = begin_; i < end_; ++i) {
-    const DeviceLayer& w = weights_.layers[usize(placement_->layers[i])];
-    enough = enough &&
-             ensure_input(device_, normed_, {{&w.wq, &w.wk, &w.wv, &w.w_gate, &w.w_up}}, n_, config_.d_model) &&
-             ensure_input(device_, attended_in_, {{&w.wo}}, n_, config_.q_dim()) &&
-             ensure_input(device_, gated_, {{&w.w_down}}, n_, config_.d_ff);
-  }
-  const int wanted = part_.out.empty() ? isize(placement_->wanted) : 0;
-  enough = enough &&
-           ensure_input(device_, head_in_, {{&head_of(block, adapter)}}, std::max(1, wanted), config_.d_model) &&
-           logits_.ensure(device_, usize(wanted) * usize(config_.vocab_size)) &&
-           hidden_.ensure(device_, usize(wanted) * d) && hidden_normed_.ensure(device_, usize(wanted) * d) &&
-           tapped_.ensure(device_, block.taps.size() * block.tapped.size() * d);
-  if (adapter == nullptr) return enough;
-  int ranks = std::max({adapter->state_down.rows, adapter->bridge_down.rows, 1});
-  for (const DeviceAdapter::Layer& layer : adapter->layers) {
+  return x_.ensure(device_, rows * d) && mixed_.ensure(device_, rows * d) &&
+         q_.ensure(device_, rows * usize(config_.q_dim())) && k_.ensure(device_, rows * kv) &&
+         v_.ensure(device_, rows * kv) && gate_.ensure(device_, rows * ff) && up_.ensure(device_, rows * ff) &&
+         partials_.ensure(device_, rows * usize(config_.n_heads) * usize(segments) * partial);
+}
+
+bool CudaPass::ensure_inputs(const DeviceLayer& w, int n) {
+  return ensure_input(device_, normed_, {{&w.wq, &w.wk, &w.wv, &w.w_gate, &w.w_up}}, n, config_.d_model) &&
+         ensure_input(device_, attended_in_, {{&w.wo}}, n, config_.q_dim()) &&
+         ensure_input(device_, gated_, {{&w.w_down}}, n, config_.d_ff);
+}
+
+// `tapped`: rows, of all taps.
+bool CudaPass::ensure_output(const DeviceMatrix& head, int wanted, size_t tapped) {
+  const size_t d = usize(config_.d_model), rows = usize(wanted);
+  return ensure_input(device_, head_in_, {{&head}}, std::max(1, wanted), config_.d_model) &&
+         logits_.ensure(device_, rows * usize(config_.vocab_size)) && hidden_.ensure(device_, rows * d) &&
+         hidden_normed_.ensure(device_, rows * d) && tapped_.ensure(device_, tapped * d);
+}
+
+bool CudaPass::ensure_adapter(const DeviceAdapter& adapter, int n) {
+  int ranks = std::max({adapter.state_down.rows, adapter.bridge_down.rows, 1});
+  bool enough = true;
+  for (const DeviceAdapter::Layer& layer : adapter.layers) {
     for (const DeviceLora* lora : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down}) {
       ranks = std::max(ranks, lora->a.rows);
       for (size_t i = 0; i < lora->b.size(); ++i) {
         if (lora->b[i].empty()) continue;
-        enough = enough && ensure_input(device_, pair_in_[i], {{&lora->b[i]}}, n_, lora->b[i].cols) &&
-                 low_rank_sums_[i].ensure(device_, n * usize(widest_output(config_)));
+        enough = enough && ensure_input(device_, pair_in_[i], {{&lora->b[i]}}, n, lora->b[i].cols) &&
+                 low_rank_sums_[i].ensure(device_, usize(n) * usize(widest_output(config_)));
       }
     }
-    enough = enough && ensure_input(device_, normed_, {{&layer.qkv.a, &layer.gate_up.a}}, n_, config_.d_model) &&
-             ensure_input(device_, attended_in_, {{&layer.output.a}}, n_, config_.q_dim()) &&
-             ensure_input(device_, gated_, {{&layer.down.a}}, n_, config_.d_ff);
+    enough = enough && ensure_input(device_, normed_, {{&layer.qkv.a, &layer.gate_up.a}}, n, config_.d_model) &&
+             ensure_input(device_, attended_in_, {{&layer.output.a}}, n, config_.q_dim()) &&
+             ensure_input(device_, gated_, {{&layer.down.a}}, n, config_.d_ff);
   }
-  return enough && low_.ensure(device_, n * usize(ranks)) &&
-         ensure_input(device_, normed_, {{&adapter->state_down, &adapter->bridge_down}}, n_, config_.d_model) &&
-         ensure_input(device_, low_in_, {{&adapter->state_up, &adapter->bridge_up}}, n_, ranks);
+  return enough && low_.ensure(device_, usize(n) * usize(ranks)) &&
+         ensure_input(device_, normed_, {{&adapter.state_down, &adapter.bridge_down}}, n, config_.d_model) &&
+         ensure_input(device_, low_in_, {{&adapter.state_up, &adapter.bridge_up}}, n, ranks);
+}
+
+bool CudaPass::ensure_buffers(const Block& block, const DeviceAdapter* adapter) {
+  const int wanted = part_.out.empty() ? isize(placement_->wanted) : 0;
+  bool enough = ensure_rows(n_, plan_.max_segments);
+  for (size_t i = begin_; i < end_; ++i) {
+    enough = enough && ensure_inputs(weights_.layers[usize(placement_->layers[i])], n_);
+  }
+  return enough && ensure_output(head_of(block, adapter), wanted, block.taps.size() * block.tapped.size()) &&
+         (adapter == nullptr || ensure_adapter(*adapter, n_));
+}
+
+// Bytes of what prepare() uploads, in its order.
+size_t CudaPass::most_uploaded(const PassLimits& limits) const {
+  const size_t n = usize(limits.rows), floats = n * usize(config_.d_model) * sizeof(float);
+  const size_t pages = usize(limits.sequences) * usize((limits.context + limits.rows) / KvLayout::kPageTokens + 1);
+  size_t bytes = 0;
+  const auto add = [&](size_t size) { bytes = UploadPack::aligned(bytes) + size; };
+  for (const size_t size : {floats, floats, n}) add(size);  // rows, states, which rows have one
+  for (const bool local : {false, true}) {
+    if (local && config_.local_layer.empty()) continue;
+    for (int table = 0; table < 2; ++table) add(n * rope_[local].pairs() * sizeof(float));
+    add(n * sizeof(AttentionTile));
+  }
+  for (const size_t each : {sizeof(std::byte*), sizeof(int32_t), sizeof(SeenBy)}) add(n * each);
+  add(std::bit_ceil(n * kMaxRoundRows + 1) * sizeof(int32_t));  // paths: of a round's rows
+  add(std::bit_ceil(pages) * sizeof(std::byte*));
+  for (int table = 0; table < 4; ++table) add(n * sizeof(int32_t));  // first pages, row order, wanted, tapped
+  add(n);                                                            // riders
+  return bytes;
+}
+
+Status CudaPass::reserve(const PassLimits& limits, const DeviceAdapter* adapter) {
+  n_ = limits.rows;
+  const int segments = std::max(1, limits.context - 1) / AttentionTask::kSegment + 1;
+  bool enough = ensure_rows(n_, static_cast<int>(std::bit_ceil(static_cast<unsigned>(segments))));
+  for (const DeviceLayer& layer : weights_.layers) enough = enough && ensure_inputs(layer, n_);
+  const DeviceMatrix& head = adapter != nullptr && !adapter->own_head.empty() ? adapter->own_head : *weights_.lm_head;
+  const int wanted = head.empty() ? 0 : limits.wanted;
+  enough = enough && ensure_output(head, wanted, usize(limits.taps) * usize(n_)) &&
+           (adapter == nullptr || ensure_adapter(*adapter, n_)) && low_.ensure(device_, usize(n_)) &&
+           pack_.reserve(device_, most_uploaded(limits));
+  return enough ? Ok() : out_of_memory();
 }
 
 // Inputs of the first layer: vectors that were given, embeddings or masks.

@@ -15,6 +15,7 @@
 #include "backend/cuda/device_matrix.h"
 #include "backend/cuda/input_buffers.h"
 #include "backend/cuda/pass_inputs.h"
+#include "backend/cuda/pass_limits.h"
 #include "backend/cuda/products.h"
 #include "base/index.h"
 
@@ -31,6 +32,10 @@ class CudaPass {
   // of memory on the device; a kernel failed.
   Status run(const Block& block, const KvCache& kv, const BlockPlacement& placement, const DeviceAdapter* adapter,
              const PassPart& part);
+
+  // Takes the memory that passes within the limits need, with this adapter or with none (null), so that they take no
+  // more. Error: out of memory on the device.
+  Status reserve(const PassLimits& limits, const DeviceAdapter* adapter);
 
   std::vector<float> logits;  // [n wanted][head rows]; none where the block keeps them
   std::vector<float> hidden;  // [n wanted][d_model]
@@ -50,6 +55,11 @@ class CudaPass {
 
   Status prepare(const Block& block, const KvCache& kv, const DeviceAdapter* adapter);
   bool ensure_buffers(const Block& block, const DeviceAdapter* adapter);
+  bool ensure_rows(int n, int segments);
+  bool ensure_inputs(const DeviceLayer& layer, int n);
+  bool ensure_output(const DeviceMatrix& head, int wanted, size_t tapped);
+  bool ensure_adapter(const DeviceAdapter& adapter, int n);
+  size_t most_uploaded(const PassLimits& limits) const;
   void add_tables(const Block& block, const KvCache& kv);
   void add_states(const Block& block);
   void add_riders(const Block& block);

@@ -26,6 +26,7 @@ class Device {
   // Null when there is not so much memory. Aligned to 256 bytes. What is in it is undefined.
   virtual std::byte* allocate(size_t bytes) = 0;
   virtual void release(std::byte* memory) = 0;
+  virtual size_t rounded(size_t bytes) const = 0;  // what allocate(bytes) takes of free_bytes()
 
   // Both return when the host's memory may be changed or read; later kernels see what was uploaded.
   virtual void upload(std::byte* to, const void* from, size_t bytes) = 0;

@@ -12,8 +12,9 @@ namespace {
 
 class DeviceKvStorage : public KvStorage {
  public:
-  DeviceKvStorage(std::shared_ptr<Device> device, const KvLayout& layout, Buffer<std::byte> pages)
-      : device_(std::move(device)), layout_(layout), pages_(std::move(pages)) {}
+  DeviceKvStorage(std::shared_ptr<Device> device, const KvLayout& layout, Buffer<std::byte> pages,
+                  Buffer<MoveTask::Move> moves)
+      : device_(std::move(device)), layout_(layout), pages_(std::move(pages)), moves_(std::move(moves)) {}
 
   std::byte* pages() const override { return pages_.data(); }
   void copy_page(KvPageCopy copy) override { device_->copy(page(copy.to), page(copy.from), layout_.page_bytes()); }
@@ -39,12 +40,14 @@ class DeviceKvStorage : public KvStorage {
 }  // namespace
 
 Result<std::unique_ptr<KvStorage>> make_device_kv_storage(std::shared_ptr<Device> device, const KvLayout& layout,
-                                                          size_t n_pages) {
+                                                          size_t n_pages, int most_moves) {
   Buffer<std::byte> pages;
-  if (!pages.ensure(*device, n_pages * layout.page_bytes())) {
+  Buffer<MoveTask::Move> moves;
+  if (!pages.ensure(*device, n_pages * layout.page_bytes()) || !moves.ensure(*device, usize(most_moves))) {
     return Error{fmt::format("device {} has {} bytes free", device->name(), device->free_bytes())};
   }
-  return std::unique_ptr<KvStorage>(std::make_unique<DeviceKvStorage>(std::move(device), layout, std::move(pages)));
+  return std::unique_ptr<KvStorage>(
+      std::make_unique<DeviceKvStorage>(std::move(device), layout, std::move(pages), std::move(moves)));
 }
 
 }  // namespace s3d::cuda

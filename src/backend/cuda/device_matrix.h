@@ -25,6 +25,9 @@ struct DeviceMatrix {
   size_t bytes() const { return weights.bytes(); }
 };
 
+// Memory that upload() fills. Error: the device has not so much memory left; names what is missing.
+Result<DeviceMatrix> room_for(Device& device, const MatrixSize& size);
+
 // Uploads; a `matrix` that is empty gives an empty one. `pool`, if given, shares the packing and must be idle. Error:
 // the device has not so much memory left; names what is missing.
 Result<DeviceMatrix> upload(Device& device, const PackedMatrix& matrix, ThreadPool* pool);
@@ -58,6 +61,9 @@ struct UploadFrom {
   std::shared_ptr<const DeviceMatrix> head = nullptr;
 };
 Result<DeviceModel> upload(Device& device, const Model& model, const LayerRange& range, const UploadFrom& from);
+// The memory that upload() takes of a model that was opened, in two parts: the layers, and what is with the last one.
+Result<DeviceModel> room_for_layers(Device& device, const Model& model, const LayerRange& range);
+Status add_room_for_head(Device& device, const Model& model, DeviceModel& to);
 
 // As PackedLora.
 struct DeviceLora {
@@ -72,11 +78,19 @@ struct DeviceAdapter {
   };
   std::vector<Layer> layers;
   DeviceMatrix state_down, state_up, bridge_down, bridge_up, markov_p, markov_w2;
-  DeviceMatrix own_head;              // of draft passes, where it is not the beginning of the model's
-  Buffer<float> markov_z;             // [1 + draft tokens, Markov rank], once it was asked for (MarkovHead)
+  DeviceMatrix own_head;   // of draft passes, where it is not the beginning of the model's
+  Buffer<float> markov_z;  // [1 + draft tokens, Markov rank], filled when it is asked for (MarkovHead)
+  bool markov_z_filled = false;
   std::vector<PackedMatrix> sources;  // what was uploaded: kept, so that no other adapter lies at its addresses
 };
-Result<DeviceAdapter> upload(Device& device, const PackedAdapter& adapter);
+// What a device with those layers of the base needs of an adapter; the rest is empty: the state where the first layer
+// is, LoRA of its layers, the bridge with the layer behind it, the Markov head and a head of its own with the LM head.
+// Error: the device has not so much memory left.
+Result<DeviceAdapter> upload(Device& device, const PackedAdapter& adapter, const ModelConfig& base,
+                             const LayerRange& range);
+// The memory that it takes, but for a head of its own.
+Result<DeviceAdapter> room_for(Device& device, const Adapter& adapter, const ModelConfig& base,
+                               const LayerRange& range);
 // Whether `adapter` is what `on_device` was made of.
 bool is_source(const DeviceAdapter& on_device, const PackedAdapter& adapter);
 

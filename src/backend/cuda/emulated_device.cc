@@ -25,15 +25,14 @@ class EmulatedDevice : public Device {
   }
 
   std::byte* allocate(size_t bytes) override {
-    constexpr size_t kAlign = 256;
-    const size_t rounded = std::max(kAlign, (bytes + kAlign - 1) / kAlign * kAlign);
-    if (rounded > free_bytes()) return nullptr;
-    auto* memory = static_cast<std::byte*>(std::aligned_alloc(kAlign, rounded));
+    const size_t taken = rounded(bytes);
+    if (taken > free_bytes()) return nullptr;
+    auto* memory = static_cast<std::byte*>(std::aligned_alloc(kAlign, taken));
     if (memory == nullptr) return nullptr;
     std::memset(memory, 0xff, bytes);  // not a number: what was never written shows
     if (watches_) emulator_.watch(memory, bytes);
-    taken_[memory] = rounded;
-    in_use_ += rounded;
+    taken_[memory] = taken;
+    in_use_ += taken;
     return memory;
   }
   void release(std::byte* memory) override {
@@ -44,6 +43,7 @@ class EmulatedDevice : public Device {
     taken_.erase(found);
     std::free(memory);
   }
+  size_t rounded(size_t bytes) const override { return std::max(kAlign, (bytes + kAlign - 1) / kAlign * kAlign); }
 
   void upload(std::byte* to, const void* from, size_t bytes) override {
     emulator_.all_ended();
@@ -74,6 +74,8 @@ class EmulatedDevice : public Device {
   size_t free_bytes() const override { return bytes_ - in_use_; }
 
  private:
+  static constexpr size_t kAlign = 256;
+
   emulator::Emulator emulator_;
   bool watches_;
   size_t bytes_, in_use_ = 0;

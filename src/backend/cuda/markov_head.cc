@@ -4,7 +4,9 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/index.h"
+#include "s3d/types.h"
 
 namespace s3d::cuda {
 namespace {
@@ -18,14 +20,19 @@ Status MarkovHead::out_of_memory() const {
                            device_.name(), device_.free_bytes())};
 }
 
-Status MarkovHead::prepare(const DeviceAdapter& adapter, int tokens) {
+// Buffers for z of `tokens` tokens, and for the logits of `scored` of them.
+Status MarkovHead::prepare(const DeviceAdapter& adapter, int tokens, int scored) {
   const DeviceMatrix &p = adapter.markov_p, &w2 = adapter.markov_w2;
   const size_t n = usize(tokens);
   const bool enough = embeddings_.ensure(device_, n * usize(p.cols)) && z_.ensure(device_, n * usize(p.rows)) &&
-                      scored_.ensure(device_, n * usize(w2.rows)) &&
+                      scored_.ensure(device_, usize(scored) * usize(w2.rows)) &&
                       ensure_input(device_, normed_, {{&p}}, tokens, p.cols) &&
                       ensure_input(device_, low_in_, {{&w2}}, tokens, w2.cols);
   return enough ? Ok() : out_of_memory();
+}
+
+Status MarkovHead::reserve(const DeviceAdapter& adapter) {
+  return prepare(adapter, kTogether, kMaxRoundRows);
 }
 
 // z of some tokens, to [tokens, rank] on the device.
@@ -52,7 +59,7 @@ Status MarkovHead::terms(const DeviceAdapter& adapter, std::span<const TokenId> 
                          std::vector<float>& sums) {
   const DeviceMatrix& w2 = adapter.markov_w2;
   const int n = isize(tokens);
-  S3D_TRY(prepare(adapter, n));
+  S3D_TRY(prepare(adapter, n, n));
   S3D_TRY(start_z(adapter, tokens, z_.data()));
   device_.kernels().rows(
       device_.stream(),
@@ -67,17 +74,19 @@ Status MarkovHead::terms(const DeviceAdapter& adapter, std::span<const TokenId> 
 
 // Row 0 is for no token at all, row 1 + i for token i of the draft vocabulary.
 Status MarkovHead::fill_table(DeviceAdapter& adapter, const PackedAdapter& packed) {
-  if (adapter.markov_z.size() > 0) return Ok();
+  if (adapter.markov_z_filled) return Ok();
   const size_t rank = usize(adapter.markov_p.rows), size = packed.draft_size();
-  Buffer<float> table;
-  if (!table.assign(device_, std::vector<float>(rank * (1 + size)))) return out_of_memory();
+  S3D_CHECK(adapter.markov_z.size() == rank * (1 + size), "a table for every token that can be drafted");
+  float* table = adapter.markov_z.data();
+  const std::vector<float> none(rank);
+  device_.upload(reinterpret_cast<std::byte*>(table), none.data(), rank * sizeof(float));
   std::vector<TokenId> tokens;
   for (size_t begin = 0; begin < size; begin += kTogether) {
     tokens.clear();
     for (size_t i = begin; i < std::min(size, begin + kTogether); ++i) tokens.push_back(packed.draft_token(i));
-    S3D_TRY(start_z(adapter, tokens, table.data() + (1 + begin) * rank));
+    S3D_TRY(start_z(adapter, tokens, table + (1 + begin) * rank));
   }
-  adapter.markov_z = std::move(table);
+  adapter.markov_z_filled = true;
   return Ok();
 }
 
@@ -99,7 +108,7 @@ Status MarkovHead::choose(DeviceAdapter& adapter, const PackedAdapter& packed, c
                           TokenId previous, const ChoiceAsk& ask, TokenChooser& chooser, Choices& out) {
   const int size = static_cast<int>(packed.draft_size());
   const size_t rank = usize(adapter.markov_p.rows);
-  S3D_TRY(prepare(adapter, std::max(rows + 1, kTogether)));
+  S3D_TRY(prepare(adapter, std::max(rows + 1, kTogether), 1));
   S3D_TRY(fill_table(adapter, packed));
   S3D_TRY(chooser.prepare(rows, size, ask));
   float* first = z_.data() + usize(rows) * rank;  // behind what the rows leave

@@ -28,10 +28,13 @@ class MarkovHead {
   Status choose(DeviceAdapter& adapter, const PackedAdapter& packed, const float* logits, int rows, TokenId previous,
                 const ChoiceAsk& ask, TokenChooser& chooser, Choices& out);
 
+  // The memory that the two take with this adapter. Error: out of memory on the device.
+  Status reserve(const DeviceAdapter& adapter);
+
   size_t bytes() const;
 
  private:
-  Status prepare(const DeviceAdapter& adapter, int tokens);
+  Status prepare(const DeviceAdapter& adapter, int tokens, int scored);
   Status fill_table(DeviceAdapter& adapter, const PackedAdapter& packed);
   Status start_z(const DeviceAdapter& adapter, std::span<const TokenId> tokens, float* z);
   void start_step(const DeviceAdapter& adapter, const float* z, const int32_t* index, const float* logits,
@@ -43,7 +46,7 @@ class MarkovHead {
   const Buffer<float>& ones_;
   Buffer<float> embeddings_;  // [tokens][d_model]
   Buffer<float> z_;           // [tokens][rank]
-  Buffer<float> scored_;      // [tokens][draft size]
+  Buffer<float> scored_;      // [tokens whose logits are asked for][draft size]
   InputBuffers normed_, low_in_;
 };
 

@@ -8,58 +8,38 @@
 #include <numeric>
 #include <optional>
 
-#include "backend/cuda/fragment_layout.h"
-#include "backend/cuda/tasks.h"
 #include "base/check.h"
 #include "base/index.h"
 
 namespace s3d::cuda {
 namespace {
 
-constexpr int64_t kLogitRows = 64;  // of a pass, at most: prompts that are scored want no more at once
-
-size_t bytes_of(const MatrixSize& matrix) {
-  return (matrix.rows + kUnitRows - 1) / kUnitRows * fragment_unit_bytes(matrix.type, matrix.cols);
-}
-
-// Matrices, norms and biases.
-size_t bytes_of_layer(const Model& model, int layer) {
-  const ModelConfig& c = model.config;
-  size_t bytes = usize(4 * int64_t{c.d_model} + 3 * c.q_dim() + 3 * c.kv_dim()) * sizeof(float);
-  for (const MatrixSize& matrix : layer_matrices(model, layer)) bytes += bytes_of(matrix);
-  return bytes;
-}
-
-// Floats that a pass keeps for each row, roughly: what CudaPass::ensure_buffers asks for.
-size_t floats_of_row(const ModelConfig& c, int64_t context) {
-  const int64_t segments = context / AttentionTask::kSegment + 1;
-  const int64_t partials = segments * c.n_heads * (2 + c.head_dim);
-  return usize(4 * int64_t{c.d_model} + 3 * c.q_dim() + 2 * c.kv_dim() + 3 * c.d_ff + partials);
-}
-
 // Every division that is tried is one of the last `count` layers.
 using Division = std::optional<LayerDivision>;
 
-int layers_of(const MemoryNeeds& needs) {
-  return isize(needs.weights);
-}
+// What has to be divided.
+struct Task {
+  const NeedsOf& needs;
+  int n_layers;
+  std::span<const CardMemory> cards;
+};
 
-bool fits(const MemoryNeeds& needs, std::span<const CardMemory> cards, const LayerDivision& division) {
-  int end = layers_of(needs);
-  for (int card = isize(cards) - 1; card >= 0; --card) {
+bool fits(const Task& task, const LayerDivision& division) {
+  int end = task.n_layers;
+  for (int card = isize(task.cards) - 1; card >= 0; --card) {
     const int count = division.layers[usize(card)];
     if (count == 0 && card != division.last) continue;
-    if (needs_of(needs, end - count, end).all() > cards[usize(card)].bytes) return false;
+    if (task.needs({end - count, end}).all() > task.cards[usize(card)].bytes) return false;
     end -= count;
   }
   return true;
 }
 
-Division all_on_one(const MemoryNeeds& needs, std::span<const CardMemory> cards, int count) {
-  for (int card = 0; card < isize(cards); ++card) {
-    LayerDivision division{std::vector<int>(cards.size()), card};
+Division all_on_one(const Task& task, int count) {
+  for (int card = 0; card < isize(task.cards); ++card) {
+    LayerDivision division{std::vector<int>(task.cards.size()), card};
     division.layers[usize(card)] = count;
-    if (fits(needs, cards, division)) return division;
+    if (fits(task, division)) return division;
   }
   return {};
 }
@@ -82,65 +62,37 @@ LayerDivision by_shares(std::span<const double> shares, int count) {
 }
 
 // As many layers as each card holds, from the last one down.
-Division filled(const MemoryNeeds& needs, std::span<const CardMemory> cards, int count) {
-  for (int last = isize(cards) - 1; last >= 0; --last) {
-    LayerDivision division{std::vector<int>(cards.size()), last};
-    int left = count, end = layers_of(needs);
+Division filled(const Task& task, int count) {
+  for (int last = isize(task.cards) - 1; last >= 0; --last) {
+    LayerDivision division{std::vector<int>(task.cards.size()), last};
+    int left = count, end = task.n_layers;
     for (int card = last; card >= 0 && left > 0; --card) {
       int& here = division.layers[usize(card)];
-      while (here < left && needs_of(needs, end - here - 1, end).all() <= cards[usize(card)].bytes) ++here;
+      while (here < left && task.needs({end - here - 1, end}).all() <= task.cards[usize(card)].bytes) ++here;
       left -= here;
       end -= here;
     }
     const bool on_last = count == 0 || division.layers[usize(last)] > 0;
-    if (left == 0 && on_last && fits(needs, cards, division)) return division;
+    if (left == 0 && on_last && fits(task, division)) return division;
   }
   return {};
 }
 
-Division divided(const MemoryNeeds& needs, std::span<const CardMemory> cards, int count,
-                 std::span<const double> shares) {
+Division divided(const Task& task, int count, std::span<const double> shares) {
   if (!shares.empty()) {
     const LayerDivision division = by_shares(shares, count);
-    return fits(needs, cards, division) ? Division(division) : Division();
+    return fits(task, division) ? Division(division) : Division();
   }
-  if (Division one = all_on_one(needs, cards, count)) return one;
+  if (Division one = all_on_one(task, count)) return one;
   std::vector<double> memory;
-  for (const CardMemory& card : cards) memory.push_back(static_cast<double>(card.bytes));
+  for (const CardMemory& card : task.cards) memory.push_back(static_cast<double>(card.bytes));
   const LayerDivision even = by_shares(memory, count);
-  return fits(needs, cards, even) ? Division(even) : filled(needs, cards, count);
+  return fits(task, even) ? Division(even) : filled(task, count);
 }
 
 std::string mebibytes(size_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / (1 << 20));
 }
-
-}  // namespace
-
-CardNeeds needs_of(const MemoryNeeds& needs, int first, int end) {
-  CardNeeds card{.kv = usize(end - first) * needs.kv, .buffers = needs.buffers};
-  for (int layer = first; layer < end; ++layer) card.weights += needs.weights[usize(layer)];
-  if (end == layers_of(needs)) card.head = needs.head;
-  return card;
-}
-
-MemoryNeeds memory_needs(const Model& model, KvType type, int64_t positions, int64_t context, int max_rows,
-                         size_t adapter_bytes) {
-  const ModelConfig& c = model.config;
-  const KvLayout one_layer{type, c.head_dim, c.n_kv_heads, 1};
-  const auto pages = usize((positions + KvLayout::kPageTokens - 1) / KvLayout::kPageTokens);
-  MemoryNeeds needs;
-  for (int layer = 0; layer < c.n_layers; ++layer) needs.weights.push_back(bytes_of_layer(model, layer));
-  needs.kv = pages * one_layer.page_bytes();
-  const auto logit_rows = usize(std::min<int64_t>(max_rows, kLogitRows));
-  needs.head = bytes_of(lm_head_matrix(model)) + 2 * usize(c.d_model) * sizeof(float) +
-               model.lm_head_ids.size() * sizeof(int32_t) +
-               logit_rows * usize(c.vocab_size + 2 * c.d_model) * sizeof(float);
-  needs.buffers = adapter_bytes + usize(max_rows) * floats_of_row(c, context) * sizeof(float);
-  return needs;
-}
-
-namespace {
 
 // Of one card, or of all: what takes how much.
 Error too_much(const std::string& who, int count, int n, const CardNeeds& needs, size_t bytes,
@@ -151,22 +103,24 @@ Error too_much(const std::string& who, int count, int n, const CardNeeds& needs,
       needs.all() > bytes
           ? fmt::format("{} more than the {} that may be used", mebibytes(needs.all() - bytes), mebibytes(bytes))
           : fmt::format("and do not fit one by one into the {} of all", mebibytes(bytes));
-  return Error{fmt::format("{}: {} need {} (weights {}, keys and values {}, LM head and logits {}, buffers {}), {}; {}",
-                           who, what, mebibytes(needs.all()), mebibytes(needs.weights), mebibytes(needs.kv),
-                           mebibytes(needs.head), mebibytes(needs.buffers), missing, advice)};
+  return Error{
+      fmt::format("{}: {} need {} (weights {}, keys and values {}, LM head {}, adapters {}, buffers {}), {}; {}", who,
+                  what, mebibytes(needs.all()), mebibytes(needs.weights), mebibytes(needs.kv), mebibytes(needs.head),
+                  mebibytes(needs.adapters), mebibytes(needs.buffers), missing, advice)};
 }
 
 constexpr std::string_view kFewer = "use fewer --gpu-layers, a shorter context or a smaller --kv-type";
 
 // The first card that the shares give too much.
-Error too_large_share(const MemoryNeeds& needs, std::span<const CardMemory> cards, const LayerDivision& division) {
-  const int n = layers_of(needs), count = std::accumulate(division.layers.begin(), division.layers.end(), 0);
+Error too_large_share(const Task& task, const LayerDivision& division) {
+  const int n = task.n_layers, count = std::accumulate(division.layers.begin(), division.layers.end(), 0);
   int first = n - count;
-  for (size_t card = 0; card < cards.size(); ++card) {
+  for (size_t card = 0; card < task.cards.size(); ++card) {
     const int here = division.layers[card];
-    const CardNeeds mine = needs_of(needs, first, first + here);
-    if ((here > 0 || static_cast<int>(card) == division.last) && mine.all() > cards[card].bytes) {
-      return too_much(fmt::format("device {} (card {})", cards[card].name, card), here, n, mine, cards[card].bytes,
+    const CardNeeds mine = task.needs({first, first + here});
+    if ((here > 0 || static_cast<int>(card) == division.last) && mine.all() > task.cards[card].bytes) {
+      return too_much(fmt::format("device {} (card {})", task.cards[card].name, card), here, n, mine,
+                      task.cards[card].bytes,
                       "use other shares for --tensor-split, fewer --gpu-layers or a shorter context");
     }
     first += here;
@@ -175,19 +129,18 @@ Error too_large_share(const MemoryNeeds& needs, std::span<const CardMemory> card
   return Error{""};
 }
 
-Error does_not_fit(const MemoryNeeds& needs, std::span<const CardMemory> cards, int count,
-                   std::span<const double> shares) {
-  if (!shares.empty()) return too_large_share(needs, cards, by_shares(shares, count));
-  const int n = layers_of(needs);
-  CardNeeds all = needs_of(needs, n - count, n);
-  all.buffers *= cards.size();
+Error does_not_fit(const Task& task, int count, std::span<const double> shares) {
+  if (!shares.empty()) return too_large_share(task, by_shares(shares, count));
+  const int n = task.n_layers;
+  CardNeeds all = task.needs({n - count, n});
+  all.buffers *= task.cards.size();
   size_t bytes = 0;
   std::string names;
-  for (const CardMemory& card : cards) {
+  for (const CardMemory& card : task.cards) {
     bytes += card.bytes;
     names += (names.empty() ? "" : ", ") + card.name;
   }
-  const std::string who = fmt::format("{} {}", cards.size() == 1 ? "device" : "devices", names);
+  const std::string who = fmt::format("{} {}", task.cards.size() == 1 ? "device" : "devices", names);
   return too_much(who, count, n, all, bytes, count > 0 ? kFewer : "use --backend cpu");
 }
 
@@ -201,17 +154,17 @@ Status check_shares(std::span<const double> shares, size_t cards) {
 
 }  // namespace
 
-Result<LayerDivision> divide_layers(const MemoryNeeds& needs, std::span<const CardMemory> cards, int wanted,
+Result<LayerDivision> divide_layers(const NeedsOf& needs, int n_layers, std::span<const CardMemory> cards, int wanted,
                                     std::span<const double> shares) {
   S3D_CHECK(!cards.empty());
   S3D_TRY(check_shares(shares, cards.size()));
-  const int n = layers_of(needs);
-  int count = wanted < 0 ? n : std::min(wanted, n);
+  const Task task = {needs, n_layers, cards};
+  int count = wanted < 0 ? n_layers : std::min(wanted, n_layers);
   const int least = wanted < 0 ? 0 : count;
   for (; count >= least; --count) {
-    if (Division division = divided(needs, cards, count, shares)) return *division;
+    if (Division division = divided(task, count, shares)) return *division;
   }
-  return does_not_fit(needs, cards, least, shares);
+  return does_not_fit(task, least, shares);
 }
 
 }  // namespace s3d::cuda

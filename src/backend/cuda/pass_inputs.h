@@ -21,15 +21,20 @@ class UploadPack {
   };
 
   void clear() { bytes_.clear(); }
+  // Where the next array begins behind so many bytes.
+  static constexpr size_t aligned(size_t bytes) {
+    constexpr size_t kAlign = 16;
+    return (bytes + kAlign - 1) / kAlign * kAlign;
+  }
   template <typename T>
   Part<T> add(std::span<const T> values) {
-    constexpr size_t kAlign = 16;
-    bytes_.resize((bytes_.size() + kAlign - 1) / kAlign * kAlign);
+    bytes_.resize(aligned(bytes_.size()));
     const Part<T> part{bytes_.size()};
     bytes_.resize(part.offset + values.size_bytes());
     if (!values.empty()) std::memcpy(&bytes_[part.offset], values.data(), values.size_bytes());
     return part;
   }
+  [[nodiscard]] bool reserve(Device& device, size_t bytes) { return buffer_.ensure(device, bytes); }
   [[nodiscard]] bool upload(Device& device) { return buffer_.assign(device, bytes_); }
   template <typename T>
   T* at(Part<T> part) const {

@@ -13,6 +13,9 @@ class TokenChooser {
  public:
   explicit TokenChooser(Device& device) : device_(device) {}
 
+  // Room for whatever is asked of `rows` rows of `width` logits. Error: out of memory.
+  Status reserve(int rows, int width) { return prepare(rows, width, {.best = ChoiceAsk::kMost, .sums = true}); }
+
   // Room for the results of `rows` rows of `width` logits. Error: out of memory.
   Status prepare(int rows, int width, const ChoiceAsk& ask);
 
