@@ -53,6 +53,7 @@ Json to_json(const Runtime& runtime, const BenchCommand& o, const BenchResult& r
               {"threads", runtime.threads()},
               {"backend", backend_name(runtime.backend_kind())},
               {"isa", runtime.backend().name()},
+              {"devices", division_json(runtime.backend_parts())},
               {"kv_type", o.model.kv_type},
               {"prompt_tokens", o.plan.prompt},
               {"samples", o.plan.samples},
@@ -68,12 +69,13 @@ Json to_json(const Runtime& runtime, const BenchCommand& o, const BenchResult& r
 }
 
 std::string to_csv(const Runtime& runtime, const BenchCommand& o, const BenchResult& r) {
-  std::string head = "model,threads,isa,kv_type,prompt_tokens,prefill_tps,decode_tps,read_gbps,weight_gbps,peak_rss";
+  std::string head =
+      "model,threads,isa,kv_type,prompt_tokens,prefill_tps,decode_tps,read_gbps,weight_gbps,peak_rss,devices";
   std::string path = runtime.file().path();
   for (size_t at = 0; (at = path.find('"', at)) != std::string::npos; at += 2) path.insert(at, "\"");
-  std::string row = fmt::format("\"{}\",{},{},{},{},{:.2f},{:.2f},{:.3f},{:.3f},{}", path, runtime.threads(),
+  std::string row = fmt::format("\"{}\",{},{},{},{},{:.2f},{:.2f},{:.3f},{:.3f},{},\"{}\"", path, runtime.threads(),
                                 runtime.backend().name(), o.model.kv_type, o.plan.prompt, r.prefill_tps, r.decode_tps,
-                                r.read_gbps, r.weight_gbps, r.peak_rss);
+                                r.read_gbps, r.weight_gbps, r.peak_rss, division_field(runtime.backend_parts()));
   for (size_t i = 0; i < r.pass_ms.size(); ++i) {
     head += fmt::format(",pass_ms_{}", i + 1);
     row += fmt::format(",{:.4f}", r.pass_ms[i]);
@@ -93,7 +95,7 @@ std::string to_markdown(const Runtime& runtime, const BenchCommand& o, const Ben
        fmt::format("{:.2f} GB/s, {:.0f} % of reading alone", r.weight_gbps, 100 * r.weight_gbps / r.read_gbps));
   line("reading alone", fmt::format("{:.2f} GB/s", r.read_gbps));
   line("weights of a pass", mebibytes(runtime.backend().weight_bytes()));
-  if (runtime.memory().on_cards > 0) line("layers", division_text(runtime.backend_parts()));
+  line("devices", division_text(runtime.backend_parts()));
   line("peak memory", mebibytes(r.peak_rss));
   out += "\n| rows of a pass | ms | cost in one-row passes |\n|---|---|---|\n";
   for (size_t i = 0; i < r.pass_ms.size(); ++i) {

@@ -132,6 +132,7 @@ Result<SpecBenchPage> measure(const BenchSpecCommand& o, Runtime& runtime, const
                         .threads = runtime.threads(),
                         .backend = std::string(backend_name(runtime.backend_kind())),
                         .isa = std::string(runtime.backend().name()),
+                        .devices = runtime.backend_parts(),
                         .prompts = fmt::format("{}", fmt::join(o.prompts, " ")),
                         .max_tokens = plan.generate.max_tokens,
                         .runs = {}};

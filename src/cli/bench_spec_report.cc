@@ -60,6 +60,7 @@ Json run_json(const SpecBenchPage& page, const SpecBenchPage::Run& run) {
            {"threads", page.threads},
            {"backend", page.backend},
            {"isa", page.isa},
+           {"devices", division_json(page.devices)},
            {"prompts", page.prompts},
            {"max_tokens", page.max_tokens},
            {"temperature", run.temperature},
@@ -121,17 +122,24 @@ std::string task_table(const SpecBenchResult& r) {
   return out;
 }
 
-std::string csv_line(double temperature, const DrafterResult& d, const SpecFigures& f) {
+// What computed: the kernels of the host, or which layers lay where.
+std::string devices_of(const SpecBenchPage& page) {
+  const bool on_cards =
+      std::any_of(page.devices.begin(), page.devices.end(), [](const BackendPart& part) { return part.on_card; });
+  return on_cards ? "layers " + division_text(page.devices) : page.isa + " kernels";
+}
+
+std::string csv_line(double temperature, const DrafterResult& d, const SpecFigures& f, const std::string& devices) {
   std::string task = f.category.empty() ? "all" : f.category;
   for (size_t at = 0; (at = task.find('"', at)) != std::string::npos; at += 2) task.insert(at, "\"");
   std::vector<std::string> rates;
   for (const double rate : f.stats.acceptance_by_depth()) rates.push_back(fmt::format("{:.4f}", rate));
   const auto number = [](const auto& value) { return value ? fmt::format("{:g}", double(*value)) : std::string(); };
-  return fmt::format("{:g},{},\"{}\",{},{},{:.3f},{:.3f},{:.4f},{:.4f},{:.4f},{:.4f},{},{:.4f},{:.4f},{},{},{},{},{}\n",
-                     temperature, d.name, task, f.prompts, f.tokens, f.seconds, f.tps, f.speedup, f.low, f.high,
-                     f.tokens_per_round(), fmt::join(rates, " "), f.draft_share(), f.verify_share(), d.extra_bytes,
-                     d.peak_bytes, number(d.gain_per_mib()), number(d.training.core_seconds),
-                     number(d.training.anchors));
+  return fmt::format(
+      "{:g},{},\"{}\",{},{},{:.3f},{:.3f},{:.4f},{:.4f},{:.4f},{:.4f},{},{:.4f},{:.4f},{},{},{},{},{},\"{}\"\n",
+      temperature, d.name, task, f.prompts, f.tokens, f.seconds, f.tps, f.speedup, f.low, f.high, f.tokens_per_round(),
+      fmt::join(rates, " "), f.draft_share(), f.verify_share(), d.extra_bytes, d.peak_bytes, number(d.gain_per_mib()),
+      number(d.training.core_seconds), number(d.training.anchors), devices);
 }
 
 }  // namespace
@@ -144,11 +152,10 @@ std::string spec_markdown(const SpecBenchPage& page) {
   std::string out;
   for (const SpecBenchPage::Run& run : page.runs) {
     const SpecBenchResult& r = run.result;
-    out +=
-        fmt::format("{}{} · {} threads · {} kernels · {} prompts · temperature {:g} · {}\n\n{}{}",
-                    out.empty() ? "" : "\n", page.model, page.threads, page.isa, r.plain.all.prompts, run.temperature,
-                    r.same_tokens ? "same tokens as plain decoding" : "TOKENS DIFFER FROM PLAIN DECODING",
-                    overall_table(r), task_table(r));
+    out += fmt::format("{}{} · {} threads · {} · {} prompts · temperature {:g} · {}\n\n{}{}", out.empty() ? "" : "\n",
+                       page.model, page.threads, devices_of(page), r.plain.all.prompts, run.temperature,
+                       r.same_tokens ? "same tokens as plain decoding" : "TOKENS DIFFER FROM PLAIN DECODING",
+                       overall_table(r), task_table(r));
     const std::string bound = bound_line(r);
     if (!bound.empty()) out += "\n" + bound + "\n";
   }
@@ -159,11 +166,12 @@ std::string spec_csv(const SpecBenchPage& page) {
   std::string out =
       "temperature,drafter,task,prompts,tokens,seconds,tokens_per_second,speedup,speedup_low,speedup_high,"
       "tokens_per_round,acceptance_by_depth,draft_share,verify_share,extra_bytes,peak_bytes,gain_per_mib,"
-      "training_core_seconds,training_anchors\n";
+      "training_core_seconds,training_anchors,devices\n";
+  const std::string devices = division_field(page.devices);
   for (const SpecBenchPage::Run& run : page.runs) {
     const auto add = [&](const DrafterResult& drafter) {
-      out += csv_line(run.temperature, drafter, drafter.all);
-      for (const SpecFigures& figures : drafter.categories) out += csv_line(run.temperature, drafter, figures);
+      out += csv_line(run.temperature, drafter, drafter.all, devices);
+      for (const SpecFigures& figures : drafter.categories) out += csv_line(run.temperature, drafter, figures, devices);
     };
     add(run.result.plain);
     for (const DrafterResult& drafter : run.result.drafters) add(drafter);

@@ -14,6 +14,7 @@ struct SpecBenchPage {
   std::string model;  // file
   int threads = 1;
   std::string backend, isa;
+  std::vector<BackendPart> devices = {};
   std::string prompts;  // files
   int max_tokens = 0;
   struct Run {

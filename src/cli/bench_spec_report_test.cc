@@ -29,6 +29,8 @@ SpecBenchPage page() {
           .threads = 2,
           .backend = "cpu",
           .isa = "avx2",
+          .devices = {{.device = "avx2", .on_card = false, .first_layer = 0, .end_layer = 2, .weight_bytes = 9},
+                      {.device = "card, new", .on_card = true, .first_layer = 2, .end_layer = 5, .weight_bytes = 7}},
           .prompts = "p",
           .max_tokens = 8,
           .runs = {{.temperature = 0, .result = result}}};
@@ -46,6 +48,11 @@ TEST(BenchSpecReportTest, TheJsonHasEveryFigure) {
   EXPECT_TRUE(drafter["training"]["device"].is_null());
   EXPECT_EQ(drafter["categories"]["a"]["speedup"], 1.5);
   EXPECT_EQ(json["plain_categories"]["a"], 90);
+  EXPECT_EQ(json["devices"][0]["layers"], 2);
+  EXPECT_FALSE(json["devices"][0]["lm_head"]);
+  EXPECT_EQ(json["devices"][1]["device"], "card, new");
+  EXPECT_EQ(json["devices"][1]["first_layer"], 2);
+  EXPECT_TRUE(json["devices"][1]["lm_head"]);
 }
 
 TEST(BenchSpecReportTest, SeveralTemperaturesAreSeveralRuns) {
@@ -65,7 +72,8 @@ TEST(BenchSpecReportTest, TheTableOfTheCsvIsWhole) {
   const std::string head = csv.substr(0, csv.find('\n'));
   for (size_t from = 0, to = 0; (to = csv.find('\n', from)) != std::string::npos; from = to + 1) {
     const std::string line = csv.substr(from, to - from);
-    EXPECT_EQ(std::count(line.begin(), line.end(), ','), std::count(head.begin(), head.end(), ',')) << line;
+    const auto in_a_name = line == head ? 0 : 1;  // of the last column
+    EXPECT_EQ(std::count(line.begin(), line.end(), ','), std::count(head.begin(), head.end(), ',') + in_a_name) << line;
   }
   EXPECT_NE(csv.find("\"b \"\"c\"\"\""), std::string::npos);
 }
@@ -77,6 +85,8 @@ TEST(BenchSpecReportTest, ThePageSaysWhatTheJsonSays) {
             std::string::npos)
       << text;
   EXPECT_NE(text.find("| a | 2 | 90.0 | 1.500 |"), std::string::npos) << text;
+  EXPECT_NE(text.find("layers 0 to 1 on avx2 (0.0 MiB); 2 to 4 and the LM head on card, new"), std::string::npos)
+      << text;
   EXPECT_NE(text.find("same tokens as plain decoding"), std::string::npos);
 }
 

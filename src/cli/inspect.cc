@@ -5,7 +5,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <map>
+#include <vector>
 
+#include "cli/card_options.h"
 #include "cli/program.h"
 #include "cli/report.h"
 #include "engine/adapter_path.h"
@@ -29,11 +31,17 @@ struct InspectCommand {
   bool tensors = false;
   bool checksums = false;
   bool json = false;
+  // For the division of the layers.
+  RuntimeOptions runtime;
+  int gpu_memory = 0;  // MiB
+  std::string kv_type = "f16";
+  CardOptions cards;
 };
 
 constexpr const char* kInspectFooter = R"(Examples:
   s3d inspect smollm2-135m
   s3d inspect model.gguf --tensors
+  s3d inspect model.gguf --gpu-memory 8000 -c 16384
   s3d inspect model.gguf --checksums --json | jq '.tensors[0]')";
 
 struct TypeTotal {
@@ -104,6 +112,57 @@ void print_adapter(const GgufFile& file, const Console& console) {
   print_parts(file, console);
 }
 
+// ---- Which layers would lie where ----------------------------------------------------------------------------------
+
+// Cards of the memory that --gpu-memory says, where there are none; as many as there are shares.
+void imagine_cards(GpuOptions& gpu) {
+  gpu.emulated.assign(std::max<size_t>(1, gpu.shares.size()), gpu.memory);
+}
+
+// Of the model with its drafters; without a card, unless one was asked about, all is the CPU's.
+Result<std::vector<BackendPart>> division_of(const InspectCommand& o, const std::string& path) {
+  RuntimeOptions runtime = o.runtime;
+  runtime.model = path;
+  S3D_ASSIGN(const BackendKind best, parse_backend("auto"));
+  runtime.backend = best;
+  if (best != BackendKind::kCuda && o.gpu_memory == 0) runtime.gpu = {};
+  if (best != BackendKind::kCuda && o.gpu_memory > 0) {
+    S3D_ASSIGN(runtime.backend, parse_backend(backend_name(BackendKind::kCudaEmulated)));
+    imagine_cards(runtime.gpu);
+  }
+  S3D_ASSIGN(std::vector<BackendPart> parts, Runtime::plan(runtime));
+  int number = 0;
+  for (BackendPart& part : parts) {
+    const bool imagined = part.on_card && best != BackendKind::kCuda;
+    if (imagined) part.device = fmt::format("card {}", number++);
+  }
+  return parts;
+}
+
+int context_of(const InspectCommand& o, const ModelConfig& config) {
+  return o.runtime.context > 0 ? o.runtime.context : std::min(config.context_length, Runtime::kDefaultContext);
+}
+
+void print_division(const GgufFile& file, const InspectCommand& o, const ModelConfig& config, const Console& console) {
+  const KvLayout layout{o.runtime.kv_type, config.head_dim, config.n_kv_heads, config.n_layers};
+  const size_t token = layout.page_bytes() / KvLayout::kPageTokens;
+  const int context = context_of(o, config);
+  console.text(fmt::format("kv cache     {} bytes a token as {}, {} for {} tokens\n", token, o.kv_type,
+                           mebibytes(token * static_cast<size_t>(context)), context));
+  const auto parts = division_of(o, file.path());
+  if (!parts.ok()) {
+    console.text(fmt::format("layers       {}\n", visible(parts.error().message)));
+    return;
+  }
+  console.text(fmt::format("layers       {}\n", division_text(*parts)));
+  for (const BackendPart& part : *parts) {
+    if (!part.on_card) continue;
+    console.text(fmt::format("card         {:<14} {} of its memory: weights {}, KV cache {}, and buffers\n",
+                             visible(part.device), mebibytes(part.on_card_bytes), mebibytes(part.weight_bytes),
+                             mebibytes(part.kv_bytes * static_cast<size_t>(context))));
+  }
+}
+
 // What the file's metadata, tensors and tokenizer say of the model.
 struct Runnable {
   ModelConfig config;
@@ -144,6 +203,9 @@ Json to_json(const GgufFile& file, const InspectCommand& o) {
     out["adapter"] = find_adapter(file.path(), base_fingerprint(file));
     for (const OpenDrafter& drafter : drafters_of(file)) out["drafters"].push_back(drafter.name);
     for (const BackendKind kind : backend_kinds()) out["backends"].push_back(backend_name(kind));
+    const auto parts = division_of(o, file.path());
+    if (!parts.ok()) out["not_divided"] = parts.error().message;
+    if (parts.ok()) out["devices"] = division_json(*parts);
   }
   out["tensors"] = Json::array();
   for (const Tensor& t : file.tensors()) {
@@ -154,7 +216,7 @@ Json to_json(const GgufFile& file, const InspectCommand& o) {
   return out;
 }
 
-void print_model(const GgufFile& file, const Console& console) {
+void print_model(const GgufFile& file, const InspectCommand& o, const Console& console) {
   if (is_adapter(file)) return print_adapter(file, console);
   const auto model = read_runnable(file);
   if (!model.ok()) {
@@ -178,13 +240,14 @@ void print_model(const GgufFile& file, const Console& console) {
   for (const OpenDrafter& d : drafters_of(file)) {
     console.text(fmt::format("drafter      {:<14} {}\n", d.name, visible(d.note)));
   }
+  print_division(file, o, config, console);
 }
 
 void print_text(const GgufFile& file, const InspectCommand& o, const Console& console) {
   console.text(fmt::format("file         {} (GGUF version {}, {} part{}, {})\n", visible(file.path()), file.version(),
                            file.parts(), file.parts() == 1 ? "" : "s", mebibytes(file.file_bytes())));
   console.text(fmt::format("fingerprint  {}\n", fingerprint_text(base_fingerprint(file))));
-  print_model(file, console);
+  print_model(file, o, console);
   console.text(fmt::format("\n{}\n", console.styled_out(Style::kBold, "metadata")));
   for (const std::string& key : file.keys())
     console.text(fmt::format("  {} = {}\n", visible(key), visible(file.value_text(key))));
@@ -198,6 +261,14 @@ void print_text(const GgufFile& file, const InspectCommand& o, const Console& co
     console.text(fmt::format("  {:<40} {:<6} {:>20} {:>12}{}\n", visible(t.name), ggml_type_name(t.type),
                              fmt::format("[{}]", fmt::join(t.shape, ", ")), t.bytes, checksum));
   }
+}
+
+Status check_inspect(InspectCommand& o) {
+  if (o.gpu_memory < 0) return Error{fmt::format("--gpu-memory must be 0 or more, got {}", o.gpu_memory)};
+  if (o.runtime.context < 0) return Error{fmt::format("--context must be 1 or more, got {}", o.runtime.context)};
+  o.runtime.gpu.memory = static_cast<size_t>(o.gpu_memory) << 20U;
+  S3D_ASSIGN(o.runtime.kv_type, parse_kv_type(o.kv_type));
+  return o.cards.apply(o.runtime.gpu);
 }
 
 Result<int> run_inspect(const InspectCommand& o, Console& console) {
@@ -222,8 +293,19 @@ void add_inspect(CLI::App& app, Program& program) {
   command->add_flag("--tensors", o->tensors, "List every tensor: name, type, shape, bytes");
   command->add_flag("--checksums", o->checksums, "The same, with the XXH3-64 of its bytes (reads the whole file)");
   command->add_flag("--json", o->json, "One JSON object");
-  on_chosen<InspectCommand>(
-      *command, program, o, [](InspectCommand&) { return Ok(); }, run_inspect);
+  command->add_option("-c,--context,--ctx-size", o->runtime.context, "Positions of the KV cache (default: as to run)")
+      ->type_name("N");
+  command->add_option("--kv-type", o->kv_type, "Type of stored keys and values: f16 (default), f32, q8_0")
+      ->type_name("TYPE");
+  command->add_option("--gpu-layers,--n-gpu-layers", o->runtime.gpu.layers, "Layers on cards (default: as many as fit)")
+      ->type_name("N");
+  command
+      ->add_option("--gpu-memory", o->gpu_memory,
+                   "Memory of a card, for how the layers would be divided (default: what is free)")
+      ->type_name("MIB");
+  command->add_option("--tensor-split", o->cards.tensor_split, "Shares of the layers, one for each card")
+      ->type_name("SHARES");
+  on_chosen<InspectCommand>(*command, program, o, check_inspect, run_inspect);
 }
 
 }  // namespace s3d::cli

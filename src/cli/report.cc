@@ -76,6 +76,33 @@ std::string division_text(const std::vector<BackendPart>& parts) {
   return text;
 }
 
+std::string division_field(const std::vector<BackendPart>& parts) {
+  std::string text;
+  for (const BackendPart& part : parts) {
+    const bool is_last = &part == &parts.back(), has_layers = part.first_layer < part.end_layer;
+    text += (text.empty() ? "" : " ") + visible(part.device) + ":";
+    if (has_layers) text += fmt::format("{}-{}", part.first_layer, part.end_layer - 1);
+    if (is_last) text += has_layers ? "+head" : "head";
+  }
+  return text;
+}
+
+Json division_json(const std::vector<BackendPart>& parts) {
+  Json out = Json::array();
+  for (const BackendPart& part : parts) {
+    Json entry{{"device", part.device},
+               {"card", part.on_card},
+               {"first_layer", part.first_layer},
+               {"layers", part.end_layer - part.first_layer},
+               {"lm_head", &part == &parts.back()},
+               {"weight_bytes", part.weight_bytes},
+               {"kv_bytes_per_token", part.kv_bytes}};
+    if (part.on_card) entry["card_bytes"] = part.on_card_bytes;
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
 void print_memory(const Runtime& runtime, size_t peak_rss, const Console& console) {
   const MemoryUse m = runtime.memory();
   console.note(fmt::format("memory: peak resident {}, file {}, weights {}, KV {}, scratch {}", mebibytes(peak_rss),

@@ -17,6 +17,8 @@ TEST(CliBenchTest, JsonHasItsStableKeys) {
   EXPECT_EQ(j["model"], tiny_model());
   EXPECT_EQ(j["threads"], 2);
   EXPECT_TRUE(j["isa"].is_string());
+  EXPECT_EQ(j["devices"][0]["device"], j["isa"]);
+  EXPECT_EQ(j["devices"][0]["weight_bytes"], j["weight_bytes"]);
   for (const char* key : {"prefill_tps", "decode_tps", "read_gbps", "weight_gbps"}) EXPECT_GT(j[key], 0.0) << key;
   ASSERT_EQ(j["pass_cost"].size(), 16U);
   EXPECT_EQ(j["pass_cost"][0], 1.0);
@@ -99,7 +101,7 @@ TEST(CliInspectTest, TextAndJson) {
   const Outcome text = run_s3d({"inspect", tiny_model(), "--tensors"});
   ASSERT_EQ(text.code, 0) << text.err;
   for (const char* part : {"fingerprint", "general.architecture = llama", "blk.1.ffn_down.weight", "[160, 96]",
-                           "backend      reference"}) {
+                           "backend      reference", "kv cache     ", "layers       0 to 1 and the LM head on "}) {
     EXPECT_NE(text.out.find(part), std::string::npos) << part << "\n" << text.out;
   }
   const auto j = run_s3d({"inspect", "-m", tiny_model(), "--json", "--checksums"}).json();
@@ -108,6 +110,9 @@ TEST(CliInspectTest, TextAndJson) {
   EXPECT_EQ(j["tensors"][0]["xxh3"].get<std::string>().size(), 16U);
   EXPECT_EQ(j["types"]["f32"]["tensors"], 22);
   EXPECT_EQ(j["backends"], nlohmann::json({"cpu", "reference"}));
+  EXPECT_EQ(j["devices"].size(), 1U);
+  EXPECT_EQ(j["devices"][0]["layers"], 2);
+  EXPECT_TRUE(j["devices"][0]["lm_head"]);
 }
 
 TEST(CliInspectTest, TellsWhatKeepsAModelFromRunning) {
