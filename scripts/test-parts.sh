@@ -158,7 +158,7 @@ part_emulated() {
   local test targets=(-t split_backend_test -t emulated_cuda_test -t emulated_scheduler_test -t gpu_check)
   while read -r test; do targets+=(-t "$(basename "$test" .cc)"); done < <(sources 'src/backend/cuda/*_test.cc')
   build_quietly -d build-cuda "${targets[@]}" -- -DS3D_CUDA=ON -DS3D_NVCC=OFF -DCMAKE_UNITY_BUILD=ON || return 1
-  run_ctest cuda build-cuda -R 'Emulat|MatmulKernel|ChooseKernel|MemoryPlan|PlantedFaults|Cuda(Backend|Features)|SplitBackend|gpu_check'
+  run_ctest cuda build-cuda -R 'Emulat|MatmulKernel|ChooseKernel|MemoryPlan|CardNeeds|PlantedFaults|Cuda(Backend|Features)|SplitBackend|gpu_check'
 }
 
 part_cuda() {
