@@ -150,9 +150,10 @@ cuda::PlannedUse planned_use(const BackendOptions& options) {
           .adapters = options.adapters};
 }
 
-// Cards are opened one after the other, as an opened card loses memory, until all layers have a place.
+// Cards are opened one after the other, as an opened card loses memory, until all layers have a place. `spare`: of what
+// is free on each, for the driver.
 Result<ChosenCards> choose_cards(const Model& model, const BackendOptions& options, const std::vector<int>& numbers,
-                                 const OpenCard& open) {
+                                 const OpenCard& open, size_t spare) {
   const GpuOptions& gpu = options.gpu;
   const int n = model.config.n_layers, wanted = gpu.layers < 0 ? n : std::min(gpu.layers, n);
   ChosenCards chosen;
@@ -165,7 +166,7 @@ Result<ChosenCards> choose_cards(const Model& model, const BackendOptions& optio
   };
   for (const int number : numbers) {
     S3D_ASSIGN(chosen.devices.emplace_back(), open(number));
-    const size_t free = chosen.devices.back()->free_bytes();
+    const size_t free = std::max(chosen.devices.back()->free_bytes(), spare) - spare;
     memory.push_back({chosen.devices.back()->name(), gpu.memory > 0 ? std::min(gpu.memory, free) : free});
     if (!gpu.shares.empty()) continue;
     auto division = cuda::divide_layers(needs, n, memory, wanted);
@@ -260,7 +261,8 @@ Result<ChosenCards> cuda_cards(const Model& model, const BackendOptions& options
     S3D_ASSIGN(std::shared_ptr<cuda::Device> device, cuda::open_device(number));
     return device;
   };
-  return choose_cards(model, options, numbers, open);
+  constexpr size_t kSpare = size_t{128} << 20;  // kernels are loaded and graphs made later; no card told how much it is
+  return choose_cards(model, options, numbers, open, kSpare);
 }
 
 Result<ChosenCards> emulated_cards(const Model& model, const BackendOptions& options) {
@@ -270,7 +272,7 @@ Result<ChosenCards> emulated_cards(const Model& model, const BackendOptions& opt
   const OpenCard open = [&](int number) -> Result<std::shared_ptr<cuda::Device>> {
     return std::shared_ptr<cuda::Device>(cuda::make_emulated_device(1, false, false, memory[usize(number)]));
   };
-  return choose_cards(model, options, numbers, open);
+  return choose_cards(model, options, numbers, open, 0);
 }
 
 using ChooseCards = Result<ChosenCards> (*)(const Model&, const BackendOptions&);

@@ -103,7 +103,10 @@ class CountingDevice : public cuda::Device {
   void release(std::byte* memory) override { real_->release(memory); }
   size_t rounded(size_t bytes) const override { return real_->rounded(bytes); }
   void upload(std::byte* to, const void* from, size_t bytes) override { real_->upload(to, from, bytes); }
-  void download(void* to, const std::byte* from, size_t bytes) override { real_->download(to, from, bytes); }
+  void download(void* to, const std::byte* from, size_t bytes) override {
+    ++waits;
+    real_->download(to, from, bytes);
+  }
   void copy(std::byte* to, const std::byte* from, size_t bytes) override { real_->copy(to, from, bytes); }
   void begin_capture() override { real_->begin_capture(); }
   Result<std::unique_ptr<cuda::Graph>> end_capture() override {
@@ -116,13 +119,17 @@ class CountingDevice : public cuda::Device {
     ++launches;
     real_->launch(graph);
   }
-  Status synchronize() override { return real_->synchronize(); }
+  Status synchronize() override {
+    ++waits;
+    return real_->synchronize();
+  }
   const cuda::KernelTable& kernels() const override { return real_->kernels(); }
   void* stream() override { return real_->stream(); }
   std::string name() const override { return real_->name(); }
   size_t free_bytes() const override { return real_->free_bytes(); }
 
   int captures = 0, launches = 0;
+  int waits = 0;  // for what was started
   bool fails = false;
 
  private:
@@ -156,6 +163,36 @@ TEST(CudaBackend, PassesOfOneKindAreOneGraph) {
   both.feed(seq, some_tokens(4, vocab, 9), {1, 3});
   device->fails = true;
   both.feed(seq, some_tokens(5, vocab, 10), {5});
+}
+
+// Where logits stay on the device, the host goes on while the pass runs, and waits when it asks for the choice.
+TEST(CudaBackend, AStartedPassIsNotWaitedFor) {
+  const auto model = load("llama-q4_1");
+  const auto device = std::make_shared<CountingDevice>(cuda::make_test_device());
+  const auto backend = CudaBackend::create(model, device).value();
+  KvCache kv = backend->make_kv_cache(KvType::kF16, 64).value();
+  const KvSequence seq = kv.add_sequence();
+  const std::vector<Row> rows = {{3, 0, -1, seq}, {4, 1, 0, seq}};
+  for (const bool stays : {true, false}) {
+    device->waits = 0;
+    const PassOutput out = backend
+                               ->run({.rows = rows,
+                                      .layers = LayerSet::all(model->config.n_layers),
+                                      .kv = KvUse::kScratch,
+                                      .keep_logits = stays},
+                                     kv)
+                               .value();
+    EXPECT_EQ(out.kept, stays ? 1 : 0);
+    EXPECT_EQ(device->waits > 0, !stays);
+  }
+  ASSERT_TRUE(
+      backend->run({.rows = rows, .layers = LayerSet::all(model->config.n_layers), .keep_logits = true}, kv).ok());
+  device->waits = 0;
+  kv.commit(seq, 2);  // no slots move: nothing of the pass is needed
+  EXPECT_EQ(device->waits, 0);
+  Choices choices;
+  ASSERT_TRUE(backend->choose({.rows = 1}, {.best = 1}, choices).ok());
+  EXPECT_GT(device->waits, 0);
 }
 
 // Two segments of the context, with and without a window; a tree whose path crosses the end of the first one.
