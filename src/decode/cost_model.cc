@@ -74,6 +74,19 @@ double DraftCosts::of(int rows) const {
   return seconds[last] + row * static_cast<double>(usize(rows) - last);
 }
 
+double DraftCosts::share(int depth, int drafters) const {
+  if (in_steps) return of(depth) * (1 + sharer * (drafters - 1)) / drafters;
+  return of(depth * drafters) / drafters;
+}
+
+void DraftCosts::observe_steps(int depth, int drafters, double took) {
+  if (drafters < 2) return observe(depth, took);
+  const double alone = of(depth);
+  if (alone <= 0) return;
+  const double seen = std::clamp((took / alone - 1) / (drafters - 1), 0.0, 1.0);
+  sharer += kOne * (seen - sharer);
+}
+
 void DraftCosts::observe(int rows, double took) {
   const double expected = of(rows);
   if (expected <= 0) return;

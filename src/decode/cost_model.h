@@ -38,11 +38,16 @@ struct DraftCosts {
   // [n] a draft pass of n rows, or n passes of a drafter that runs one after the other; 0 where nothing is known. Rows
   // of a draft pass are not free.
   std::array<double, kMaxRoundRows + 1> seconds{};
+  // Of one that runs a pass for each depth, whose passes several sequences share: each of them but the first makes the
+  // passes longer by that share of what they take for one.
+  bool in_steps = false;
+  double sharer = 0.15;
 
   double of(int rows) const;  // behind what is known a straight line on
-  // What one of `drafters` pays that share a pass, each with a draft of that depth.
-  double share(int depth, int drafters) const { return of(depth * drafters) / drafters; }
+  // What one of `drafters` pays that share their passes, each with a draft of that depth.
+  double share(int depth, int drafters) const;
   void observe(int rows, double seconds);
+  void observe_steps(int depth, int drafters, double seconds);
 };
 
 // How often proposals of one drafter come true: by their own probability and depth. Forgets slowly.

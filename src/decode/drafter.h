@@ -45,21 +45,39 @@ struct CommittedRows {
   std::span<const float> features;  // [count, taps, d_model] hidden states behind the layers of Drafter::taps()
 };
 
-// Rows that a drafter wants to be run behind the committed ones of its sequence, and dropped again. All of them give
-// logits. Draft passes of the same layers and adapter are run together.
+// Rows that a drafter wants to be run behind the committed ones of its sequence. Passes of one kind are run together,
+// whosever they are.
 struct DraftPass {
-  std::vector<Row> rows;  // parents count from the first of them
+  std::vector<Row> rows;         // of one sequence of `kv`; parents count from the first of them. None: nothing to run
+  std::vector<Want> want;        // [rows], or empty: all of them give logits
+  std::vector<float> inputs;     // [rows, d_model] as Block::input, or empty
+  const float* state = nullptr;  // as in Block, for each of the rows
+  // The kind: what runs them, and how.
+  Backend* backend = nullptr;
+  KvCache* kv = nullptr;
+  KvUse use = KvUse::kScratch;  // kPending: who asked for them commits them when it takes the outputs
   LayerSet layers;
   const PackedAdapter* adapter = nullptr;
-  const float* state = nullptr;  // as in Block, for each of the rows
   bool want_hidden = false;
-  bool keep_logits = false;  // as in Block; the same for all passes with one adapter
+  bool keep_logits = false;  // as in Block
 };
 
-// Runs `rows`, those of one draft pass or of several of the same kind (layers, adapter, want_hidden), as one block.
-// `states`: [rows], as in Block. Errors: those of Backend::run. The KV cache is afterwards as it was.
-Result<PassOutput> run_draft_pass(Backend& backend, KvCache& kv, const DraftPass& kind, std::span<const Row> rows,
-                                  std::span<const float* const> states);
+bool is_same_kind(const DraftPass& a, const DraftPass& b);
+// Pages of its cache that must be free for it.
+int pages_to_reserve(const DraftPass& pass);
+
+// Runs passes of one kind as one block. Errors: those of Backend::run.
+Result<PassOutput> run_together(std::span<const DraftPass* const> passes);
+
+// Of outputs of `all` rows those of `count` rows from `begin` on.
+PassOutput slice(const PassOutput& out, int begin, int count, int all);
+
+// How a drafter that costs a pass shares it with the drafters of other sequences.
+enum class Sharing : uint8_t {
+  kNone,     // its passes are its own
+  kOnePass,  // a draft is one pass, the longer the more rows it has
+  kSteps,    // a pass for each depth
+};
 
 // One object for each sequence that is generated: it may remember what it saw of `input.tokens`, which grow from call
 // to call (and may be shorter again after a roll-back; a drafter compares, it does not assume). Thread rule: one call
@@ -74,17 +92,19 @@ class Drafter {
   virtual size_t extra_bytes() const = 0;             // memory that it takes beyond plain decoding
 
   // Replaces `tree` by a proposal within `limits`, both of its numbers 1 or more; may be empty. Passes that it needs
-  // are run inside. The KV cache is afterwards as it was. Error: a pass failed.
-  virtual Status draft(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) = 0;
+  // are run inside. The KV cache is afterwards as it was. Error: a pass failed. One that shares its passes needs no
+  // draft() of its own.
+  virtual Status draft(const DraftInput& input, const DraftLimits& limits, DraftTree& tree);
 
-  // The same in two halves, for a drafter whose one pass may be shared with those of other sequences: ask() says what
-  // it wants to be run, take() makes the tree from the outputs of its rows. `input` and `limits` are the same in both.
-  virtual bool shares_pass() const { return false; }
-  virtual void ask(const DraftInput& /*input*/, const DraftLimits& /*limits*/, DraftPass& /*pass*/) {}
-  virtual void take(const DraftInput& /*input*/, const DraftLimits& /*limits*/, const PassOutput& /*mine*/,
-                    DraftTree& tree) {
-    tree.clear();
-  }
+  // The same step by step, for a drafter whose passes may be shared with those of other sequences. After each step
+  // `pass` has rows that are to be run, whose outputs the next step takes; or it has none, and `tree` is the proposal.
+  // `mine` of take(): of the rows that were wanted; null: there is no memory to run them. `input` and `limits` are the
+  // same in all steps.
+  virtual Sharing sharing() const { return Sharing::kNone; }
+  virtual void ask(const DraftInput& /*input*/, const DraftLimits& /*limits*/, DraftPass& /*pass*/,
+                   DraftTree& /*tree*/) {}
+  virtual void take(const DraftInput& /*input*/, const DraftLimits& /*limits*/, const PassOutput* /*mine*/,
+                    DraftPass& /*pass*/, DraftTree& /*tree*/) {}
 
   // The adapter whose masks ride in full passes for this drafter (Block::riders); null: it has none. Then max_depth()
   // masks in a chain may ride behind a row, and draft() makes its tree of what observe_riders() was told.

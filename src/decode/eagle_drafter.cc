@@ -1,6 +1,7 @@
 // EAGLE: one layer beside the base guesses token after token (docs/drafters.md has the formulas).
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -36,28 +37,55 @@ class EagleText {
     S3D_CHECK(waiting_features_.size() == waiting_.size() * d);
     if (isize(waiting_) <= kMostWaiting) return;
     // The last one's next token may still be open.
-    if (const Result<bool> ran = run(rows.text, isize(waiting_) - 1, nullptr); !ran.ok() || !*ran) forget();
+    if (const Result<bool> ran = run(rows.text, isize(waiting_) - 1); !ran.ok() || !*ran) forget();
   }
 
-  // What follows `text`, of which all but the last token are committed: logits of the next token and the layer's output
-  // behind the last row. False: not known here. Valid until the next call.
-  Result<bool> look_ahead(std::span<const TokenId> text) {
+  // Whether it can be known what follows `text`, of which all but the last token are committed: then it is once no rows
+  // are waiting.
+  bool look_ahead(std::span<const TokenId> text) {
     head_.kv().use_rope_set(seq_, head_.config().rope_set(isize(text)));
     drop_changed(text);
     const int last = isize(text) - 2;  // its row's next token is the last one that is decided
     if (waiting_.empty()) return has_ahead_ && !run_.empty() && run_.back().position == last;
-    if (waiting_.back() != last) return false;
-    PassOutput out;
-    S3D_ASSIGN(const bool ran, run(text, isize(waiting_), &out));
-    if (!ran) return false;
-    logits_.assign(out.logits.begin(), out.logits.end());
-    hidden_.assign(out.hidden.begin(), out.hidden.end());
-    has_ahead_ = true;
-    return true;
+    return waiting_.back() == last;
+  }
+  int waiting() const { return isize(waiting_); }
+
+  // A pass over the first waiting rows, whose next tokens must be known: at most `most` of them, and at most what a
+  // pass may have.
+  DraftPass ask(std::span<const TokenId> text, int most) {
+    const size_t d = usize(head_.config().d_model);
+    const int n = std::min(head_.max_rows(), most);
+    DraftPass pass = head_.pass(KvUse::kPending);
+    std::vector<TokenId> next;
+    for (int i = 0; i < n; ++i) {
+      next.push_back(next_of(text, i));
+      pass.rows.push_back({.token = 0, .position = length() + i, .parent = i - 1, .seq = seq_});
+    }
+    pass.inputs = head_.inputs(next, std::span(waiting_features_).first(usize(n) * d));
+    pass.want.assign(usize(n), Want::kNothing);
+    if (n == isize(waiting_)) pass.want.back() = Want::kLogits;
+    return pass;
   }
 
+  // Those rows were run, and no others since.
+  void take(std::span<const TokenId> text, int rows, const PassOutput& out) {
+    const auto n = static_cast<std::ptrdiff_t>(rows);
+    head_.kv().commit(seq_, rows);
+    for (int i = 0; i < rows; ++i) run_.push_back({waiting_[usize(i)], next_of(text, i)});
+    most_rows_ = std::max(most_rows_, isize(run_));
+    waiting_.erase(waiting_.begin(), waiting_.begin() + n);
+    const auto d = static_cast<std::ptrdiff_t>(head_.config().d_model);
+    waiting_features_.erase(waiting_features_.begin(), waiting_features_.begin() + n * d);
+    has_ahead_ = waiting_.empty();
+    if (!has_ahead_) return;
+    logits_.assign(out.logits.begin(), out.logits.end());
+    hidden_.assign(out.hidden.begin(), out.hidden.end());
+  }
+
+  // What follows the text, if it can be known and no rows are waiting.
   const std::vector<float>& logits() const { return logits_; }  // [draft vocabulary]
-  const std::vector<float>& hidden() const { return hidden_; }  // [d_model]
+  const std::vector<float>& hidden() const { return hidden_; }  // [d_model] the layer's output behind the last row
   SeqId seq() const { return seq_; }
   int length() const { return isize(run_); }
   int most_rows() const { return most_rows_; }  // that were ever in the cache
@@ -104,34 +132,20 @@ class EagleText {
     drop_from(run_[same].position);
   }
 
-  // Runs the first `count` waiting rows, whose next tokens must be known. `last`: takes the outputs of the last one.
-  // False: there is no memory for them.
-  Result<bool> run(std::span<const TokenId> text, int count, PassOutput* last) {
-    const size_t d = usize(head_.config().d_model);
-    for (int done = 0; done < count;) {
-      const int n = std::min(head_.max_rows(), count - done);
-      if (head_.kv().available(seq_, 1) < n) return false;
-      std::vector<TokenId> tokens;
-      std::vector<Row> rows;
-      for (int i = 0; i < n; ++i) {
-        tokens.push_back(text[usize(waiting_[usize(done + i)]) + 1]);
-        rows.push_back({.token = 0, .position = length() + i, .parent = i - 1, .seq = seq_});
-      }
-      const std::vector<float> inputs =
-          head_.inputs(tokens, std::span(waiting_features_).subspan(usize(done) * d, usize(n) * d));
-      std::vector<Want> want(rows.size(), Want::kNothing);
-      if (last != nullptr && done + n == count) want.back() = Want::kLogits;
-      S3D_ASSIGN(const PassOutput out, head_.run(rows, inputs, want, KvUse::kPending));
-      if (last != nullptr) *last = out;
-      head_.kv().commit(seq_, n);
-      for (int i = 0; i < n; ++i) run_.push_back({waiting_[usize(done + i)], tokens[usize(i)]});
-      most_rows_ = std::max(most_rows_, isize(run_));
-      done += n;
+  TokenId next_of(std::span<const TokenId> text, int waiting) const {
+    return text[usize(waiting_[usize(waiting)]) + 1];
+  }
+
+  // Runs the first `count` waiting rows, whose next tokens must be known. False: there is no memory for them.
+  Result<bool> run(std::span<const TokenId> text, int count) {
+    while (count > 0) {
+      const DraftPass pass = ask(text, count);
+      if (pages_to_reserve(pass) > pass.kv->free_pages()) return false;
+      const DraftPass* const alone = &pass;
+      S3D_ASSIGN(const PassOutput out, run_together({&alone, 1}));
+      take(text, isize(pass.rows), out);
+      count -= isize(pass.rows);
     }
-    waiting_.erase(waiting_.begin(), waiting_.begin() + count);
-    waiting_features_.erase(waiting_features_.begin(),
-                            waiting_features_.begin() + static_cast<std::ptrdiff_t>(usize(count) * d));
-    has_ahead_ = false;
     return true;
   }
 
@@ -149,22 +163,37 @@ class EagleText {
 // are the next one's; at the end the most probable paths of all are kept.
 class EagleTree {
  public:
-  EagleTree(EagleHead& head, const EagleText& text, int width) : head_(head), text_(text), width_(width) {}
-
-  Status grow(int depth) {
+  // `text` knows what follows it. At most `depth` tokens follow each other.
+  EagleTree(EagleHead& head, const EagleText& text, int width, int depth)
+      : head_(head), text_(text), width_(width), more_depths_(depth) {
     add_children(-1, text_.logits());
-    frontier_ = best_of(0);
-    for (int level = 1; level < depth && !frontier_.empty(); ++level) {
-      const int first = isize(nodes_);
-      S3D_ASSIGN(const bool ran, expand());
-      if (!ran) return Ok();
-      frontier_ = best_of(first);
-    }
-    return Ok();
+    next_depth(0);
+  }
+
+  // The nodes that are run next, behind those that were; without rows: the tree is as deep as it gets.
+  DraftPass ask() {
+    DraftPass pass = head_.pass(KvUse::kScratch);
+    if (frontier_.empty() || isize(rows_) + isize(frontier_) > head_.max_rows()) return pass;
+    const size_t before = rows_.size();
+    add_rows();
+    pass.rows = rows_;
+    pass.inputs = inputs_;
+    pass.want.assign(rows_.size(), Want::kNothing);
+    std::fill(pass.want.begin() + static_cast<std::ptrdiff_t>(before), pass.want.end(), Want::kLogits);
+    return pass;
+  }
+
+  // Those nodes were run: adds their continuations.
+  void take(const PassOutput& out) {
+    hidden_.insert(hidden_.end(), out.hidden.begin(), out.hidden.end());
+    const int first = isize(nodes_);
+    const size_t vocab = out.logits.size() / frontier_.size();
+    for (size_t i = 0; i < frontier_.size(); ++i) add_children(frontier_[i], out.logits.subspan(i * vocab, vocab));
+    next_depth(first);
   }
 
   // The `count` most probable paths.
-  void take(int count, DraftTree& tree) const {
+  void best(int count, DraftTree& tree) const {
     std::vector<int> order(nodes_.size());
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
@@ -194,22 +223,22 @@ class EagleTree {
     }
   }
 
-  // The most probable of the nodes from `first` on, at most `width_` of them.
-  std::vector<int> best_of(int first) const {
-    std::vector<int> out(nodes_.size() - usize(first));
-    std::iota(out.begin(), out.end(), first);
-    std::stable_sort(out.begin(), out.end(),
+  // The nodes from `first` on are the deepest: the most probable of them, at most `width_`, are run next.
+  void next_depth(int first) {
+    frontier_.clear();
+    if (--more_depths_ < 1) return;
+    frontier_.resize(nodes_.size() - usize(first));
+    std::iota(frontier_.begin(), frontier_.end(), first);
+    std::stable_sort(frontier_.begin(), frontier_.end(),
                      [this](int a, int b) { return nodes_[usize(a)].path > nodes_[usize(b)].path; });
-    if (isize(out) > width_) out.resize(usize(width_));
-    return out;
+    if (isize(frontier_) > width_) frontier_.resize(usize(width_));
   }
 
-  // Runs the layer on the frontier and adds the continuations. False: there is no memory for it.
-  Result<bool> expand() {
+  // Rows and inputs of the frontier, behind those of the nodes that were run.
+  void add_rows() {
     const size_t d = usize(head_.config().d_model);
     std::vector<TokenId> tokens;
-    std::vector<float> behind;  // rms of the outputs of the rows that drafted them
-    const size_t before = rows_.size();
+    std::vector<float> behind;  // the outputs of the rows that drafted them
     for (const int index : frontier_) {
       Node& node = nodes_[usize(index)];
       const int parent_row = node.parent < 0 ? -1 : nodes_[usize(node.parent)].row;
@@ -221,24 +250,17 @@ class EagleTree {
       const int position = parent_row < 0 ? text_.length() : rows_[usize(parent_row)].position + 1;
       rows_.push_back({.token = 0, .position = position, .parent = parent_row, .seq = text_.seq()});
     }
-    if (isize(rows_) > head_.max_rows() || head_.kv().available(text_.seq(), 1) < isize(rows_)) return false;
     const std::vector<float> inputs = head_.inputs(tokens, head_.rms(behind));
     inputs_.insert(inputs_.end(), inputs.begin(), inputs.end());
-    std::vector<Want> want(rows_.size(), Want::kNothing);
-    std::fill(want.begin() + static_cast<std::ptrdiff_t>(before), want.end(), Want::kLogits);
-    S3D_ASSIGN(const PassOutput out, head_.run(rows_, inputs_, want, KvUse::kScratch));
-    hidden_.insert(hidden_.end(), out.hidden.begin(), out.hidden.end());
-    const size_t vocab = out.logits.size() / frontier_.size();
-    for (size_t i = 0; i < frontier_.size(); ++i) add_children(frontier_[i], out.logits.subspan(i * vocab, vocab));
-    return true;
   }
 
   EagleHead& head_;
   const EagleText& text_;
   int width_;
+  int more_depths_;
   std::vector<Node> nodes_;
   std::vector<int> frontier_;           // nodes that are run next
-  std::vector<Row> rows_;               // nodes that were run
+  std::vector<Row> rows_;               // nodes that were run, or are asked for
   std::vector<float> inputs_, hidden_;  // [rows, d_model] each
 };
 
@@ -253,19 +275,51 @@ class EagleDrafter : public Drafter {
   std::span<const int> taps() const override { return head_->taps(); }
   void observe(const CommittedRows& rows) override { text_.observe(rows); }
 
-  Status draft(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) override {
+  // First passes over the rows of the text that are new, then one for each depth of the tree but the first.
+  Sharing sharing() const override { return Sharing::kSteps; }
+
+  void ask(const DraftInput& input, const DraftLimits& limits, DraftPass& pass, DraftTree& tree) override {
     tree.clear();
-    S3D_ASSIGN(const bool known, text_.look_ahead(input.tokens));
-    if (!known) return Ok();
-    EagleTree growing(*head_, text_, std::min(limits.width, limits.nodes));
-    S3D_TRY(growing.grow(std::min({kDepth, limits.depth, limits.nodes})));
-    growing.take(limits.nodes, tree);
-    return Ok();
+    pass.rows.clear();
+    growing_.reset();
+    if (text_.look_ahead(input.tokens)) go_on(input, limits, pass, tree);
+  }
+
+  void take(const DraftInput& input, const DraftLimits& limits, const PassOutput* mine, DraftPass& pass,
+            DraftTree& tree) override {
+    if (mine == nullptr) return finish(limits, pass, tree);
+    if (growing_) {
+      growing_->take(*mine);
+    } else {
+      text_.take(input.tokens, isize(pass.rows), *mine);
+    }
+    go_on(input, limits, pass, tree);
   }
 
  private:
+  void go_on(const DraftInput& input, const DraftLimits& limits, DraftPass& pass, DraftTree& tree) {
+    if (text_.waiting() > 0) {
+      pass = text_.ask(input.tokens, text_.waiting());
+      return;
+    }
+    if (!growing_) {
+      growing_.emplace(*head_, text_, std::min(limits.width, limits.nodes),
+                       std::min({kDepth, limits.depth, limits.nodes}));
+    }
+    pass = growing_->ask();
+    if (pass.rows.empty()) finish(limits, pass, tree);
+  }
+
+  // The draft is as far as it has come.
+  void finish(const DraftLimits& limits, DraftPass& pass, DraftTree& tree) {
+    pass.rows.clear();
+    if (growing_) growing_->best(limits.nodes, tree);
+    growing_.reset();
+  }
+
   std::shared_ptr<EagleHead> head_;
   EagleText text_;
+  std::optional<EagleTree> growing_;  // the draft in progress
 };
 
 }  // namespace

@@ -81,13 +81,8 @@ std::vector<float> EagleHead::inputs(std::span<const TokenId> tokens, std::span<
   return out;
 }
 
-Result<PassOutput> EagleHead::run(std::span<const Row> rows, std::span<const float> inputs, std::span<const Want> want,
-                                  KvUse use) {
-  const size_t d = usize(base_->config.d_model);
-  std::vector<const float*> pointers;
-  for (size_t i = 0; i < rows.size(); ++i) pointers.push_back(&inputs[i * d]);
-  return layer_->run(
-      {.rows = rows, .layers = LayerSet::all(1), .kv = use, .want = want, .want_hidden = true, .input = pointers}, kv_);
+DraftPass EagleHead::pass(KvUse use) {
+  return {.backend = layer_.get(), .kv = &kv_, .use = use, .layers = LayerSet::all(1), .want_hidden = true};
 }
 
 }  // namespace s3d

@@ -12,6 +12,7 @@
 #include "backend/side_matrix.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "decode/drafter.h"
 #include "model/drafter_file.h"
 #include "model/weights.h"
 
@@ -39,10 +40,9 @@ class EagleHead {
   // The inputs of rows: `tokens` [n], `features` [n, d_model] -> [n, d_model].
   std::vector<float> inputs(std::span<const TokenId> tokens, std::span<const float> features) const;
 
-  // Runs the layer over rows with these inputs; Row::token is not looked at. Logits, and the outputs of the layer as
-  // hidden states, of the rows that `want` them. Errors: those of Backend::run.
-  Result<PassOutput> run(std::span<const Row> rows, std::span<const float> inputs, std::span<const Want> want,
-                         KvUse use);
+  // A pass of the layer, still without rows: they have inputs(), Row::token is not looked at, and the hidden states of
+  // those that give logits are the outputs of the layer.
+  DraftPass pass(KvUse use);
 
   KvCache& kv() { return kv_; }
   const ModelConfig& config() const { return layer_->config(); }  // of the layer

@@ -94,6 +94,9 @@ Planner::Planner(std::vector<std::unique_ptr<Drafter>> free, std::vector<std::un
   S3D_CHECK(shared_->pass.empty() || shared_->pass.size() == passes_.size(), "the experience of other drafters");
   shared_->free.resize(free_.size());
   shared_->pass.resize(passes_.size());
+  for (size_t i = 0; i < passes_.size(); ++i) {
+    shared_->pass[i].costs.in_steps = passes_[i]->sharing() == Sharing::kSteps;
+  }
   mine_ = shared_->faded();
 }
 
@@ -117,11 +120,12 @@ Status Planner::propose(const DraftInput& input, const DraftLimits& limits, cons
     return Ok();
   }
   Drafter& pass = *passes_[usize(round_.asked_pass)];
-  if (pass.shares_pass()) {
-    pass.ask(input, round_.asked, proposal.pass);
-    return Ok();
+  if (pass.sharing() == Sharing::kNone) {
+    S3D_TRY(pass.draft(input, round_.asked, round_.drafted));
+  } else {
+    pass.ask(input, round_.asked, proposal.pass, round_.drafted);
+    if (!proposal.pass.rows.empty()) return Ok();
   }
-  S3D_TRY(pass.draft(input, round_.asked, round_.drafted));
   weigh_pass();
   hand_over(proposal);
   return Ok();
@@ -147,8 +151,9 @@ Drafter* Planner::rider() const {
   return !free_.empty() && free_.back()->riders() != nullptr ? free_.back().get() : nullptr;
 }
 
-void Planner::take(const DraftInput& input, const PassOutput& mine, Proposal& proposal) {
-  passes_[usize(round_.asked_pass)]->take(input, round_.asked, mine, round_.drafted);
+void Planner::take(const DraftInput& input, const PassOutput* mine, Proposal& proposal) {
+  passes_[usize(round_.asked_pass)]->take(input, round_.asked, mine, proposal.pass, round_.drafted);
+  if (!proposal.pass.rows.empty()) return;
   weigh_pass();
   hand_over(proposal);
 }
@@ -216,7 +221,7 @@ bool Planner::consider(const DraftTree& tree, Author whose, double extra_seconds
 
 RoundLoad Planner::load_of(const Drafter& pass) const {
   RoundLoad load = round_.load;
-  if (!pass.shares_pass()) load.drafters = 1;
+  if (pass.sharing() == Sharing::kNone) load.drafters = 1;
   return load;
 }
 
@@ -306,7 +311,9 @@ void Planner::learn_pass(PassExperience& experience, const DraftTree& tree, cons
                          const RoundResult& result) const {
   // A draft after a pause also runs what its drafter was shown meanwhile.
   const bool usual_cost = !pass_choice_.probing() || passes_[usize(round_.asked_pass)]->taps().empty();
-  if (usual_cost) {
+  if (usual_cost && experience.costs.in_steps) {
+    experience.costs.observe_steps(round_.drafted_depth, std::max(1, result.draft_sharers), result.draft_seconds);
+  } else if (usual_cost) {
     experience.costs.observe(result.draft_rows > 0 ? result.draft_rows : round_.drafted_depth, result.draft_seconds);
   }
   const bool verified = round_.chosen.pass >= 0 && !tree.empty();

@@ -49,7 +49,7 @@ class Planner : public Speculator {
   // What it proposes is not cut to what is worth a row: that is for whoever knows all sequences of the pass.
   Status propose(const DraftInput& input, const DraftLimits& limits, const RoundLoad& load,
                  Proposal& proposal) override;
-  void take(const DraftInput& input, const PassOutput& mine, Proposal& proposal) override;
+  void take(const DraftInput& input, const PassOutput* mine, Proposal& proposal) override;
   void observe_riders(const PassOutput& riders) override;
   std::span<const int> taps() const override;
   void observe(const CommittedRows& rows) override;

@@ -146,6 +146,20 @@ TEST(DraftCosts, AreSharedByThoseWhoDraftTogether) {
   EXPECT_NEAR(costs.of(8), 0.9, 0.05);
 }
 
+// Who runs a pass for each depth shares each of them: k sequences do not take as long as one with k times the depth.
+TEST(DraftCosts, OfStepsAreSharedStepByStep) {
+  DraftCosts costs = draft_costs();
+  costs.in_steps = true;
+  EXPECT_DOUBLE_EQ(costs.share(3, 1), costs.of(3));
+  EXPECT_DOUBLE_EQ(costs.share(3, 4), costs.of(3) * (1 + 3 * costs.sharer) / 4);
+  const double alone = costs.of(3);
+  for (int i = 0; i < 200; ++i) costs.observe_steps(3, 4, alone * 2.2);
+  EXPECT_NEAR(costs.sharer, 0.4, 1e-3);
+  EXPECT_EQ(costs.of(3), alone) << "what others add says nothing of one alone";
+  costs.observe_steps(3, 1, alone * 1.5);
+  EXPECT_GT(costs.of(3), alone);
+}
+
 // A drafter of a pass whose tokens are right with a fixed chance for each depth; says nothing true of itself.
 class ChanceDrafter : public Drafter {
  public:

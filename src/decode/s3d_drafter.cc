@@ -22,35 +22,28 @@ class S3dDrafter : public Drafter {
   bool needs_state() const override { return adapter_->config().state_rank > 0; }
   size_t extra_bytes() const override { return adapter_->bytes(); }
 
-  bool shares_pass() const override { return true; }
-
-  Status draft(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) override {
-    DraftPass pass;
-    ask(input, limits, pass);
-    const std::vector<const float*> states(pass.rows.size(), pass.state);
-    S3D_ASSIGN(const PassOutput out, run_draft_pass(backend_, kv_, pass, pass.rows, states));
-    take(input, limits, out, tree);
-    return Ok();
-  }
+  Sharing sharing() const override { return Sharing::kOnePass; }
 
   // The last token's row and masks after it, as many as a path may be long.
-  void ask(const DraftInput& input, const DraftLimits& limits, DraftPass& pass) override {
+  void ask(const DraftInput& input, const DraftLimits& limits, DraftPass& pass, DraftTree& tree) override {
+    tree.clear();
     const int position = kv_.length(input.seq);
-    pass.rows.clear();
+    pass = {.backend = &backend_, .kv = &kv_, .layers = adapter_->config().layers, .adapter = adapter_.get()};
     for (int j = 0; j < rows_of(limits); ++j) {
       pass.rows.push_back(
           {.token = j == 0 ? input.tokens.back() : -j, .position = position + j, .parent = j - 1, .seq = input.seq});
     }
-    pass.layers = adapter_->config().layers;
-    pass.adapter = adapter_.get();
     pass.state = needs_state() && !input.state.empty() ? input.state.data() : nullptr;
     pass.want_hidden = adapter_->config().confidence;
     pass.keep_logits = true;
   }
 
-  void take(const DraftInput& input, const DraftLimits& limits, const PassOutput& mine, DraftTree& tree) override {
+  void take(const DraftInput& input, const DraftLimits& limits, const PassOutput* mine, DraftPass& pass,
+            DraftTree& tree) override {
+    pass.rows.clear();
+    if (mine == nullptr) return;
     const DraftRows rows = {
-        .logits = mine.logits, .hidden = mine.hidden, .rows = rows_of(limits), .first_kept = mine.first_kept};
+        .logits = mine->logits, .hidden = mine->hidden, .rows = rows_of(limits), .first_kept = mine->first_kept};
     // The device failed: the next pass tells why.
     if (!growth_.grow(rows, input.tokens.back(), limits, tree).ok()) tree.clear();
   }

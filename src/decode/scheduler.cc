@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <optional>
 #include <utility>
 
@@ -36,19 +37,6 @@ struct Entry {
   RowGrant grant;             // of this step
 };
 using Entries = std::vector<std::unique_ptr<Entry>>;
-
-// Part `[begin, begin + count)` of outputs of `all` rows.
-PassOutput slice(const PassOutput& out, int begin, int count, int all) {
-  const auto part = [&](std::span<const float> values) {
-    const size_t width = all > 0 ? values.size() / usize(all) : 0;
-    return values.subspan(usize(begin) * width, usize(count) * width);
-  };
-  return {.logits = part(out.logits),
-          .hidden = part(out.hidden),
-          .kept = out.kept > 0 ? count : 0,
-          .first_kept = out.first_kept + begin,
-          .tapped = {}};
-}
 
 }  // namespace
 
@@ -85,7 +73,8 @@ struct Scheduler::Impl {
   RoundLoad load_of(const Entry& entry) const;
   void run_draft_passes();
   void learn_sharing(int sharers, int able);
-  void run_draft_group(std::span<Entry* const> group);
+  static std::vector<Entry*> take_draft_group(std::vector<Entry*>& open);
+  static void run_draft_group(std::span<Entry* const> group);
   void allocate(double spent_seconds);
   void compose();
   int needed_best() const;
@@ -374,7 +363,7 @@ void Scheduler::Impl::propose() {
   }
 }
 
-// Draft passes of the same layers and adapter are one pass.
+// Draft passes of one kind are one pass. Who wants another one after it shares it with whoever wants the same by then.
 void Scheduler::Impl::run_draft_passes() {
   std::vector<Entry*> open;
   for (Entry* entry : decoding) {
@@ -384,46 +373,63 @@ void Scheduler::Impl::run_draft_passes() {
       std::count_if(decoding.begin(), decoding.end(), [](const Entry* entry) { return entry->run.may_draft(); });
   learn_sharing(isize(open), static_cast<int>(able));
   while (!open.empty()) {
-    const DraftPass& first = open.front()->run.draft_pass();
-    std::vector<Entry*> group, others;
-    int rows = 0;
-    for (Entry* entry : open) {
-      const DraftPass& wanted = entry->run.draft_pass();
-      const int with = rows + isize(wanted.rows);
-      const bool fits = wanted.layers == first.layers && wanted.adapter == first.adapter &&
-                        wanted.want_hidden == first.want_hidden && (group.empty() || with <= backend.max_rows());
-      (fits ? group : others).push_back(entry);
-      if (fits) rows = with;
-    }
+    const std::vector<Entry*> group = take_draft_group(open);
     run_draft_group(group);
-    open = std::move(others);
+    for (Entry* entry : group) {
+      if (!entry->run.finished() && !entry->run.draft_pass().rows.empty()) open.push_back(entry);
+    }
   }
 }
 
-void Scheduler::Impl::run_draft_group(std::span<Entry* const> group) {
-  const DraftPass& first = group.front()->run.draft_pass();
-  std::vector<Row> rows;
-  std::vector<const float*> states;
-  for (const Entry* entry : group) {
-    const int begin = isize(rows);
-    for (Row row : entry->run.draft_pass().rows) {
-      if (row.parent >= 0) row.parent += begin;
-      rows.push_back(row);
-      states.push_back(entry->run.draft_pass().state);
-    }
-  }
-  const Stopwatch watch;
-  const auto out = run_draft_pass(backend, kv, first, rows, states);
-  const double seconds = watch.seconds();
-  int begin = 0;
-  for (Entry* entry : group) {
-    if (!out.ok()) {
-      entry->run.fail(out.error());
+// Takes the first of `open` out, and all whose passes run with its own.
+std::vector<Entry*> Scheduler::Impl::take_draft_group(std::vector<Entry*>& open) {
+  const DraftPass& first = open.front()->run.draft_pass();
+  std::vector<Entry*> group, others;
+  int rows = 0, pages = 0;
+  for (Entry* entry : open) {
+    const DraftPass& wanted = entry->run.draft_pass();
+    const int with = rows + isize(wanted.rows);
+    const bool fits = is_same_kind(wanted, first) && with <= first.backend->max_rows() &&
+                      pages + pages_to_reserve(wanted) <= first.kv->free_pages();
+    if (!fits && !group.empty()) {
+      others.push_back(entry);
       continue;
     }
-    const int count = isize(entry->run.draft_pass().rows);
-    entry->run.take_draft(slice(*out, begin, count, isize(rows)), seconds, isize(rows));
-    begin += count;
+    group.push_back(entry);
+    rows = with;
+    pages += pages_to_reserve(wanted);
+  }
+  open = std::move(others);
+  return group;
+}
+
+void Scheduler::Impl::run_draft_group(std::span<Entry* const> group) {
+  std::vector<const DraftPass*> passes;
+  std::vector<int> wanted;  // rows with outputs
+  int rows = 0;
+  for (const Entry* entry : group) {
+    const DraftPass& pass = entry->run.draft_pass();
+    passes.push_back(&pass);
+    rows += isize(pass.rows);
+    const auto silent = std::count(pass.want.begin(), pass.want.end(), Want::kNothing);
+    wanted.push_back(isize(pass.rows) - static_cast<int>(silent));
+  }
+  if (pages_to_reserve(*passes.front()) > passes.front()->kv->free_pages()) {
+    return group.front()->run.take_draft(nullptr, 0, 0, 0);  // it is alone
+  }
+  const Stopwatch watch;
+  const auto out = run_together(passes);
+  const double seconds = watch.seconds();
+  const int all = std::accumulate(wanted.begin(), wanted.end(), 0);
+  int begin = 0;
+  for (size_t i = 0; i < group.size(); ++i) {
+    if (!out.ok()) {
+      group[i]->run.fail(out.error());
+      continue;
+    }
+    const PassOutput mine = slice(*out, begin, wanted[i], all);
+    group[i]->run.take_draft(&mine, seconds, rows, isize(group));
+    begin += wanted[i];
   }
 }
 

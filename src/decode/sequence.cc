@@ -245,7 +245,7 @@ Status SequenceRun::propose(const RoundLoad& load, int64_t rows) {
   const Stopwatch watch;
   proposal_.clear();
   limits_ = draft_limits(rows);
-  draft_rows_ = 0;
+  draft_rows_ = draft_sharers_ = 0;
   asked_ = speculator() != nullptr;
   if (asked_) {
     S3D_TRY(speculator()->propose({.seq = seq(), .tokens = tokens_, .state = state_}, limits_, load, proposal_));
@@ -255,12 +255,12 @@ Status SequenceRun::propose(const RoundLoad& load, int64_t rows) {
   return Ok();
 }
 
-void SequenceRun::take_draft(const PassOutput& mine, double seconds, int rows) {
+void SequenceRun::take_draft(const PassOutput* mine, double seconds, int rows, int sharers) {
   const Stopwatch watch;
   speculator()->take({.seq = seq(), .tokens = tokens_, .state = state_}, mine, proposal_);
-  proposal_.pass.rows.clear();
   check_proposal();
   draft_rows_ = rows;
+  draft_sharers_ = sharers;
   draft_seconds_ += seconds + watch.seconds();
 }
 
@@ -405,6 +405,7 @@ void SequenceRun::learn(const Walk& walk, const PassShare& share) {
                         .finished = walk.path.size() == walk.rows.size(),
                         .draft_seconds = draft_seconds_,
                         .draft_rows = draft_rows_,
+                        .draft_sharers = draft_sharers_,
                         .verify_seconds = share.seconds,
                         .verify_rows = share.rows};
   if (proposal_.forced.empty()) return speculator()->learn(proposal_.tree, result);

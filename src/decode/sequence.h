@@ -92,7 +92,9 @@ class SequenceRun {
   const DraftPass& draft_pass() const { return proposal_.pass; }
   // How many of a row's best tokens it must see of the next pass; 0: logits.
   int needed_best() const;
-  void take_draft(const PassOutput& mine, double seconds, int rows);  // of the draft pass that it shared
+  // Of the draft pass that it shared with `sharers` - 1 others, of `rows` rows in all; null: there was no memory for
+  // it. Afterwards there is a proposal, or there are rows in draft_pass() again.
+  void take_draft(const PassOutput* mine, double seconds, int rows, int sharers);
   void settle_proposal();  // as the constraint allows; afterwards wish() and keep() may be called
   RowWish wish(std::vector<double>& paths) const;
   void keep(std::span<const int> nodes) { keep_nodes(proposal_, nodes); }
@@ -164,7 +166,7 @@ class SequenceRun {
   DraftLimits limits_;
   bool asked_ = false;  // the speculator was
   double draft_seconds_ = 0;
-  int draft_rows_ = 0;  // of the draft pass
+  int draft_rows_ = 0, draft_sharers_ = 0;  // of the draft pass
 
   std::vector<float> state_;  // see DraftInput
   double usual_tokens_ = 1;

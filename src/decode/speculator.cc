@@ -21,8 +21,8 @@ class FixedSpeculator : public Speculator {
     asked_ = {std::min(nodes_, limits.nodes), std::min(drafter_->max_depth(), limits.depth), width_};
     if (asked_.nodes < 1 || asked_.depth < 1) return Ok();
     proposal.source = drafter_->name();
-    if (drafter_->shares_pass()) {
-      drafter_->ask(input, asked_, proposal.pass);
+    if (drafter_->sharing() != Sharing::kNone) {
+      drafter_->ask(input, asked_, proposal.pass, proposal.tree);
       return Ok();
     }
     S3D_TRY(drafter_->draft(input, asked_, proposal.tree));
@@ -35,8 +35,8 @@ class FixedSpeculator : public Speculator {
     drafter_->observe_riders(riders);
     observed_ = true;
   }
-  void take(const DraftInput& input, const PassOutput& mine, Proposal& proposal) override {
-    drafter_->take(input, asked_, mine, proposal.tree);
+  void take(const DraftInput& input, const PassOutput* mine, Proposal& proposal) override {
+    drafter_->take(input, asked_, mine, proposal.pass, proposal.tree);
   }
 
   void learn(const DraftTree&, const RoundResult&) override {

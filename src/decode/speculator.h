@@ -32,17 +32,18 @@ struct RoundLoad {
 struct RoundResult {
   std::vector<int> path;      // nodes of the tree that were accepted, from the root on
   bool finished = false;      // with the last of them: what was drafted after it was not compared
-  double draft_seconds = 0;   // until the proposal was there, of the shared draft pass all
-  int draft_rows = 0;         // of all sequences in the shared draft pass; 0: there was none
+  double draft_seconds = 0;   // until the proposal was there, of shared draft passes all
+  int draft_rows = 0;         // of all sequences in the last shared draft pass; 0: there was none
+  int draft_sharers = 0;      // sequences that shared it, this one included
   double verify_seconds = 0;  // the full pass, shared by all sequences in it
   int verify_rows = 1;        // of all sequences in the pass
 };
 
 // Thread rule: one call at a time; one object for each sequence that is generated.
 //
-// A round: propose(); if that left rows in `proposal.pass`, they are run and take() follows; then the scheduler grants
-// rows to some nodes of the tree, parents first, and verifies those; observe() if it has taps; observe_riders() if
-// masks rode along; learn().
+// A round: propose(); as long as there are rows in `proposal.pass`, they are run and take() follows; then the scheduler
+// grants rows to some nodes of the tree, parents first, and verifies those; observe() if it has taps; observe_riders()
+// if masks rode along; learn().
 class Speculator {
  public:
   virtual ~Speculator() = default;
@@ -51,8 +52,9 @@ class Speculator {
   // Replaces `proposal` (empty: a plain round), or asks for a pass.
   virtual Status propose(const DraftInput& input, const DraftLimits& limits, const RoundLoad& load,
                          Proposal& proposal) = 0;
-  // Makes the proposal of the outputs of the rows that were asked for. `input`: as in propose().
-  virtual void take(const DraftInput& /*input*/, const PassOutput& /*mine*/, Proposal& /*proposal*/) {}
+  // Gets the outputs of the rows that were asked for, or null if there was no memory to run them: asks for more, or
+  // makes the proposal. `input`: as in propose().
+  virtual void take(const DraftInput& /*input*/, const PassOutput* /*mine*/, Proposal& /*proposal*/) {}
   // Outputs of the proposal's riders behind the row whose logits decided the last token: [masks, vocab] and, if they
   // were wanted, [masks, d_model]. Valid during the call, which comes before learn(), if there were such riders.
   virtual void observe_riders(const PassOutput& /*riders*/) {}
