@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
+#include <optional>
 
 #include "base/environment.h"
 #include "engine/model_path.h"
@@ -34,13 +35,6 @@ std::vector<fs::path> files_with_ending(const fs::path& folder, std::string_view
   }
   std::sort(files.begin(), files.end());
   return files;
-}
-
-bool is_for(const fs::path& path, uint64_t base_fingerprint) {
-  const auto file = GgufFile::open(path.string());
-  if (!file.ok()) return false;
-  const auto config = read_adapter_config(*file);
-  return config.ok() && config->base_fingerprint == base_fingerprint;
 }
 
 // The file that this code was loaded from: libs3d.so, or the program when libs3d is linked into it; empty if unknown.
@@ -92,6 +86,38 @@ std::vector<fs::path> candidates_of(const fs::path& folder, std::string_view end
   return candidates;
 }
 
+std::shared_ptr<const GgufFile> open_shared(const fs::path& path) {
+  auto file = GgufFile::open(path.string());
+  return file.ok() ? std::make_shared<const GgufFile>(std::move(*file)) : nullptr;
+}
+
+// find_adapter(), opened.
+std::optional<DraftFile> open_adapter_of(const fs::path& folder, uint64_t base_fingerprint) {
+  for (const fs::path& path : candidates_of(folder, ".adapter.gguf")) {
+    std::shared_ptr<const GgufFile> file = open_shared(path);
+    const auto config = file != nullptr ? read_adapter_config(*file) : Result<AdapterConfig>(Error{});
+    if (!config.ok() || config->base_fingerprint != base_fingerprint) continue;
+    return DraftFile{.kind = std::string(config->fused ? adapter_names::kKindFused : kS3d),
+                     .path = path.string(),
+                     .for_auto = true,
+                     .file = std::move(file)};
+  }
+  return std::nullopt;
+}
+
+// The first file of another drafter, of that kind.
+std::optional<DraftFile> open_first(std::string_view kind, const fs::path& folder, uint64_t base_fingerprint) {
+  const std::string ending = fmt::format(".{}.gguf", is_adapter_kind(kind) ? "adapter" : kind);
+  for (const fs::path& path : candidates_of(folder, ending)) {
+    std::shared_ptr<const GgufFile> file = open_shared(path);
+    const auto header = file != nullptr ? read_drafter_header(*file) : Result<DrafterHeader>(Error{});
+    if (!header.ok() || header->kind != kind || header->base_fingerprint != base_fingerprint) continue;
+    const bool beside = path.parent_path() == (folder.empty() ? fs::path(".") : folder);
+    return DraftFile{.kind = std::string(kind), .path = path.string(), .for_auto = beside, .file = std::move(file)};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 bool DraftFile::is_adapter() const {
@@ -119,41 +145,33 @@ std::string short_name(std::span<const DraftFile> files, size_t index) {
 }
 
 Result<DraftFile> open_draft_file(const std::string& path) {
-  S3D_ASSIGN(const GgufFile file, GgufFile::open(path));
-  S3D_ASSIGN(DrafterHeader header, read_drafter_header(file));
+  S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
+  auto file = std::make_shared<const GgufFile>(std::move(opened));
+  S3D_ASSIGN(DrafterHeader header, read_drafter_header(*file));
   if (std::find(std::begin(kKinds), std::end(kKinds), header.kind) == std::end(kKinds)) {
     return Error{fmt::format("{}: the file of a drafter of kind \"{:.40}\", expected one of {}", path, header.kind,
                              fmt::join(kKinds, ", "))};
   }
-  return DraftFile{.kind = std::move(header.kind), .path = path, .for_auto = true};
+  return DraftFile{.kind = std::move(header.kind), .path = path, .for_auto = true, .file = std::move(file)};
 }
 
 std::vector<DraftFile> find_draft_files(const std::string& model_path, uint64_t base_fingerprint) {
   std::vector<DraftFile> found;
-  const std::string adapter = find_adapter(model_path, base_fingerprint);
-  if (!adapter.empty()) found.push_back(open_draft_file(adapter).value());
   const fs::path folder = fs::path(model_path).parent_path();
+  if (std::optional<DraftFile> adapter = open_adapter_of(folder, base_fingerprint)) {
+    found.push_back(std::move(*adapter));
+  }
   for (const std::string_view kind : kKinds) {
     if (!found.empty() && found[0].kind == kind) continue;
-    const auto fits = [&](const fs::path& path) {
-      const auto file = GgufFile::open(path.string());
-      const auto header = file.ok() ? read_drafter_header(*file) : Result<DrafterHeader>(file.error());
-      return header.ok() && header->kind == kind && header->base_fingerprint == base_fingerprint;
-    };
-    const auto candidates = candidates_of(folder, fmt::format(".{}.gguf", is_adapter_kind(kind) ? "adapter" : kind));
-    const auto first = std::find_if(candidates.begin(), candidates.end(), fits);
-    if (first == candidates.end()) continue;
-    const bool beside = first->parent_path() == (folder.empty() ? fs::path(".") : folder);
-    found.push_back({.kind = std::string(kind), .path = first->string(), .for_auto = beside});
+    std::optional<DraftFile> first = open_first(kind, folder, base_fingerprint);
+    if (first) found.push_back(std::move(*first));
   }
   return found;
 }
 
 std::string find_adapter(const std::string& model_path, uint64_t base_fingerprint) {
-  for (const fs::path& path : candidates_of(fs::path(model_path).parent_path(), ".adapter.gguf")) {
-    if (is_for(path, base_fingerprint)) return path.string();
-  }
-  return "";
+  const auto adapter = open_adapter_of(fs::path(model_path).parent_path(), base_fingerprint);
+  return adapter ? adapter->path : "";
 }
 
 }  // namespace s3d

@@ -3,12 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "file/gguf.h"
 
 namespace s3d {
 
@@ -27,11 +29,12 @@ std::vector<std::string> adapter_folders_near(const std::string& binary);
 // or cannot be read are passed over.
 std::string find_adapter(const std::string& model_path, uint64_t base_fingerprint);
 
-// The file of a drafter.
+// The file of a drafter. Whoever finds it opens it; nobody opens it again.
 struct DraftFile {
   std::string kind;  // its s3d.kind; "s3d" where it has none
   std::string path;
   bool for_auto = false;  // a person named it, it lies beside the model, or it is the adapter: `auto` looks at it
+  std::shared_ptr<const GgufFile> file = nullptr;
 
   bool is_adapter() const;  // of S3D's (docs/adapter.md)
   // Whether a person may call it that: its path, or the end of it from a folder or its name on.

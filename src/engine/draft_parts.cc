@@ -9,20 +9,34 @@
 namespace s3d {
 namespace {
 
-// What is kept under `what` and the path; made by `open` if it is not there: (file, fingerprint of the base) ->
+// What is kept under `what` and the path; made by `open` if it is not there: (opened file, fingerprint of the base) ->
 // Result<shared_ptr<Shared>>.
 template <typename Shared, typename Open>
 Result<std::shared_ptr<Shared>> shared_parts(Runtime& runtime, std::string_view what, const std::string& path,
                                              Open open) {
   SharedParts& kept = runtime.shared_by(fmt::format("{} {}", what, path));
   if (kept.parts == nullptr) {
-    S3D_ASSIGN(GgufFile file, GgufFile::open(path));
     S3D_ASSIGN(const std::shared_ptr<Shared> made,
-               open(std::make_shared<const GgufFile>(std::move(file)), base_fingerprint(runtime.file())));
+               open(runtime.draft_file(path).file, base_fingerprint(runtime.file())));
     if (made == nullptr) return made;
     kept = {.parts = std::const_pointer_cast<std::remove_const_t<Shared>>(made), .bytes = made->bytes()};
   }
   return std::static_pointer_cast<Shared>(kept.parts);
+}
+
+// Of a drafter that runs beside the model: what `create` packs of the file that `open` reads.
+template <typename Shared, typename File, typename Create>
+Result<std::shared_ptr<Shared>> shared_beside(Runtime& runtime, const std::string& path,
+                                              Result<File> (*open)(std::shared_ptr<const GgufFile>, const ModelConfig&,
+                                                                   uint64_t),
+                                              Create create) {
+  return shared_parts<Shared>(
+      runtime, "beside", path,
+      [&](std::shared_ptr<const GgufFile> file, uint64_t fingerprint) -> Result<std::shared_ptr<Shared>> {
+        S3D_ASSIGN(File parts, open(std::move(file), runtime.config(), fingerprint));
+        ThreadPool pool(runtime.threads());
+        return create(std::move(parts), pool);
+      });
 }
 
 }  // namespace
@@ -55,23 +69,15 @@ Result<std::shared_ptr<const NgramTable>> shared_ngrams(Runtime& runtime) {
 }
 
 Result<std::shared_ptr<EagleHead>> shared_eagle(Runtime& runtime, const std::string& path) {
-  return shared_parts<EagleHead>(
-      runtime, draft_file_names::kEagle, path,
-      [&](std::shared_ptr<const GgufFile> file, uint64_t fingerprint) -> Result<std::shared_ptr<EagleHead>> {
-        S3D_ASSIGN(EagleFile eagle, open_eagle(std::move(file), runtime.config(), fingerprint));
-        ThreadPool pool(runtime.threads());
-        return EagleHead::create(std::move(eagle), runtime.shared_model(), runtime.backend(), runtime.kv(), pool);
-      });
+  return shared_beside<EagleHead>(runtime, path, open_eagle, [&](EagleFile file, ThreadPool& pool) {
+    return EagleHead::create(std::move(file), runtime.shared_model(), runtime.backend(), runtime.kv(), pool);
+  });
 }
 
 Result<std::shared_ptr<MedusaHeads>> shared_medusa(Runtime& runtime, const std::string& path) {
-  return shared_parts<MedusaHeads>(
-      runtime, draft_file_names::kMedusa, path,
-      [&](std::shared_ptr<const GgufFile> file, uint64_t fingerprint) -> Result<std::shared_ptr<MedusaHeads>> {
-        S3D_ASSIGN(MedusaFile medusa, open_medusa(std::move(file), runtime.config(), fingerprint));
-        ThreadPool pool(runtime.threads());
-        return MedusaHeads::create(std::move(medusa), runtime.shared_model(), runtime.backend(), pool);
-      });
+  return shared_beside<MedusaHeads>(runtime, path, open_medusa, [&](MedusaFile file, ThreadPool& pool) {
+    return MedusaHeads::create(std::move(file), runtime.shared_model(), runtime.backend(), pool);
+  });
 }
 
 }  // namespace s3d

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/index.h"
 #include "decode/cost_model.h"
 #include "engine/adapter_path.h"
@@ -34,11 +35,13 @@ bool names_adapter(const RuntimeOptions& options) {
 }
 
 // The files of drafters that the options name or that are found, the adapter of --adapter or the one found first.
-// Error: one that was named is none of a drafter's.
-Result<std::vector<DraftFile>> draft_files_of(const RuntimeOptions& options, const GgufFile& base) {
+// Error: one that was named is none of a drafter's, or the adapter is not good for this model.
+Result<std::vector<DraftFile>> draft_files_of(const RuntimeOptions& options, const GgufFile& base,
+                                              const ModelConfig& config) {
   std::vector<DraftFile> files;
   if (names_adapter(options)) {
     S3D_ASSIGN(files.emplace_back(), open_draft_file(options.adapter));
+    S3D_TRY(open_adapter(files.back().file, config, base_fingerprint(base)));
   }
   for (const std::string& path : options.draft_files) {
     S3D_ASSIGN(files.emplace_back(), open_draft_file(path));
@@ -55,17 +58,12 @@ Result<std::vector<DraftFile>> draft_files_of(const RuntimeOptions& options, con
   return files;
 }
 
-Result<Adapter> open_adapter_file(const std::string& path, const GgufFile& base, const ModelConfig& config) {
-  S3D_ASSIGN(GgufFile opened, GgufFile::open(path));
-  return open_adapter(std::make_shared<const GgufFile>(std::move(opened)), config, base_fingerprint(base));
-}
-
 // The tokens whose rows of the LM head draft passes run alone: those of the first adapter that has such passes. One
-// that cannot be opened is an error for whoever asks for its drafter.
+// that is not good for this model is an error for whoever asks for its drafter.
 std::vector<TokenId> head_first(const std::vector<DraftFile>& files, const GgufFile& base, const ModelConfig& config) {
   for (const DraftFile& file : files) {
     if (!file.is_adapter() || file.kind == adapter_names::kKindFused) continue;
-    Result<Adapter> adapter = open_adapter_file(file.path, base, config);
+    Result<Adapter> adapter = open_adapter(file.file, config, base_fingerprint(base));
     return adapter.ok() ? std::move(adapter->draft_ids) : std::vector<TokenId>();
   }
   return {};
@@ -146,8 +144,7 @@ Result<Opened> open_files(const RuntimeOptions& options) {
   const auto file = std::make_shared<const GgufFile>(std::move(opened));
   S3D_ASSIGN(ModelConfig config, read_model_config(*file));
   S3D_ASSIGN(const int context, choose_context(options, config));
-  if (names_adapter(options)) S3D_TRY(open_adapter_file(options.adapter, *file, config));
-  S3D_ASSIGN(std::vector<DraftFile> draft_files, draft_files_of(options, *file));
+  S3D_ASSIGN(std::vector<DraftFile> draft_files, draft_files_of(options, *file, config));
   const std::vector<TokenId> first_tokens = head_first(draft_files, *file, config);
   S3D_ASSIGN(Tokenizer tokenizer, load_tokenizer(*file, config));
   OnCards drafters = is_on_device(options.backend) ? on_cards(draft_files, *file, config) : OnCards{};
@@ -201,6 +198,13 @@ Result<std::unique_ptr<Runtime>> Runtime::load(const RuntimeOptions& options) {
 }
 
 Runtime::Runtime(Parts parts) : parts_(std::move(parts)), costs_(std::make_shared<PassCosts>()) {}
+
+const DraftFile& Runtime::draft_file(std::string_view path) const {
+  const auto found = std::find_if(draft_files().begin(), draft_files().end(),
+                                  [path](const DraftFile& file) { return file.path == path; });
+  S3D_CHECK(found != draft_files().end(), "a file that is not among the drafters' files");
+  return *found;
+}
 
 const DraftFile* Runtime::first_adapter() const {
   const auto first = std::find_if(draft_files().begin(), draft_files().end(), is_adapter);

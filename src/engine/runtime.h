@@ -86,9 +86,10 @@ class Runtime {
   const Model& model() const { return *parts_.model; }
   const ModelConfig& config() const { return parts_.model->config; }
   const Tokenizer& tokenizer() const { return parts_.tokenizer; }
-  // The files of drafters that may be opened, the adapter of --adapter or the one that was found first. Those that
-  // drafters need are opened when the first such drafter is made (engine/draft_parts.h).
+  // The files of drafters, the adapter of --adapter or the one that was found first. What drafters need of them is read
+  // when the first such drafter is made (engine/draft_parts.h).
   const std::vector<DraftFile>& draft_files() const { return parts_.draft_files; }
+  const DraftFile& draft_file(std::string_view path) const;  // the one of them with that path
   // The first that is an adapter's, or null; its path, or "".
   const DraftFile* first_adapter() const;
   std::string adapter_path() const;

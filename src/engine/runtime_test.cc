@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -233,6 +234,19 @@ TEST_F(AdaptersTest, ErrorsComeWhenTheDrafterIsAskedFor) {
   EXPECT_FALSE(make_speculator(*runtime, {.drafter = "suffix=good.gguf"}).ok()) << "it has no file";
   EXPECT_FALSE(make_speculator(*runtime, {.drafter = "s3d="}).ok());
   EXPECT_FALSE(make_speculator(*runtime, {.drafter = "auto=good.gguf"}).ok());
+}
+
+// What was found stays open: a file that is moved or replaced meanwhile changes nothing.
+TEST_F(AdaptersTest, AFileIsOpenedOnce) {
+  const std::string one = folder_ / "one.gguf", other = folder_ / "other.gguf";
+  write_adapter(one, *plain_, {1, 1});
+  write_adapter(other, *plain_, {1, 0});
+  const std::unique_ptr<Runtime> runtime = load_with({one, other});
+  for (const std::string& path : {one, other}) ASSERT_TRUE(std::filesystem::remove(path));
+  for (const char* name : {"s3d", "s3d=other.gguf", "suffix"}) {
+    const auto speculator = make_speculator(*runtime, {.drafter = name, .draft_rows = 2});
+    EXPECT_TRUE(speculator.ok()) << name << ": " << speculator.error().message;
+  }
 }
 
 // The n-grams of the first adapter serve `suffix`, whoever drafts with the adapter.
