@@ -99,9 +99,7 @@ MadeDrafter make_medusa(Runtime& runtime, const SpeculationOptions&, const std::
 }
 
 MadeDrafter make_untrained(Runtime& runtime, const SpeculationOptions& options, const std::string&) {
-  S3D_ASSIGN(auto floor, PackedAdapter::untrained(runtime.model(), draft_layers(runtime, options), kSequentialDepth - 1,
-                                                  runtime.draft_vocab()));
-  return make_s3d_drafter(runtime.backend(), runtime.kv(), std::move(floor), "s3d-untrained");
+  return make_untrained_drafter(runtime, draft_layers(runtime, options), kSequentialDepth - 1);
 }
 
 MadeDrafter make_layerskip(Runtime& runtime, const SpeculationOptions& options, const std::string&) {
@@ -321,6 +319,11 @@ Result<std::unique_ptr<Drafter>> make_named_drafter(Runtime& runtime, const Spec
   S3D_TRY(options.check());
   S3D_ASSIGN(MadeOf made, make_drafter(runtime, options));
   return std::move(made.drafter);
+}
+
+Result<std::unique_ptr<Drafter>> make_untrained_drafter(Runtime& runtime, LayerSet layers, int masks) {
+  S3D_ASSIGN(auto floor, PackedAdapter::untrained(runtime.model(), layers, masks, runtime.draft_vocab()));
+  return make_s3d_drafter(runtime.backend(), runtime.kv(), std::move(floor), "s3d-untrained");
 }
 
 std::string drafter_cost_key(const Runtime& runtime, const SpeculationOptions& options, const Drafter& drafter) {

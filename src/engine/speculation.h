@@ -14,6 +14,7 @@
 #include "decode/drafter.h"
 #include "decode/speculator.h"
 #include "engine/adapter_path.h"
+#include "model/layer_set.h"
 #include "s3d/options.h"
 
 namespace s3d {
@@ -33,6 +34,10 @@ Result<std::unique_ptr<Speculator>> make_speculator(Runtime& runtime, const Spec
 // The drafter `options.drafter` alone, without a planner: for measuring it. Not for "off" and "auto". The engine must
 // outlive it. Errors: those of make_speculator().
 Result<std::unique_ptr<Drafter>> make_named_drafter(Runtime& runtime, const SpeculationOptions& options);
+
+// S3D's floor: a draft pass over these layers and `masks` masks without training, from the first adapter's draft
+// vocabulary. The engine must outlive it. Error: a plan that is not one of the model's.
+Result<std::unique_ptr<Drafter>> make_untrained_drafter(Runtime& runtime, LayerSet layers, int masks);
 
 // The `drafter_key` of pass_costs() (engine/pass_costs.h) for such a drafter.
 std::string drafter_cost_key(const Runtime& runtime, const SpeculationOptions& options, const Drafter& drafter);

@@ -73,13 +73,6 @@ Result<std::optional<TrainedRate>> open_plan(Runtime& runtime) {
       .name = file->kind, .layers = config.fused ? LayerSet() : config.layers, .fused = config.fused, .rates = {}});
 }
 
-// A draft pass without training over as many masks as are planned with, and the head that the first adapter drafts
-// from.
-Result<std::unique_ptr<Drafter>> untrained_pass(Runtime& runtime, LayerSet layers) {
-  S3D_ASSIGN(auto floor, PackedAdapter::untrained(runtime.model(), layers, kMostMasks, runtime.draft_vocab()));
-  return make_s3d_drafter(runtime.backend(), runtime.kv(), std::move(floor), "s3d-untrained");
-}
-
 // D at the numbers of layers in `seconds`, as straight lines by the layers, for each number of rows: least squares.
 void fit_draft_costs(const std::map<int, DraftCosts>& seconds, Costs& costs) {
   costs.head.assign(kMostMasks + 2, 0);
@@ -141,7 +134,7 @@ class Measurement {
       for (const SkipRate& skip : evidence_.skips) {
         if (skip.group != evidence_.skips.front().group) continue;  // where the layers stand changes no cost
         S3D_TRY(begin(fmt::format("costs of passes and of drafts by {} layers", skip.layers.count())));
-        S3D_ASSIGN(const std::unique_ptr<Drafter> drafter, untrained_pass(runtime_, skip.layers));
+        S3D_ASSIGN(const std::unique_ptr<Drafter> drafter, make_untrained_drafter(runtime_, skip.layers, kMostMasks));
         S3D_TRY(measure(drafter.get(), by_layers[skip.layers.count()]));
       }
       if (evidence_.open) S3D_TRY(measure_open());
