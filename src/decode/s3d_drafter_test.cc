@@ -7,6 +7,7 @@
 #include <random>
 #include <string>
 
+#include "backend/adapter_test_maker.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/forwarding_backend.h"
 #include "backend/packed_adapter.h"
@@ -175,6 +176,50 @@ TEST_P(S3dDrafterTest, AChainRunsNoMoreRowsThanItMayHaveNodes) {
     EXPECT_EQ(nodes, backend_->rows_run());
   }
   EXPECT_EQ(0, kv_.length(seq_));
+}
+
+// Whatever vocabulary the first adapter has, and whoever else drafts from one of its own in between: the floor's rows
+// are those that the whole LM head has for its tokens, to the last bit.
+TEST(UntrainedFloor, ReadsTheRowsOfItsOwnTokens) {
+  const auto file = adapter_test::open_base("llama-q8_0");
+  const ModelConfig config = read_model_config(*file).value();
+  ThreadPool pool(1);
+  const auto logits_of = [&](const std::vector<TokenId>& first, std::vector<TokenId>& drafted) {
+    const auto model = std::make_shared<const Model>(load_model(file, config, pool, {}, first).value());
+    const auto backend = CpuBackend::create(model, 1, choose_kernels().value()).value();
+    KvCache kv = KvCache::create(config, KvType::kF32, 64).value();
+    const KvSequence seq = kv.add_sequence();
+    const Adapter other = adapter_test::AdapterMaker(config, kPlan, /*seed=*/3).make(adapter_test::kAll, GGML_TYPE_F16);
+    const auto floor = PackedAdapter::untrained(*model, kPlan, kMasks, isize(first)).value();
+    const auto beside = PackedAdapter::create(other, *model, &pool).value();
+    EXPECT_EQ(beside->own_head() != nullptr, first != other.draft_ids);
+    std::vector<float> logits;
+    for (const PackedAdapter* adapter : {floor.get(), beside.get(), floor.get()}) {
+      DraftPass pass = {.backend = backend.get(), .kv = &kv, .layers = kPlan, .adapter = adapter};
+      for (int j = 0; j < 3; ++j)
+        pass.rows.push_back({.token = j == 0 ? 3 : -j, .position = j, .parent = j - 1, .seq = seq});
+      const DraftPass* const alone = &pass;
+      const PassOutput out = run_together({&alone, 1}).value();
+      logits.assign(out.logits.begin(), out.logits.end());
+    }
+    for (size_t i = 0; i < floor->draft_size(); ++i) drafted.push_back(floor->draft_token(i));
+    return logits;
+  };
+  std::vector<TokenId> all;
+  const std::vector<float> whole = logits_of({}, all);
+  ASSERT_EQ(isize(all), config.vocab_size);
+  std::vector<TokenId> odd, even;
+  for (int i = 0; i < 37; ++i) odd.push_back(2 * i + 1), even.push_back(config.vocab_size - 2 * (i + 1));
+  for (const std::vector<TokenId>& first : {odd, even}) {
+    std::vector<TokenId> drafted;
+    const std::vector<float> logits = logits_of(first, drafted);
+    EXPECT_EQ(drafted, first);
+    ASSERT_EQ(logits.size(), 3 * drafted.size());
+    for (size_t i = 0; i < logits.size(); ++i) {
+      const size_t row = i / drafted.size(), token = usize(drafted[i % drafted.size()]);
+      EXPECT_EQ(logits[i], whole[row * all.size() + token]) << "row " << row << ", token " << token;
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Confidence, S3dDrafterTest, testing::Bool(),
