@@ -39,6 +39,22 @@ enum class Fault {
   kUnmaskedRow,     // the constraint looks at the wrong row: it lets pass what it allowed before
 };
 
+// A layer beside the model; counts its passes over rows of several sequences.
+class CountedLayer : public ForwardingBackend {
+ public:
+  CountedLayer(std::unique_ptr<Backend> real, std::shared_ptr<int64_t> shared)
+      : ForwardingBackend(*real), real_(std::move(real)), shared_(std::move(shared)) {}
+  Result<PassOutput> run(const Block& block, KvCache& kv) override {
+    const auto other = [&](const Row& row) { return row.seq != block.rows.front().seq; };
+    *shared_ += std::any_of(block.rows.begin(), block.rows.end(), other) ? 1 : 0;
+    return ForwardingBackend::run(block, kv);
+  }
+
+ private:
+  std::unique_ptr<Backend> real_;
+  std::shared_ptr<int64_t> shared_;
+};
+
 // Passes of a real backend, made wrong.
 class WrongBackend : public ForwardingBackend {
  public:
@@ -68,6 +84,11 @@ class WrongBackend : public ForwardingBackend {
     return out;
   }
   int max_rows() const override { return max_rows_; }
+  Result<std::unique_ptr<Backend>> beside(std::shared_ptr<const Model> model, int max_rows) override {
+    S3D_ASSIGN(std::unique_ptr<Backend> layer, ForwardingBackend::beside(std::move(model), max_rows));
+    return std::unique_ptr<Backend>(std::make_unique<CountedLayer>(std::move(layer), shared_layers_));
+  }
+  int64_t shared_layer_passes() const { return *shared_layers_; }
 
  private:
   static void lose_row(const Row& row, const std::vector<Row>& rows, KvCache& kv) {
@@ -105,6 +126,7 @@ class WrongBackend : public ForwardingBackend {
   Fault fault_;
   int max_rows_;
   int swaps_ = 0;
+  std::shared_ptr<int64_t> shared_layers_ = std::make_shared<int64_t>(0);  // its drafters may outlive it
   std::map<SeqId, int> last_position_;
   std::vector<float> logits_;
 };
@@ -335,7 +357,7 @@ class World {
 struct Seen {
   int wrong = 0;
   std::string first_wrong;
-  int64_t preemptions = 0, hits = 0, accepted = 0;
+  int64_t preemptions = 0, hits = 0, accepted = 0, shared = 0;
 };
 
 SmallModel& model() {
@@ -402,6 +424,7 @@ Seen try_seed(unsigned seed, KvType type, Fault fault) {
   }
   seen.preemptions = scheduler.stats().preemptions;
   seen.hits = scheduler.stats().cached_prompt_tokens;
+  seen.shared = backend.shared_layer_passes();
   return seen;
 }
 
@@ -414,18 +437,20 @@ unsigned seeds() {
 class EveryText : public testing::TestWithParam<KvType> {};
 
 TEST_P(EveryText, IsThatOfTheRequestRunAlone) {
-  int64_t preemptions = 0, hits = 0, accepted = 0;
+  int64_t preemptions = 0, hits = 0, accepted = 0, shared = 0;
   for (unsigned seed = 0; seed < seeds(); ++seed) {
     const Seen seen = try_seed(seed, GetParam(), Fault::kNone);
     EXPECT_EQ(seen.wrong, 0) << "seed " << seed << ", " << seen.first_wrong;
     preemptions += seen.preemptions;
     hits += seen.hits;
     accepted += seen.accepted;
+    shared += seen.shared;
   }
   if (seeds() < 48) return;
   EXPECT_GT(preemptions, 10) << "memory was never short: nothing was tested";
   EXPECT_GT(hits, 1000);
   EXPECT_GT(accepted, 500);
+  EXPECT_GT(shared, 50) << "passes of eagle's layer";
 }
 
 INSTANTIATE_TEST_SUITE_P(KvTypes, EveryText, testing::Values(KvType::kF16, KvType::kQ8_0),
