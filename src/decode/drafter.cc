@@ -8,17 +8,28 @@
 namespace s3d {
 
 bool is_same_kind(const DraftPass& a, const DraftPass& b) {
-  return a.backend == b.backend && a.kv == b.kv && a.use == b.use && a.layers == b.layers && a.adapter == b.adapter &&
-         a.inputs.empty() == b.inputs.empty() && a.want_hidden == b.want_hidden && a.keep_logits == b.keep_logits;
+  return a.runner == b.runner && a.backend == b.backend && a.kv == b.kv && a.use == b.use && a.layers == b.layers &&
+         a.adapter == b.adapter && a.inputs.empty() == b.inputs.empty() && a.want_hidden == b.want_hidden &&
+         a.keep_logits == b.keep_logits;
+}
+
+int max_rows(const DraftPass& kind) {
+  return kind.runner != nullptr ? kind.runner->max_rows() : kind.backend->max_rows();
+}
+
+int free_pages(const DraftPass& kind) {
+  return kind.kv == nullptr ? 0 : kind.kv->free_pages();
 }
 
 int pages_to_reserve(const DraftPass& pass) {
-  return pass.rows.empty() ? 0 : pass.kv->pages_to_reserve(pass.rows.front().seq, isize(pass.rows));
+  return pass.rows.empty() || pass.kv == nullptr ? 0
+                                                 : pass.kv->pages_to_reserve(pass.rows.front().seq, isize(pass.rows));
 }
 
 Result<PassOutput> run_together(std::span<const DraftPass* const> passes) {
   S3D_CHECK(!passes.empty());
   const DraftPass& kind = *passes.front();
+  if (kind.runner != nullptr) return kind.runner->run(passes);
   std::vector<Row> rows;
   std::vector<Want> want;
   std::vector<const float*> states, inputs;
@@ -62,7 +73,7 @@ Status Drafter::draft(const DraftInput& input, const DraftLimits& limits, DraftT
   DraftPass pass;
   ask(input, limits, pass, tree);
   while (!pass.rows.empty()) {
-    if (pages_to_reserve(pass) > pass.kv->free_pages()) {
+    if (pages_to_reserve(pass) > free_pages(pass)) {
       take(input, limits, nullptr, pass, tree);
       continue;
     }

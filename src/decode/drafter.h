@@ -45,6 +45,17 @@ struct CommittedRows {
   std::span<const float> features;  // [count, taps, d_model] hidden states behind the layers of Drafter::taps()
 };
 
+struct DraftPass;
+
+// Computes draft passes that run no layers of a model: heads of a drafter's own.
+class DraftRunner {
+ public:
+  virtual ~DraftRunner() = default;
+  virtual int max_rows() const = 0;  // of all passes together
+  // Outputs of all rows, one pass after the other. Valid until the next call. Error: the device failed.
+  virtual Result<PassOutput> run(std::span<const DraftPass* const> passes) = 0;
+};
+
 // Rows that a drafter wants to be run behind the committed ones of its sequence. Passes of one kind are run together,
 // whosever they are.
 struct DraftPass {
@@ -53,6 +64,7 @@ struct DraftPass {
   std::vector<float> inputs;     // [rows, d_model] as Block::input, or empty
   const float* state = nullptr;  // as in Block, for each of the rows
   // The kind: what runs them, and how.
+  DraftRunner* runner = nullptr;  // it, or if there is none `backend` on `kv`
   Backend* backend = nullptr;
   KvCache* kv = nullptr;
   KvUse use = KvUse::kScratch;  // kPending: who asked for them commits them when it takes the outputs
@@ -63,10 +75,12 @@ struct DraftPass {
 };
 
 bool is_same_kind(const DraftPass& a, const DraftPass& b);
-// Pages of its cache that must be free for it.
+int max_rows(const DraftPass& kind);  // of passes of that kind together
+// Pages that must be free for it in its cache, and that are. Without a cache there is always room.
 int pages_to_reserve(const DraftPass& pass);
+int free_pages(const DraftPass& kind);
 
-// Runs passes of one kind as one block. Errors: those of Backend::run.
+// Runs passes of one kind as one. Errors: those of Backend::run.
 Result<PassOutput> run_together(std::span<const DraftPass* const> passes);
 
 // Of outputs of `all` rows those of `count` rows from `begin` on.

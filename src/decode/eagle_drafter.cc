@@ -140,7 +140,7 @@ class EagleText {
   Result<bool> run(std::span<const TokenId> text, int count) {
     while (count > 0) {
       const DraftPass pass = ask(text, count);
-      if (pages_to_reserve(pass) > pass.kv->free_pages()) return false;
+      if (pages_to_reserve(pass) > free_pages(pass)) return false;
       const DraftPass* const alone = &pass;
       S3D_ASSIGN(const PassOutput out, run_together({&alone, 1}));
       take(text, isize(pass.rows), out);

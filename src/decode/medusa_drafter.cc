@@ -21,18 +21,25 @@ class MedusaDrafter : public Drafter {
   bool needs_state() const override { return true; }
   size_t extra_bytes() const override { return heads_->bytes(); }
 
-  Status draft(const DraftInput& input, const DraftLimits& limits, DraftTree& tree) override {
+  Sharing sharing() const override { return Sharing::kOnePass; }
+
+  void ask(const DraftInput& input, const DraftLimits& limits, DraftPass& pass, DraftTree& tree) override {
     tree.clear();
-    if (input.state.empty()) return Ok();
-    const int depth = std::min({max_depth(), limits.depth, limits.nodes});
-    const std::vector<float> logits = heads_->logits(input.state, depth);
-    const size_t vocab = heads_->vocab();
+    pass.rows.clear();
+    if (input.state.empty()) return;
+    pass = heads_->pass(input.state, std::min({max_depth(), limits.depth, limits.nodes}));
+  }
+
+  void take(const DraftInput& /*input*/, const DraftLimits& limits, const PassOutput* mine, DraftPass& pass,
+            DraftTree& tree) override {
+    const size_t depth = pass.rows.size(), vocab = heads_->vocab();
+    pass.rows.clear();
+    if (mine == nullptr) return;
     by_depth_.clear();
-    for (size_t k = 0; k < usize(depth); ++k) {
-      by_depth_.push_back(top_choices(std::span(logits).subspan(k * vocab, vocab), limits.width));
+    for (size_t k = 0; k < depth; ++k) {
+      by_depth_.push_back(top_choices(mine->logits.subspan(k * vocab, vocab), limits.width));
     }
     grow(limits.nodes, tree);
-    return Ok();
   }
 
  private:

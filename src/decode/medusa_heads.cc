@@ -59,24 +59,72 @@ size_t MedusaHeads::bytes() const {
   return bytes;
 }
 
-std::vector<float> MedusaHeads::logits(std::span<const float> state, int heads) {
-  const size_t d = state.size(), n = usize(heads), vocab = head_.rows();
-  std::vector<float> normed(state.begin(), state.end()), v(n * d), out(n * vocab);
-  norm(normed, norm_, base_->config.norm_eps);
-  for (size_t k = 0; k < n; ++k) {
-    const std::span<float> row = std::span(v).subspan(k * d, d);
-    backend_.multiply(parts_[k].weight, normed, row);
-    for (size_t i = 0; i < d; ++i) row[i] = normed[i] + silu(row[i] + parts_[k].bias[i]);
+DraftPass MedusaHeads::pass(std::span<const float> state, int heads) {
+  DraftPass pass;
+  pass.runner = this;
+  pass.rows.resize(usize(heads));
+  pass.state = state.data();
+  return pass;
+}
+
+// Logits of more rows would take memory that only crowds need.
+int MedusaHeads::max_rows() const {
+  constexpr int kMaxRows = 64;
+  return kMaxRows;
+}
+
+Result<PassOutput> MedusaHeads::run(std::span<const DraftPass* const> passes) {
+  const size_t d = usize(base_->config.d_model), vocab = head_.rows();
+  std::vector<HeadRow> rows;
+  std::vector<float> normed;
+  for (size_t i = 0; i < passes.size(); ++i) {
+    normed.insert(normed.end(), passes[i]->state, passes[i]->state + d);
+    norm(std::span(normed).subspan(i * d, d), norm_, base_->config.norm_eps);
+    for (size_t k = 0; k < passes[i]->rows.size(); ++k) rows.push_back({.head = k, .state = i});
   }
-  backend_.multiply(head_, v, out);
-  if (parts_.front().low.empty()) return out;
-  std::vector<float> low(parts_.front().low.rows()), more(vocab);
-  for (size_t k = 0; k < n; ++k) {
-    backend_.multiply(parts_[k].low, std::span(v).subspan(k * d, d), low);
+  std::vector<float> v(rows.size() * d);
+  logits_.resize(rows.size() * vocab);
+  add_hidden(rows, normed, v);
+  backend_.multiply(head_, v, logits_);
+  if (!parts_.front().low.empty()) add_low_rank(rows, v, logits_);
+  return PassOutput{.logits = logits_};
+}
+
+// v of each row: the rows of one head are one product.
+void MedusaHeads::add_hidden(std::span<const HeadRow> rows, std::span<const float> normed, std::span<float> v) {
+  const size_t d = usize(base_->config.d_model);
+  for (size_t k = 0; k < parts_.size(); ++k) {
+    std::vector<float> in;
+    for (const HeadRow& row : rows) {
+      if (row.head == k) in.insert(in.end(), &normed[row.state * d], &normed[row.state * d] + d);
+    }
+    std::vector<float> out(in.size());
+    if (!in.empty()) backend_.multiply(parts_[k].weight, in, out);
+    size_t at = 0;
+    for (size_t r = 0; r < rows.size(); ++r) {
+      if (rows[r].head != k) continue;
+      for (size_t i = 0; i < d; ++i, ++at) v[r * d + i] = in[at] + silu(out[at] + parts_[k].bias[i]);
+    }
+  }
+}
+
+void MedusaHeads::add_low_rank(std::span<const HeadRow> rows, std::span<const float> v, std::span<float> out) {
+  const size_t d = usize(base_->config.d_model), vocab = head_.rows();
+  for (size_t k = 0; k < parts_.size(); ++k) {
+    std::vector<float> in;
+    for (size_t r = 0; r < rows.size(); ++r) {
+      if (rows[r].head == k) in.insert(in.end(), &v[r * d], &v[r * d] + d);
+    }
+    if (in.empty()) continue;
+    std::vector<float> low(in.size() / d * parts_[k].low.rows()), more(in.size() / d * vocab);
+    backend_.multiply(parts_[k].low, in, low);
     backend_.multiply(parts_[k].low_head, low, more);
-    for (size_t i = 0; i < vocab; ++i) out[k * vocab + i] += more[i];
+    size_t at = 0;
+    for (size_t r = 0; r < rows.size(); ++r) {
+      if (rows[r].head != k) continue;
+      for (size_t i = 0; i < vocab; ++i, ++at) out[r * vocab + i] += more[at];
+    }
   }
-  return out;
 }
 
 }  // namespace s3d

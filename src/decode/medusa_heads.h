@@ -11,13 +11,14 @@
 #include "base/index.h"
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "decode/drafter.h"
 #include "model/drafter_file.h"
 #include "model/weights.h"
 
 namespace s3d {
 
 // Thread rule: one call at a time, and none while the backend runs.
-class MedusaHeads {
+class MedusaHeads : public DraftRunner {
  public:
   // Packs the parts of `file`, which must have been opened for `base` (open_medusa). `backend`, the base's, must
   // outlive it. Errors: a backend that multiplies nothing beside its model; out of memory.
@@ -29,11 +30,19 @@ class MedusaHeads {
   size_t vocab() const { return head_.rows(); }  // tokens that can be drafted
   size_t bytes() const;                          // of memory held
 
-  // Logits [heads, vocab] of the first `heads` heads behind a row with that hidden state, [d_model] before the output
-  // norm.
-  std::vector<float> logits(std::span<const float> state, int heads);
+  // A pass of the first `heads` heads, a row for each, behind a row with that hidden state, [d_model] before the output
+  // norm. `state` must stay until it has been run.
+  DraftPass pass(std::span<const float> state, int heads);
+
+  int max_rows() const override;
+  // The heads' products are shared by all passes. Logits [rows, vocab].
+  Result<PassOutput> run(std::span<const DraftPass* const> passes) override;
 
  private:
+  // A row of a run: its head, and where the normed state is that the head reads.
+  struct HeadRow {
+    size_t head, state;
+  };
   struct Part {
     SideMatrix weight, low, low_head;
     std::vector<float> bias;
@@ -41,12 +50,16 @@ class MedusaHeads {
   MedusaHeads(MedusaFile file, std::shared_ptr<const Model> base, Backend& backend)
       : file_(std::move(file)), base_(std::move(base)), backend_(backend) {}
 
+  void add_hidden(std::span<const HeadRow> rows, std::span<const float> normed, std::span<float> v);
+  void add_low_rank(std::span<const HeadRow> rows, std::span<const float> v, std::span<float> out);
+
   MedusaFile file_;
   std::shared_ptr<const Model> base_;
   Backend& backend_;
   std::vector<float> norm_;  // [d_model] the base's output norm
   std::vector<Part> parts_;
   SideMatrix head_;
+  std::vector<float> logits_;  // of the last run
 };
 
 }  // namespace s3d

@@ -389,8 +389,8 @@ std::vector<Entry*> Scheduler::Impl::take_draft_group(std::vector<Entry*>& open)
   for (Entry* entry : open) {
     const DraftPass& wanted = entry->run.draft_pass();
     const int with = rows + isize(wanted.rows);
-    const bool fits = is_same_kind(wanted, first) && with <= first.backend->max_rows() &&
-                      pages + pages_to_reserve(wanted) <= first.kv->free_pages();
+    const bool fits =
+        is_same_kind(wanted, first) && with <= max_rows(first) && pages + pages_to_reserve(wanted) <= free_pages(first);
     if (!fits && !group.empty()) {
       others.push_back(entry);
       continue;
@@ -414,7 +414,7 @@ void Scheduler::Impl::run_draft_group(std::span<Entry* const> group) {
     const auto silent = std::count(pass.want.begin(), pass.want.end(), Want::kNothing);
     wanted.push_back(isize(pass.rows) - static_cast<int>(silent));
   }
-  if (pages_to_reserve(*passes.front()) > passes.front()->kv->free_pages()) {
+  if (pages_to_reserve(*passes.front()) > free_pages(*passes.front())) {
     return group.front()->run.take_draft(nullptr, 0, 0, 0);  // it is alone
   }
   const Stopwatch watch;

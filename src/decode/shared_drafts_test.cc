@@ -3,12 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/forwarding_backend.h"
 #include "base/index.h"
 #include "decode/drafters.h"
 #include "decode/eagle_head.h"
+#include "decode/medusa_heads.h"
 #include "decode/scheduler.h"
 #include "decode/speculator.h"
 #include "model/drafter_test_maker.h"
@@ -95,13 +97,16 @@ struct Sharer {
   std::unique_ptr<Drafter> drafter;
   Tokens text;
   DraftLimits limits;
+  std::vector<float> state = {};
   DraftPass pass = {};
   DraftTree tree = {};
+
+  DraftInput input() const { return {.tokens = text, .state = state}; }
 };
 
 // Runs what all of them want as one pass, until nobody wants anything.
 void draft_together(std::vector<Sharer>& sharers) {
-  for (Sharer& one : sharers) one.drafter->ask({.tokens = one.text}, one.limits, one.pass, one.tree);
+  for (Sharer& one : sharers) one.drafter->ask(one.input(), one.limits, one.pass, one.tree);
   while (true) {
     std::vector<Sharer*> open;
     for (Sharer& one : sharers) {
@@ -114,14 +119,15 @@ void draft_together(std::vector<Sharer>& sharers) {
     int all = 0, begin = 0;
     for (const Sharer* one : open) {
       passes.push_back(&one->pass);
-      wanted.push_back(static_cast<int>(std::count(one->pass.want.begin(), one->pass.want.end(), Want::kLogits)));
+      const auto silent = std::count(one->pass.want.begin(), one->pass.want.end(), Want::kNothing);
+      wanted.push_back(isize(one->pass.rows) - static_cast<int>(silent));
       all += wanted.back();
     }
     const PassOutput out = run_together(passes).value();
     for (size_t i = 0; i < open.size(); ++i) {
       const PassOutput mine = slice(out, begin, wanted[i], all);
       begin += wanted[i];
-      open[i]->drafter->take({.tokens = open[i]->text}, open[i]->limits, &mine, open[i]->pass, open[i]->tree);
+      open[i]->drafter->take(open[i]->input(), open[i]->limits, &mine, open[i]->pass, open[i]->tree);
     }
   }
 }
@@ -158,6 +164,29 @@ TEST_F(SharedDrafts, AreThoseOfEachSequenceAlone) {
   for (size_t i = 0; i < sharers.size(); ++i) {
     EXPECT_EQ(isize(sharers[i].tree), sharers[i].limits.nodes) << i;
     EXPECT_TRUE(is_equal(sharers[i].tree, alone[i])) << i;
+  }
+}
+
+// The heads' products are shared; each sequence has as many heads as its draft is deep.
+TEST_F(SharedDrafts, OfMedusaAreThoseOfEachSequenceAloneToo) {
+  for (const int rank : {0, 32}) {
+    const MedusaFile file =
+        open_medusa(as_file(drafter_test::medusa_image(config_, {.rank = rank})), config_, kFingerprint).value();
+    const auto heads = MedusaHeads::create(file, model_, backend_, pool_).value();
+    const std::vector<DraftLimits> limits = {
+        {.nodes = 3, .depth = 3}, {.nodes = 6, .depth = 2, .width = 3}, {.nodes = 1, .depth = 1}};
+    std::vector<Sharer> sharers;
+    std::vector<DraftTree> alone;
+    for (size_t i = 0; i < limits.size(); ++i) {
+      sharers.push_back({.drafter = make_medusa_drafter(heads), .text = text(5), .limits = limits[i]});
+      for (int j = 0; j < config_.d_model; ++j) sharers[i].state.push_back(std::sin(static_cast<float>(j * j) + i));
+      ASSERT_TRUE(sharers[i].drafter->draft(sharers[i].input(), limits[i], alone.emplace_back()).ok());
+    }
+    draft_together(sharers);
+    for (size_t i = 0; i < sharers.size(); ++i) {
+      EXPECT_EQ(isize(sharers[i].tree), limits[i].nodes) << i;
+      EXPECT_TRUE(is_equal(sharers[i].tree, alone[i])) << i << ", rank " << rank;
+    }
   }
 }
 
