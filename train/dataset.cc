@@ -1,15 +1,16 @@
 #include "train/dataset.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
 
 #include "base/text_file.h"
 #include "train/keyed_random.h"
+#include "train/text_lines.h"
 
 namespace s3d::train {
 namespace {
@@ -41,20 +42,24 @@ uint64_t hash_of(const std::vector<Sequence>& sequences) {
 }
 
 Status read_file(const std::string& path, int file, int vocab_size, int max_length, Dataset& data) {
-  std::ifstream in(path);
-  if (!in) return Error{fmt::format("cannot read {}: is the path right?", path)};
+  S3D_ASSIGN(TextLines lines, TextLines::open(path));
   std::string line;
-  for (int number = 1; std::getline(in, line); ++number) {
+  for (int number = 1;; ++number) {
+    S3D_ASSIGN(const bool there, lines.next(line));
+    if (!there) return Ok();
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const json object = json::parse(number == 1 ? without_byte_order_mark(line) : line, nullptr,
                                     /*allow_exceptions=*/false);
     if (!object.is_object()) return Error{fmt::format("{}:{}: expected a JSON object", path, number)};
+    if (number == 1 && object.contains("text_of")) continue;
     Sequence sequence{};
     sequence.file = file;
     auto wrong = append_ids(object, "prompt_tokens", vocab_size, sequence.tokens);
     sequence.prompt_length = sequence.length();
     if (!wrong) wrong = append_ids(object, "answer_tokens", vocab_size, sequence.tokens);
     if (wrong) return Error{fmt::format("{}:{}: {}", path, number, *wrong)};
+    const auto run = object.find("run");
+    if (run != object.end() && run->is_string()) data.runs.insert(run->get<std::string>());
     const auto at = object.find("record_at");
     sequence.record_at = at != object.end() && at->is_number_integer() ? at->get<int64_t>() : -1;
     if (sequence.length() > max_length) {
@@ -63,7 +68,6 @@ Status read_file(const std::string& path, int file, int vocab_size, int max_leng
     }
     if (sequence.prompt_length >= 1 && sequence.answer_length() >= 2) data.sequences.push_back(std::move(sequence));
   }
-  return Ok();
 }
 
 }  // namespace
@@ -92,6 +96,23 @@ Result<Dataset> read_dataset(const std::vector<std::string>& paths, int vocab_si
   }
   data.hash = hash_of(data.sequences);
   return data;
+}
+
+std::string pack_text(const Dataset& data, const TextOrigin& origin) {
+  const json first = {{"text_of", origin.model},
+                      {"fingerprint", origin.fingerprint},
+                      {"runs", data.runs},
+                      {"sequences", data.sequences.size()},
+                      {"answer_tokens", data.answer_tokens()},
+                      {"note", origin.note}};
+  std::string text = first.dump() + "\n";
+  for (const Sequence& sequence : data.sequences) {
+    const auto middle = sequence.tokens.begin() + sequence.prompt_length;
+    const json line = {{"prompt_tokens", std::vector<int32_t>(sequence.tokens.begin(), middle)},
+                       {"answer_tokens", std::vector<int32_t>(middle, sequence.tokens.end())}};
+    text += line.dump() + "\n";
+  }
+  return compressed(text);
 }
 
 std::vector<int32_t> frequent_tokens(const Dataset& data, int vocab_size, int size) {

@@ -35,6 +35,7 @@ std::unique_ptr<CLI::App> make_app(Program& program) {
   app->set_config("--config", "", "options from a TOML file");
   add_data(*app, program);
   add_record(*app, program);
+  add_pack(*app, program);
   add_ngrams(*app, program);
   add_adapter(*app, program);
   add_joint(*app, program);

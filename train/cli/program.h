@@ -32,6 +32,7 @@ void on_chosen(CLI::App& command, Program& program, Action action);
 // One for each subcommand; each declares its options and calls on_chosen().
 void add_data(CLI::App& app, Program& program);
 void add_record(CLI::App& app, Program& program);
+void add_pack(CLI::App& app, Program& program);
 void add_ngrams(CLI::App& app, Program& program);
 void add_adapter(CLI::App& app, Program& program);
 void add_joint(CLI::App& app, Program& program);
