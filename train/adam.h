@@ -36,6 +36,8 @@ class Adam {
   std::vector<torch::Tensor>& second_moments() { return v_; }
 
  private:
+  static double gradient_norm(const std::vector<torch::Tensor>& gradients);
+
   std::vector<torch::Tensor> params_, m_, v_;
   std::vector<double> rates_;
   AdamOptions options_;

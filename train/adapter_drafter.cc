@@ -17,7 +17,7 @@ class AdapterDrafter : public TrainedDrafter {
     const TrainingBatch batch =
         make_batch(data, records, params_.config, groups, recipe_.per_group, base_.device, rows);
     std::optional<RecordStore::SoftTargets> soft;
-    if (recipe_.loss.soft_share > 0) soft = soft_targets(data, records, batch);
+    if (recipe_.loss.soft_share > 0) soft = soft_targets(records, batch);
     const LossSums sums = draft_loss(block_, params_, batch, soft, recipe_.loss);
     sums.loss.backward();
     return {sums.loss.item<double>(), sums.weight, 0};

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/index.h"
+#include "train/device_copy.h"
 #include "train/keyed_random.h"
 
 namespace s3d::train {
@@ -132,7 +133,7 @@ TrainingBatch make_rows(const Dataset& data, const AdapterConfig& config, const 
     }
   }
   const auto longs = [&](const std::vector<int64_t>& values, std::vector<int64_t> shape) {
-    return torch::tensor(values).view(shape).to(device);
+    return to_device(torch::tensor(values).view(shape), device);
   };
   batch.draft.sequences = s;
   batch.draft.anchors = per_group;
@@ -145,21 +146,21 @@ TrainingBatch make_rows(const Dataset& data, const AdapterConfig& config, const 
   return batch;
 }
 
-RecordStore::SoftTargets soft_targets(const Dataset& data, const RecordStore& store, const TrainingBatch& batch) {
-  const Tensor row = torch::arange(batch.draft.rows).view({1, 1, -1});
-  std::vector<int64_t> last;
-  for (const int s : batch.sequences) last.push_back(data.sequences[static_cast<size_t>(s)].length() - 1);
-  const Tensor at = batch.draft.positions.to(torch::kCPU).unsqueeze(2) + row;
-  return store.soft_targets(batch.sequences, torch::minimum(at, torch::tensor(last).view({-1, 1, 1})));
+RecordStore::SoftTargets soft_targets(const RecordStore& store, const TrainingBatch& batch) {
+  const Tensor& positions = batch.draft.positions;
+  return store.soft_targets(batch.sequences,
+                            positions.unsqueeze(2) + torch::arange(batch.draft.rows, positions.options()));
 }
 
 TrainingBatch make_batch(const Dataset& data, const RecordStore& store, const AdapterConfig& config,
                          const std::vector<AnchorGroup>& groups, int per_group, torch::Device device, int rows) {
   TrainingBatch batch = make_rows(data, config, groups, per_group, device, rows);
   if (config.state_rank > 0) batch.draft.state = store.state(batch.sequences, batch.draft.positions);
-  batch.draft.context_kv = [&store, sequences = batch.sequences, length = batch.draft.context_length](int index) {
-    return store.kv(index, sequences, length);
-  };
+  if (!device.is_cpu()) {  // few lengths, so that a GPU's memory is used again as it is, and whole tiles
+    constexpr int64_t kTile = 64;
+    batch.draft.context_length = (batch.draft.context_length + kTile - 1) / kTile * kTile;
+  }
+  batch.draft.context_kv = store.context(batch.sequences, batch.draft.context_length);
   return batch;
 }
 

@@ -86,7 +86,7 @@ TrainingBatch make_rows(const Dataset& data, const AdapterConfig& config, const 
 
 // The base's distributions at the rows of a batch: [S, A, R, k] each. Rows beyond the end of a text, which have no
 // target, get any.
-RecordStore::SoftTargets soft_targets(const Dataset& data, const RecordStore& store, const TrainingBatch& batch);
+RecordStore::SoftTargets soft_targets(const RecordStore& store, const TrainingBatch& batch);
 
 // The same with that from a store.
 TrainingBatch make_batch(const Dataset& data, const RecordStore& store, const AdapterConfig& config,

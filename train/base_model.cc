@@ -191,25 +191,34 @@ Tensor embed(const BaseModel& base, const Tensor& tokens) {
   return base.config.embedding_scale == 1 ? rows : rows * base.config.embedding_scale;
 }
 
-Tensor causal_attention(const ModelConfig& config, const Tensor& q, const LayerKv& kv,
-                        const std::vector<LayerKv>& own) {
-  const int64_t m = q.size(0), n = kv.keys.size(0), heads = config.n_kv_heads, per_kv = config.n_heads / heads;
-  // One matrix for all queries that share a key-value head: [kv_heads, per_kv * m, head_dim].
-  const Tensor queries = q.view({m, heads, per_kv, config.head_dim}).permute({1, 2, 0, 3}) * config.attention_scale;
-  const Tensor keys = kv.keys.permute({1, 2, 0}), values = kv.values.permute({1, 0, 2});
+Tensor causal_attention(const ModelConfig& config, const Tensor& q, const LayerKv& kv, const std::vector<LayerKv>& own,
+                        int64_t sequences) {
+  S3D_CHECK(own.empty() || sequences == 1, "rows of their own in several sequences");
+  const int64_t m = q.size(0) / sequences, n = kv.keys.size(0) / sequences, e = config.head_dim;
+  const int64_t per_kv = config.n_heads / config.n_kv_heads, heads = sequences * config.n_kv_heads;
+  // One matrix for all queries of a sequence that share a key-value head: [heads, per_kv * m, head_dim].
+  const Tensor queries =
+      q.view({sequences, m, config.n_kv_heads, per_kv, e}).permute({0, 2, 3, 1, 4}).reshape({heads, per_kv, m, e}) *
+      config.attention_scale;
+  const auto by_head = [&](const Tensor& x) {  // [heads, n, head_dim]
+    return x.view({sequences, n, config.n_kv_heads, e}).permute({0, 2, 1, 3}).reshape({heads, n, e});
+  };
+  const Tensor keys = by_head(kv.keys).transpose(1, 2), values = by_head(kv.values);
   const Tensor hidden = torch::ones({m, n}, torch::TensorOptions(torch::kBool).device(q.device())).triu(1 + n - m);
-  const Tensor products = torch::bmm(queries.reshape({heads, per_kv * m, config.head_dim}), keys);
+  const Tensor products = torch::bmm(queries.reshape({heads, per_kv * m, e}), keys);
   std::vector<Tensor> scores = {products.view({heads, per_kv, m, n}).masked_fill(hidden, -INFINITY)};
   const auto beside = [&](const Tensor& x) { return x.permute({1, 0, 2}).unsqueeze(1); };  // [kv_heads, 1, m, head_dim]
   for (const LayerKv& one : own) scores.push_back((queries * beside(one.keys)).sum(-1, /*keepdim=*/true));
   const Tensor weights = own.empty() ? scores[0].softmax(-1) : torch::cat(scores, -1).softmax(-1);
   Tensor out = torch::bmm(weights.slice(-1, 0, n).reshape({heads, per_kv * m, n}), values);
-  out = out.view({heads, per_kv, m, config.head_dim});
+  out = out.view({heads, per_kv, m, e});
   for (size_t i = 0; i < own.size(); ++i) {
     const auto column = n + static_cast<int64_t>(i);
     out = out + weights.slice(-1, column, column + 1) * beside(own[i].values);
   }
-  return out.permute({2, 0, 1, 3}).reshape({m, config.q_dim()});
+  return out.view({sequences, config.n_kv_heads, per_kv, m, e})
+      .permute({0, 3, 1, 2, 4})
+      .reshape({sequences * m, config.q_dim()});
 }
 
 AttentionInput attention_input(const BaseModel& base, const BaseLayer& layer, const Tensor& x,
@@ -234,15 +243,15 @@ Tensor layer_output(const BaseModel& base, const BaseLayer& layer, const Tensor&
 Tensor base_forward(const BaseModel& base, const Tensor& tokens,
                     const std::function<void(int layer, const LayerKv& kv)>& on_kv) {
   const ModelConfig& config = base.config;
-  const int64_t n = tokens.size(0);
+  const int64_t n = tokens.size(-1), sequences = tokens.numel() / n;
   S3D_CHECK(n <= base.cosines.size(0), "a sequence longer than the rotation tables");
-  const Tensor positions = torch::arange(n, torch::TensorOptions(torch::kLong).device(base.device));
-  Tensor x = embed(base, tokens);
+  const Tensor positions = torch::arange(n, torch::TensorOptions(torch::kLong).device(base.device)).repeat({sequences});
+  Tensor x = embed(base, tokens.flatten());
   for (int i = 0; i < config.n_layers; ++i) {
     const BaseLayer& layer = base.layers[static_cast<size_t>(i)];
     const AttentionInput in = attention_input(base, layer, x, positions);
     if (on_kv) on_kv(i, in.kv);
-    x = layer_output(base, layer, x, causal_attention(config, in.q, in.kv));
+    x = layer_output(base, layer, x, causal_attention(config, in.q, in.kv, {}, sequences));
   }
   return x;
 }

@@ -73,12 +73,14 @@ struct AttentionInput {
 AttentionInput attention_input(const BaseModel& base, const BaseLayer& layer, const Tensor& x, const Tensor& positions);
 // softmax(q k^T scale) v, [m, q_dim], of m queries and n >= m keys: the queries are of the last m rows, and each sees
 // the keys of its row and of those before. Of every entry of `own` [m, kv_heads, head_dim] a query sees its own row.
+// Several `sequences` of the same length (and without `own`) stand one after another in q and kv.
 Tensor causal_attention(const ModelConfig& config, const Tensor& q, const LayerKv& kv,
-                        const std::vector<LayerKv>& own = {});
+                        const std::vector<LayerKv>& own = {}, int64_t sequences = 1);
 Tensor layer_output(const BaseModel& base, const BaseLayer& layer, const Tensor& x, const Tensor& attention);
 
-// Hidden states after the last layer (before the output norm) of one sequence `tokens` [n] (int64): [n, d_model].
-// `on_kv`, if given, gets the keys and values of each layer.
+// Hidden states after the last layer (before the output norm) of one sequence `tokens` [n] (int64), or of several that
+// were filled up at their ends to the same length, [S, n]: [S n, d_model]. `on_kv`, if given, gets the keys and values
+// of each layer, rows likewise.
 Tensor base_forward(const BaseModel& base, const Tensor& tokens,
                     const std::function<void(int layer, const LayerKv& kv)>& on_kv = {});
 

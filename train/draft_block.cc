@@ -45,7 +45,7 @@ class BlockAttention {
 Tensor hidden_keys(const Tensor& positions, int64_t rows, int64_t context) {
   const auto longs = torch::TensorOptions(torch::kLong).device(positions.device());
   const int64_t s = positions.size(0), n = positions.size(1) * rows;
-  const Tensor first = positions.repeat_interleave(rows, 1).unsqueeze(2);  // [S, A R, 1]
+  const Tensor first = positions.unsqueeze(2).expand({s, positions.size(1), rows}).reshape({s, n, 1});
   const Tensor far = torch::arange(context, longs).view({1, 1, context}) >= first;
   const Tensor row = torch::arange(n, longs);
   const Tensor anchor = row.div(rows, "floor");

@@ -50,8 +50,8 @@ struct DraftBatch {
   Tensor tokens;               // [S, A] x_t
   Tensor state;                // [S, A, d_model] rms(h) of position t - 1; undefined if the adapter has no state part
   int64_t context_length = 0;  // C: no anchor is at a later position
-  // Keys and values of positions [0, C) in draft layer number `index`, padded with zeros: [S, C, kv_heads, head_dim]
-  // each.
+  // Keys and values of positions [0, C) in draft layer number `index`: [S, C, kv_heads, head_dim] each. A sequence may
+  // be shorter; what stands there instead is never seen.
   std::function<LayerKv(int index)> context_kv;
 };
 

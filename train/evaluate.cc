@@ -5,8 +5,14 @@
 #include "train/anchors.h"
 
 namespace s3d::train {
+namespace {
 
-constexpr size_t kPerBatch = 64;  // anchors of one pass
+// Anchors of one pass. A GPU takes about as long for 512 as for 64.
+size_t anchors_at_once(torch::Device device) {
+  return device.is_cpu() ? 64 : 512;
+}
+
+}  // namespace
 
 double Acceptance::mean() const {
   return rounds == 0 ? 0 : static_cast<double>(tokens) / static_cast<double>(rounds);
@@ -70,8 +76,9 @@ std::vector<std::vector<int32_t>> adapter_chains(const DraftBlock& block, const 
                                                  int sequence) {
   const std::vector<int> anchors = all_anchors(data.sequences[static_cast<size_t>(sequence)]);
   std::vector<std::vector<int32_t>> chains;
-  for (size_t at = 0; at < anchors.size(); at += kPerBatch) {
-    const size_t end = std::min(anchors.size(), at + kPerBatch);
+  const size_t most = anchors_at_once(device);
+  for (size_t at = 0; at < anchors.size(); at += most) {
+    const size_t end = std::min(anchors.size(), at + most);
     const AnchorGroup group{
         sequence,
         {anchors.begin() + static_cast<std::ptrdiff_t>(at), anchors.begin() + static_cast<std::ptrdiff_t>(end)}};

@@ -158,7 +158,7 @@ TEST_F(GenerateData, RecordsAreWhatTheTrainersBaseComputes) {
   int64_t shortest = kMaxLength;
   for (const Sequence& sequence : data.sequences) shortest = std::min<int64_t>(shortest, sequence.length() - 1);
   for (int layer = 0; layer < record_.layers.count(); ++layer) {
-    const LayerKv a = read->kv(layer, all, shortest), b = computed->kv(layer, all, shortest);
+    const LayerKv a = read->context(all, shortest)(layer), b = computed->context(all, shortest)(layer);
     EXPECT_LT(relative_error(a.keys, b.keys), 5e-3) << layer;
     EXPECT_LT(relative_error(a.values, b.values), 5e-3) << layer;
   }

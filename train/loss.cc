@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "train/device_copy.h"
+
 namespace s3d::train {
 namespace {
 
@@ -37,13 +39,15 @@ Tensor row_weights(const LossOptions& options, int depth, int64_t rows) {
 
 LossSums draft_loss(const DraftBlock& block, const DraftParams& params, const TrainingBatch& batch,
                     const std::optional<RecordStore::SoftTargets>& soft, const LossOptions& options) {
-  const Tensor weights = learnable(block.head(), batch.targets) *
-                         row_weights(options, params.config.depth(), batch.targets.size(1)).to(batch.targets.device());
+  const Tensor weights =
+      learnable(block.head(), batch.targets) *
+      to_device(row_weights(options, params.config.depth(), batch.targets.size(1)), batch.targets.device());
+  const auto weight = weights.sum().item<double>();  // here, where a GPU has little queued to be waited for
   const Tensor hidden = block.hidden(params, batch.draft);
   const Tensor logits = block.logits(params, hidden, batch.previous);
   Tensor entropy = token_loss(block.head(), logits, {batch.targets, soft, options.soft_share});
   if (params.confidence_w.defined()) entropy = entropy + confidence_loss(block, params, hidden, logits, batch);
-  return {(weights * entropy).sum(), weights.sum().item<double>()};
+  return {(weights * entropy).sum(), weight};
 }
 
 }  // namespace s3d::train

@@ -20,7 +20,7 @@ class MedusaDrafter : public TrainedDrafter {
                          int rows) override {
     const TrainingBatch batch = make_rows(data, {}, groups, recipe_.per_group, base_.device, rows);
     HeadTargets targets = {batch.targets, {}, recipe_.loss.soft_share};
-    if (recipe_.loss.soft_share > 0) targets.soft = soft_targets(data, records, batch);
+    if (recipe_.loss.soft_share > 0) targets.soft = soft_targets(records, batch);
     const Tensor states = records.state(batch.sequences, batch.draft.positions).flatten(0, 1);
     const Tensor logits = medusa_logits(base_, params_, head_, states, rows);
     const Tensor weights =

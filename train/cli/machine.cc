@@ -37,8 +37,12 @@ Status MachineOptions::apply(Recipe& recipe) const {
   keep_freed_memory();
   set_threads(threads);
   if (device == "cpu") return Ok();
+  // The CUDA half of libtorch makes itself known when it is loaded. Nothing here names anything of it, so a linker may
+  // have left it out.
+  dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);
   if (!torch::cuda::is_available()) return Error{"--device cuda: this libtorch finds no CUDA device; use --device cpu"};
-  recipe.device = torch::Device(device);
+  at::globalContext().setAllowTF32CuBLAS(true);  // for what is not in --base-dtype: LoRA and attention
+  recipe.device = torch::Device(torch::kCUDA, 0);
   return Ok();
 }
 
