@@ -54,9 +54,8 @@ double Adam::step(int64_t step, double learning_rate, double scale) {
   return norm;
 }
 
-double cosine_rate(int64_t step, int64_t total, int64_t warmup, double peak, double last) {
+double cosine_rate(int64_t step, int64_t warmup, double done, double peak, double last) {
   if (step < warmup) return peak * static_cast<double>(step + 1) / static_cast<double>(warmup);
-  const double done = static_cast<double>(step - warmup) / static_cast<double>(std::max<int64_t>(1, total - warmup));
   const double fall = (1 + std::cos(std::numbers::pi * std::min(1.0, done))) / 2;
   return peak * (last + (1 - last) * fall);
 }

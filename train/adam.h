@@ -43,7 +43,8 @@ class Adam {
   AdamOptions options_;
 };
 
-// Rises linearly over `warmup` steps to `peak`, then falls along a cosine to `last * peak` at `total` steps.
-double cosine_rate(int64_t step, int64_t total, int64_t warmup, double peak, double last);
+// Rises linearly over `warmup` steps to `peak`, then falls along a cosine to `last * peak` where all is `done` (0 to
+// 1).
+double cosine_rate(int64_t step, int64_t warmup, double done, double peak, double last);
 
 }  // namespace s3d::train

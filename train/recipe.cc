@@ -145,6 +145,7 @@ Status check_recipe(const Recipe& r, const ModelConfig& base) {
   S3D_TRY(in_range("--held-out", r.held_out, r.held_out_data.empty() ? 1 : 0, 1e6));
   S3D_TRY(in_range("--epochs", r.epochs, 1e-6, 1e6));
   S3D_TRY(in_range("--steps", static_cast<double>(r.steps), 0, 1e12));
+  S3D_TRY(in_range("--minutes", r.minutes, 0, 1e6));
   S3D_TRY(in_range("--sequences", r.groups, 1, 65536));
   S3D_TRY(in_range("--anchors", r.per_group, 1, 65536));
   S3D_TRY(in_range("--learning-rate", r.learning_rate, r.joint ? 1e-12 : 0, 10));
@@ -158,6 +159,8 @@ Status check_recipe(const Recipe& r, const ModelConfig& base) {
     S3D_TRY(in_range("--ar-weight", r.joint->ar_weight, 0, 1e6));
     S3D_TRY(in_range("--layer-rate", r.joint->layer_rate, 0, 10));
   }
+  S3D_TRY(in_range("--report-seconds", r.report_seconds, 0, 1e9));
+  S3D_TRY(in_range("--checkpoint-seconds", r.checkpoint_seconds, 0, 1e9));
   S3D_TRY(in_range("--report-every", static_cast<double>(r.report_every), 1, 1e12));
   return in_range("--checkpoint-every", static_cast<double>(r.checkpoint_every), 1, 1e12);
 }
@@ -175,6 +178,7 @@ std::string settings_text(const Recipe& r, uint64_t base_fingerprint, uint64_t d
       r.last_rate, r.warmup, r.loss.depth_decay, r.loss.sample_rows ? " sampled" : "", r.loss.soft_share, r.soft_tokens,
       r.adam.beta1, r.adam.beta2, r.adam.epsilon, r.adam.weight_decay, r.adam.clip, r.seed,
       r.init.empty() ? "new" : r.init);
+  if (r.minutes > 0) text += fmt::format(" minutes {}", r.minutes);
   if (a.fused) text += " fused";
   if (r.eagle) text += fmt::format(" eagle steps {} feature-weight {}", r.eagle->steps, r.eagle->feature_weight);
   if (r.medusa) text += fmt::format(" medusa heads {} rank {}", r.medusa->heads, r.medusa->head_rank);

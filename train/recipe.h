@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "base/stopwatch.h"
 #include "model/adapter.h"
 #include "train/adam.h"
 #include "train/loss.h"
@@ -57,6 +58,7 @@ struct Recipe {
   int held_out = 32;      // sequences kept apart when held_out_data is empty
   double epochs = 3;
   int64_t steps = 0;   // if above 0, instead of `epochs`
+  double minutes = 0;  // if above 0, instead of both: the run and what is before and after it take so long
   int groups = 4;      // sequences of a step that trains all rows; more where it trains fewer …
   int per_group = 12;  // … and anchors of each
   double learning_rate = 1e-3;
@@ -74,12 +76,15 @@ struct Recipe {
 
   // How it runs.
   torch::Device device = torch::kCPU;
-  int64_t report_every = 200;                   // steps between measurements of acceptance
-  int64_t checkpoint_every = 100;               // steps
+  int64_t report_every = 200;                   // steps between measurements of acceptance …
+  double report_seconds = 0;                    // … or, if above 0, seconds
+  int64_t checkpoint_every = 100;               // steps …
+  double checkpoint_seconds = 0;                // … or, if above 0, seconds
   int patience = 0;                             // measurements without a better one until it stops early; 0: never
   double max_minutes = 0;                       // stop, to be resumed, after that time; 0: never
   int64_t stop_after = 0;                       // stop, to be resumed, after that many steps of the whole run; 0: never
   bool restart = false;                         // ignore a checkpoint that is there
+  Stopwatch clock;                              // of this process, for `minutes`
   const std::atomic<bool>* stop = nullptr;      // stop, to be resumed, when it becomes true
   std::function<void(const std::string&)> log;  // one line at a time
 

@@ -12,6 +12,7 @@
 #include "train/adam.h"
 #include "train/anchors.h"
 #include "train/checkpoint.h"
+#include "train/pace.h"
 
 namespace s3d::train {
 namespace {
@@ -42,23 +43,23 @@ class Run {
         adam_(task.trained(), recipe.adam),
         tokens_(data.tokens()),
         settings_(std::move(settings)),
-        title_(std::move(title)) {
+        title_(std::move(title)),
+        box_(recipe),
+        report_(recipe.report_every, recipe.report_seconds),
+        checkpoint_(recipe.checkpoint_every, recipe.checkpoint_seconds) {
     total_ = recipe.steps > 0 ? recipe.steps : static_cast<int64_t>(std::ceil(recipe.epochs * plan_.steps_per_epoch()));
   }
 
   Result<RunResult> run() {
     S3D_TRY(resume());
-    int64_t numbers = 0;
-    for (const Tensor& param : adam_.params()) numbers += param.numel();
-    log(fmt::format("{} steps, {} anchors, {} of them an epoch, {:.2f} M trained numbers", total_,
-                    plan_.anchors_before(total_), plan_.anchors_per_epoch(), static_cast<double>(numbers) / 1e6));
+    log_plan();
     if (step_ == 0 && curve_.empty()) S3D_TRY(measure());
-    while (step_ < total_ && !stopped_early_) {
+    while (!over()) {
       S3D_TRY(train_step());
-      if (step_ % recipe_.report_every == 0 || step_ == total_) S3D_TRY(measure());
-      const bool pause = pause_;
-      if (pause || step_ % recipe_.checkpoint_every == 0 || step_ == total_ || stopped_early_) S3D_TRY(save());
-      if (pause && step_ < total_ && !stopped_early_) return RunResult{false, step_, best_, curve_};
+      if (report_.due(step_, now_) || over()) S3D_TRY(measure());
+      const bool pause = pause_, end = over();
+      if (checkpoint_.due(step_, now_) || pause || end) S3D_TRY(save());
+      if (pause && !end) return RunResult{false, step_, best_, curve_};
     }
     return RunResult{true, step_, best_, curve_};
   }
@@ -68,6 +69,25 @@ class Run {
     if (recipe_.log && group_.rank() == 0) recipe_.log(line);
   }
   std::string path(const char* name) const { return recipe_.out + "/" + name; }
+
+  bool boxed() const { return recipe_.minutes > 0; }
+  bool over() const { return stopped_early_ || (boxed() ? done_ >= 1 : step_ >= total_); }
+
+  void log_plan() {
+    int64_t numbers = 0;
+    for (const Tensor& param : adam_.params()) numbers += param.numel();
+    const std::string length = boxed() ? fmt::format("{} minutes", recipe_.minutes)
+                                       : fmt::format("{} steps, {} anchors", total_, plan_.anchors_before(total_));
+    log(fmt::format("{}, {} anchors an epoch, {:.2f} M trained numbers", length, plan_.anchors_per_epoch(),
+                    static_cast<double>(numbers) / 1e6));
+  }
+
+  // Of the step after `step_` ones.
+  double learning_rate() const {
+    const auto steps = static_cast<double>(std::max<int64_t>(1, total_ - recipe_.warmup));
+    const double done = boxed() ? done_ : static_cast<double>(step_ - recipe_.warmup) / steps;
+    return cosine_rate(step_, recipe_.warmup, done, recipe_.learning_rate, recipe_.last_rate);
+  }
 
   // This rank's share of a step, its gradients left in the trained tensors.
   StepLoss add_gradients() {
@@ -85,9 +105,11 @@ class Run {
     const StepLoss mine = add_gradients();
     std::vector<Tensor> shared;
     for (const Tensor& param : adam_.params()) shared.push_back(param.grad());
-    const Tensor numbers = torch::tensor({static_cast<float>(mine.loss), static_cast<float>(mine.weight),
-                                          static_cast<float>(mine.autoregressive), wants_pause() ? 1.0F : 0.0F,
-                                          static_cast<float>(processor_seconds() - started + unshared_)});
+    const bool first = group_.rank() == 0;  // its clock is that of all
+    const Tensor numbers = torch::tensor(
+        {static_cast<float>(mine.loss), static_cast<float>(mine.weight), static_cast<float>(mine.autoregressive),
+         wants_pause() ? 1.0F : 0.0F, static_cast<float>(processor_seconds() - started + unshared_),
+         first ? static_cast<float>(box_.done()) : 0.0F, first ? static_cast<float>(box_.spent()) : 0.0F});
     shared.push_back(numbers);
     S3D_TRY(group_.add_up(shared));
     const double told = processor_seconds();
@@ -95,7 +117,9 @@ class Run {
     const double loss = numbers[0].item<double>(), weight = numbers[1].item<double>();
     const double autoregressive = numbers[2].item<double>();
     pause_ = numbers[3].item<double>() > 0;
-    const double rate = cosine_rate(step_, total_, recipe_.warmup, recipe_.learning_rate, recipe_.last_rate);
+    done_ = numbers[5].item<double>();
+    now_ = numbers[6].item<double>();
+    const double rate = learning_rate();
     const double norm = weight > 0 ? adam_.step(step_, rate, 1 / weight) : 0;
     if (!std::isfinite(loss) || !std::isfinite(norm)) {
       return Error{
@@ -115,10 +139,12 @@ class Run {
 
   void log_step(double loss, double autoregressive, double rate) {
     const std::string parts = recipe_.joint ? fmt::format(" (autoregressive {:.4f})", autoregressive) : "";
-    log(fmt::format("step {} of {}  loss {:.4f}{}  rate {:.2e}  {:.0f} anchors/s, {:.0f} a core second  {:.0f} s left",
-                    step_, total_, loss, parts, rate, static_cast<double>(anchors()) / seconds_,
-                    static_cast<double>(anchors()) / core_seconds_,
-                    seconds_ / static_cast<double>(step_) * static_cast<double>(total_ - step_)));
+    const std::string place =
+        boxed() ? fmt::format("step {}, {:.0f} % of the time", step_, 100 * done_)
+                : fmt::format("step {} of {}, {:.0f} s left", step_, total_,
+                              seconds_ / static_cast<double>(step_) * static_cast<double>(total_ - step_));
+    log(fmt::format("{}  loss {:.4f}{}  rate {:.2e}  {:.0f} anchors/s, {:.0f} a core second", place, loss, parts, rate,
+                    static_cast<double>(anchors()) / seconds_, static_cast<double>(anchors()) / core_seconds_));
   }
 
   bool wants_pause() const {
@@ -160,23 +186,29 @@ class Run {
 
   CurvePoint point_of(const HeldOut& held_out) {
     const Acceptance& acceptance = held_out.acceptance;
-    CurvePoint point = {
-        .step = step_,
-        .anchors = anchors(),
-        .seconds = seconds_,
-        .core_seconds = core_seconds_,
-        .learning_rate = cosine_rate(step_, total_, recipe_.warmup, recipe_.learning_rate, recipe_.last_rate),
-        .loss = weight_sum_ > 0 ? loss_sum_ / weight_sum_ : 0,
-        .mean_accepted = acceptance.mean(),
-        .rates = {},
-        .perplexity = held_out.base.perplexity(),
-        .agreement = held_out.base.agreement()};
+    CurvePoint point = {.step = step_,
+                        .anchors = anchors(),
+                        .seconds = seconds_,
+                        .core_seconds = core_seconds_,
+                        .learning_rate = learning_rate(),
+                        .loss = weight_sum_ > 0 ? loss_sum_ / weight_sum_ : 0,
+                        .mean_accepted = acceptance.mean(),
+                        .rates = {},
+                        .perplexity = held_out.base.perplexity(),
+                        .agreement = held_out.base.agreement()};
     for (size_t j = 0; j < acceptance.reached.size(); ++j) point.rates.push_back(acceptance.rate(j));
     return point;
   }
 
   // Measures, stores what is trained if it is the best so far, and writes table and plot.
   Status measure() {
+    const Stopwatch watch;
+    S3D_TRY(measure_and_store());
+    box_.closing_took(watch.seconds());
+    return Ok();
+  }
+
+  Status measure_and_store() {
     S3D_ASSIGN(const HeldOut held_out, measure_all());
     curve_.push_back(point_of(held_out));
     loss_sum_ = weight_sum_ = 0;
@@ -197,6 +229,7 @@ class Run {
 
   Status save() {
     if (group_.rank() != 0) return Ok();
+    const TimeBox::State box = box_.state();
     const json progress = {{"curve", curve_to_json(curve_)},
                            {"best", best_},
                            {"since_best", since_best_},
@@ -204,7 +237,11 @@ class Run {
                            {"seconds", seconds_},
                            {"loss", loss_sum_},
                            {"weight", weight_sum_},
-                           {"core_seconds", core_seconds_}};
+                           {"core_seconds", core_seconds_},
+                           {"done", done_},
+                           {"box_spent", box.spent},
+                           {"box_began", box.began},
+                           {"box_closing", box.closing}};
     S3D_TRY(write_text(path("recipe.txt"), settings_ + "\n"));
     return write_checkpoint(path("checkpoint"), {settings_, step_, progress.dump(), adam_.params(),
                                                  adam_.first_moments(), adam_.second_moments()});
@@ -212,7 +249,7 @@ class Run {
 
   // Rank 0 reads the checkpoint; the others get everything from it.
   Status resume() {
-    std::vector<double> numbers(8);
+    std::vector<double> numbers(9);
     Status status = Ok();
     if (group_.rank() == 0) {
       status = restore(numbers);
@@ -228,6 +265,7 @@ class Run {
     loss_sum_ = numbers[4];
     weight_sum_ = numbers[5];
     core_seconds_ = numbers[7];
+    done_ = numbers[8];
     if (step_ == 0) return Ok();
     log(fmt::format("going on from step {}", step_));
     const torch::NoGradGuard no_grad;
@@ -255,7 +293,10 @@ class Run {
                  progress.at("loss"),
                  progress.at("weight"),
                  0,
-                 progress.value("core_seconds", 0.0)};
+                 progress.value("core_seconds", 0.0),
+                 progress.value("done", 0.0)};
+      box_.go_on(
+          {progress.value("box_spent", 0.0), progress.value("box_began", -1.0), progress.value("box_closing", 0.0)});
     } catch (const json::exception& problem) {
       return Error{fmt::format("{}: damaged: {}; add --restart", path("checkpoint"), problem.what())};
     }
@@ -276,12 +317,15 @@ class Run {
   int64_t tokens_;
   std::string settings_, title_;
   Stopwatch watch_;
+  TimeBox box_;
+  Every report_, checkpoint_;
 
   int64_t step_ = 0, total_ = 0;
   std::vector<CurvePoint> curve_;
   double best_ = 0, seconds_ = 0, loss_sum_ = 0, weight_sum_ = 0;
-  double core_seconds_ = 0;  // of all ranks
-  double unshared_ = 0;      // this rank's processor seconds since it told them to the others
+  double core_seconds_ = 0;    // of all ranks
+  double unshared_ = 0;        // this rank's processor seconds since it told them to the others
+  double done_ = 0, now_ = 0;  // of the time box, by the clock of rank 0
   int since_best_ = 0;
   bool stopped_early_ = false, pause_ = false;
 };

@@ -79,6 +79,9 @@ void add_recipe(CLI::App& command, Recipe& recipe) {
   add("--held-out", recipe.held_out, "sequences set apart when there is no --held-out-data (at most a tenth)");
   add("--epochs", recipe.epochs, "how often every anchor is trained");
   add("--steps", recipe.steps, "if above 0: length of the run, instead of --epochs");
+  add("--minutes", recipe.minutes,
+      "if above 0, instead of --epochs and --steps: the whole run takes so long, and the learning rate follows the "
+      "clock");
   add("--sequences", recipe.groups, "sequences of a step that trains all rows");
   if (!recipe.eagle) add("--anchors", recipe.per_group, "anchors of each sequence in a step");
   add("--learning-rate", recipe.learning_rate, "its peak");
@@ -105,7 +108,9 @@ void add_run(CLI::App& command, Recipe& recipe) {
   const auto add = adder(command, kRun);
   command.add_option("-o,--out", recipe.out, "folder of the results")->required();
   add("--report-every", recipe.report_every, "steps between measurements on held-out text");
+  add("--report-seconds", recipe.report_seconds, "if above 0, instead of --report-every");
   add("--checkpoint-every", recipe.checkpoint_every, "steps between checkpoints");
+  add("--checkpoint-seconds", recipe.checkpoint_seconds, "if above 0, instead of --checkpoint-every");
   add("--patience", recipe.patience, "measurements without a better one until the run ends early; 0: never");
   add("--max-minutes", recipe.max_minutes, "stop with a checkpoint after that time; the same call goes on; 0: never");
   command.add_flag("--restart", recipe.restart, "do not go on from the checkpoint in --out")->group(kRun);

@@ -17,10 +17,16 @@ void TrainingCommand::add_to(CLI::App& command) {
 }
 
 std::string drafter_report(const Recipe& recipe, const TrainingResult& result) {
-  const nlohmann::json report = {{"adapter", drafter_path(recipe)},
-                                 {"steps", result.run.steps},
-                                 {"best", result.run.best},
-                                 {"stored", to_json(result.stored.acceptance)}};
+  const CurvePoint last = result.run.curve.empty() ? CurvePoint{} : result.run.curve.back();
+  const nlohmann::json report = {
+      {"adapter", drafter_path(recipe)},
+      {"device", recipe.device.str()},
+      {"steps", result.run.steps},
+      {"anchors", last.anchors},
+      {"seconds", last.seconds},
+      {"anchors_per_second", last.seconds > 0 ? static_cast<double>(last.anchors) / last.seconds : 0},
+      {"best", result.run.best},
+      {"stored", to_json(result.stored.acceptance)}};
   return report.dump(2) + "\n";
 }
 
