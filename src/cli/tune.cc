@@ -1,5 +1,6 @@
 // s3d tune: what drafts are worth on this machine, and which plan to train.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <array>
@@ -9,6 +10,7 @@
 #include "cli/model_options.h"
 #include "cli/program.h"
 #include "cli/prompt_options.h"
+#include "cli/trainer_program.h"
 #include "cli/tune_report.h"
 #include "engine/prompt_file.h"
 #include "tune/measure.h"
@@ -26,6 +28,7 @@ struct TuneCommand {
   std::vector<std::string> trained;
   std::vector<double> fused_rates;
   bool train = false;
+  TrainPlaces train_places = {.data = "", .held_out = "", .output = ""};
   bool show = false;
   bool json = false;
   std::vector<tune::TrainedRate> trainings;  // of `trained`
@@ -69,6 +72,12 @@ Status check_tune(TuneCommand& o) {
   if (o.max_tokens < 2) return Error{fmt::format("--max-tokens must be 2 or more, got {}", o.max_tokens)};
   for (const double rate : o.fused_rates) {
     if (rate < 0 || rate > 1) return Error{fmt::format("--fused-rates must be from 0 to 1, got {:g}", rate)};
+  }
+  const TrainPlaces& places = o.train_places;
+  const bool any = !places.data.empty() || !places.held_out.empty() || !places.output.empty();
+  if (any && (!o.train || places.data.empty() || places.output.empty())) {
+    return Error{
+        "--train trains with --train-data and --train-output, both of them; without either it prints the command"};
   }
   for (const std::string& text : o.trained) {
     auto training = tune::read_training(text);
@@ -117,6 +126,15 @@ int show_kept(const Runtime& runtime, const Console& console) {
   return kExitFailure;
 }
 
+// The best plan, by the trainer.
+Result<int> train(const std::vector<std::string>& arguments, const Console& console) {
+  console.note(fmt::format("s3d-train {}", fmt::join(arguments, " ")));
+  S3D_ASSIGN(const int code, run_trainer(arguments));
+  if (Interrupt::requested()) return kExitInterrupted;
+  if (code != 0) return Error{fmt::format("s3d-train ended with {}", code)};
+  return kExitOk;
+}
+
 Result<int> run_tune(const TuneCommand& o, Console& console) {
   S3D_ASSIGN(const std::unique_ptr<Runtime> loaded, o.model.load(console));
   Runtime& runtime = *loaded;
@@ -126,11 +144,14 @@ Result<int> run_tune(const TuneCommand& o, Console& console) {
   if (Interrupt::requested()) return kExitInterrupted;
   if (!evidence.ok()) return evidence.error();
   const tune::Prediction prediction = tune::predict(*evidence);
-  console.text(o.json ? json_text(tune_json(runtime, *evidence, prediction))
+  const std::string& model = o.model.runtime.model;
+  console.text(o.json ? json_text(tune_json(runtime, model, *evidence, prediction))
                       : tune_markdown(runtime, *evidence, prediction));
-  if (o.train) console.text("\n" + train_command(o.model.runtime.model, prediction) + "\n");
   S3D_TRY(write_tuning(runtime, tuning_of(runtime, *evidence, prediction)));
   console.note("kept in " + tuning_path(runtime));
+  if (!o.train) return kExitOk;
+  if (!o.train_places.data.empty()) return train(train_arguments(model, prediction, o.train_places), console);
+  if (!o.json) console.text(fmt::format("\ns3d-train {}\n", fmt::join(train_arguments(model, prediction), " ")));
   return kExitOk;
 }
 
@@ -162,7 +183,15 @@ void add_tune(CLI::App& app, Program& program) {
   add_template_options(*command, o->prompt_options);
   add_system_option(*command, o->prompt_options);
   add_raw_option(*command, o->prompt_options);
-  command->add_flag("--train", o->train, "Print the command that trains the best plan, too");
+  command->add_flag("--train", o->train, "Train the best plan, too, or without --train-data print the command");
+  command->add_option("--train-data", o->train_places.data, "Text to train on, as s3d-train's --data")
+      ->check(CLI::ExistingFile)
+      ->type_name("FILE");
+  command->add_option("--train-held-out", o->train_places.held_out, "Text to try it on, as s3d-train's --held-out-data")
+      ->check(CLI::ExistingFile)
+      ->type_name("FILE");
+  command->add_option("--train-output", o->train_places.output, "Folder of the training, as s3d-train's -o")
+      ->type_name("FOLDER");
   command->add_flag("--show", o->show, "Print what is kept of the last time, or why it does not fit; measure nothing");
   command->add_flag("--json", o->json, "One JSON object");
   on_chosen<TuneCommand>(*command, program, o, check_tune, run_tune);

@@ -131,7 +131,8 @@ std::string tune_markdown(const Runtime& runtime, const Evidence& evidence, cons
       open_line(evidence, prediction), best_line(evidence, prediction));
 }
 
-Json tune_json(const Runtime& runtime, const Evidence& evidence, const Prediction& prediction) {
+Json tune_json(const Runtime& runtime, const std::string& model, const Evidence& evidence,
+               const Prediction& prediction) {
   Json out{{"model", runtime.file().path()},
            {"threads", runtime.threads()},
            {"isa", runtime.backend().name()},
@@ -145,7 +146,8 @@ Json tune_json(const Runtime& runtime, const Evidence& evidence, const Predictio
            {"scatter", prediction.scatter},
            {"open", nullptr},
            {"plans", Json::array()},
-           {"best_tps", {prediction.best_tps.value, prediction.best_tps.error}}};
+           {"best_tps", {prediction.best_tps.value, prediction.best_tps.error}},
+           {"train", fmt::format("s3d-train {}", fmt::join(train_arguments(model, prediction), " "))}};
   for (int n = 1; n <= kMaxRoundRows; ++n) out["pass_seconds"].push_back(evidence.costs.full.of(n));
   for (const tune::SkipRate& skip : evidence.skips) {
     out["untrained"].push_back({{"layers", fmt::format("{}+{}", skip.layers.first, skip.layers.last)},
@@ -189,13 +191,18 @@ std::string tuning_text(const Tuning& tuning) {
          fmt::format("best plan  {}: {:.1f} ± {:.1f} tokens/s\n", tuning.best_plan, tuning.best_tps, tuning.best_error);
 }
 
-std::string train_command(const std::string& model, const Prediction& prediction) {
+std::vector<std::string> train_arguments(const std::string& model, const Prediction& prediction,
+                                         const TrainPlaces& places) {
   const tune::Plan& plan = prediction.plans[0].plan;
-  const std::string what =
-      plan.fused ? fmt::format("--fused --masks {}", plan.masks)
-                 : fmt::format("--draft-layers {}+{} --masks {}", plan.layers.first, plan.layers.last, plan.masks);
-  return fmt::format("s3d-train adapter -m {} {} --data TEXT.jsonl --held-out-data HELD-OUT.jsonl -o FOLDER", model,
-                     what);
+  std::vector<std::string> out = {"adapter", "-m", model, "--masks", fmt::to_string(plan.masks)};
+  if (plan.fused) {
+    out.emplace_back("--fused");
+  } else {
+    out.insert(out.end(), {"--draft-layers", fmt::format("{}+{}", plan.layers.first, plan.layers.last)});
+  }
+  out.insert(out.end(), {"--data", places.data, "-o", places.output});
+  if (!places.held_out.empty()) out.insert(out.end(), {"--held-out-data", places.held_out});
+  return out;
 }
 
 }  // namespace s3d::cli

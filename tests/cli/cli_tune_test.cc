@@ -29,6 +29,7 @@ TEST(CliTuneTest, PredictsAndKeepsWhatItFound) {
   ASSERT_FALSE(j["plans"].empty());
   for (const auto& plan : j["plans"]) EXPECT_LE(plan["tps"], j["plans"][0]["tps"]);
   EXPECT_EQ(j["best_tps"][0], j["plans"][0]["tps"]);
+  EXPECT_TRUE(j["train"].get<std::string>().starts_with("s3d-train adapter -m "));
   const Outcome shown = tune(cache, {"--show"});
   EXPECT_EQ(shown.code, 0) << shown.err;
   EXPECT_NE(shown.out.find("best plan"), std::string::npos) << shown.out;
@@ -77,6 +78,36 @@ TEST(CliTuneTest, TheTrainingOfTheWinnerIsNamed) {
   EXPECT_EQ(tune(cache, {"--trained", "x"}).code, 2);
   EXPECT_EQ(tune(cache, {"--fused-rates", "2"}).code, 2);
   EXPECT_EQ(tune(cache, {"-n", "1"}).code, 2);
+}
+
+// A trainer that writes down what it was asked, and fails if the text says so.
+TEST(CliTuneTest, TheWinnerIsTrained) {
+  const TestFolder cache;
+  const std::string trainer = cache / "s3d-train", asked = cache / "asked";
+  std::ofstream(trainer) << "#!/bin/sh\necho \"$@\" > " << asked << "\ngrep -q good " << (cache / "text.jsonl") << "\n";
+  fs::permissions(trainer, fs::perms::owner_all);
+  const auto train = [&](const std::string& text, const std::vector<std::string>& more) {
+    std::ofstream(cache / "text.jsonl") << text << "\n";
+    std::vector<std::string> all = {"tune", "-m", tiny_model(), "-t", "1", "-n", "6", "--raw", "--train"};
+    all.insert(all.end(), more.begin(), more.end());
+    return run_s3d(all, "", {{"S3D_CACHE", cache.path()}, {"PATH", cache.path() + ":/usr/bin:/bin"}});
+  };
+  const std::vector<std::string> places = {"--train-data", cache / "text.jsonl", "--train-output", cache / "run"};
+  const Outcome good = train("good", places);
+  ASSERT_EQ(good.code, 0) << good.err;
+  std::ifstream in(asked);
+  std::string line;
+  std::getline(in, line);
+  EXPECT_TRUE(line.starts_with(std::string("adapter -m ") + tiny_model() + " --masks ")) << line;
+  EXPECT_TRUE(line.ends_with(" --data " + (cache / "text.jsonl") + " -o " + (cache / "run"))) << line;
+  const Outcome bad = train("bad", places);
+  EXPECT_EQ(bad.code, 1);
+  EXPECT_NE(bad.err.find("s3d-train ended with 1"), std::string::npos) << bad.err;
+  EXPECT_EQ(train("good", {"--train-output", cache / "run"}).code, 2);
+  fs::remove(trainer);
+  const Outcome absent = train("good", places);
+  EXPECT_EQ(absent.code, 1);
+  EXPECT_NE(absent.err.find("s3d-train cannot be started"), std::string::npos) << absent.err;
 }
 
 class CliSpecPageTest : public testing::Test {
