@@ -115,6 +115,9 @@ struct TrainingCost {
   std::string device;       // empty: a processor
 };
 
+// As the file of a drafter tells it; `anchors` is 0 where it does not.
+TrainingCost training_of(const GgufFile& file);
+
 // The bytes of an adapter's file. `config` gives the metadata (its ranks are told by the tensors and not written);
 // `draft_ids` may be empty. Matrices are stored as `type` (F32, F16 or Q8_0; F16 instead of Q8_0 where rows are not a
 // multiple of 32), vectors as F32. Errors: another type, a shape that does not fit its values, a value

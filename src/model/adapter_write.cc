@@ -44,16 +44,6 @@ void set_training(gguf_context* file, const TrainingCost& cost) {
   if (!cost.device.empty()) gguf_set_val_str(file, "s3d.training.device", cost.device.c_str());
 }
 
-TrainingCost training_of(const GgufFile& file) {
-  const auto seconds = file.real("s3d.training.core_seconds");
-  const auto anchors = file.integer("s3d.training.anchors"), tokens = file.integer("s3d.training.tokens");
-  const auto device = file.string("s3d.training.device");
-  return {.core_seconds = seconds.ok() ? seconds->value_or(0) : 0,
-          .anchors = anchors.ok() ? anchors->value_or(0) : 0,
-          .tokens = tokens.ok() ? std::max<int64_t>(0, tokens->value_or(0)) : 0,
-          .device = device.ok() ? device->value_or("") : ""};
-}
-
 void set_metadata(gguf_context* file, const AdapterConfig& config) {
   set_header(file, config.base_fingerprint, config.base_name);
   gguf_set_val_u32(file, "s3d.plan.head", static_cast<uint32_t>(config.layers.first));
@@ -204,6 +194,16 @@ Result<std::vector<std::byte>> adapter_image(const AdapterConfig& config, const 
   add_draft_ids(draft_ids, image);
   add_ngrams(ngrams, image);
   return image.bytes();
+}
+
+TrainingCost training_of(const GgufFile& file) {
+  const auto seconds = file.real("s3d.training.core_seconds");
+  const auto anchors = file.integer("s3d.training.anchors"), tokens = file.integer("s3d.training.tokens");
+  const auto device = file.string("s3d.training.device");
+  return {.core_seconds = seconds.ok() ? seconds->value_or(0) : 0,
+          .anchors = anchors.ok() ? anchors->value_or(0) : 0,
+          .tokens = tokens.ok() ? std::max<int64_t>(0, tokens->value_or(0)) : 0,
+          .device = device.ok() ? device->value_or("") : ""};
 }
 
 std::vector<std::byte> with_ngrams(const Adapter& adapter, const Ngrams& ngrams) {

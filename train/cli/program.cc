@@ -37,6 +37,7 @@ std::unique_ptr<CLI::App> make_app(Program& program) {
   add_record(*app, program);
   add_pack(*app, program);
   add_ngrams(*app, program);
+  add_average(*app, program);
   add_adapter(*app, program);
   add_joint(*app, program);
   add_eagle(*app, program);

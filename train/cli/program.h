@@ -34,6 +34,7 @@ void add_data(CLI::App& app, Program& program);
 void add_record(CLI::App& app, Program& program);
 void add_pack(CLI::App& app, Program& program);
 void add_ngrams(CLI::App& app, Program& program);
+void add_average(CLI::App& app, Program& program);
 void add_adapter(CLI::App& app, Program& program);
 void add_joint(CLI::App& app, Program& program);
 void add_eagle(CLI::App& app, Program& program);
