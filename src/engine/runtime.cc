@@ -80,7 +80,7 @@ OnCards on_cards(const std::vector<DraftFile>& files, const GgufFile& base, cons
   OnCards out;
   for (const DraftFile& file : files) {
     if (file.is_adapter()) {
-      Result<Adapter> adapter = open_adapter_file(file.path, base, config);
+      Result<Adapter> adapter = open_adapter(file.file, config, base_fingerprint(base));
       if (adapter.ok()) out.adapters.push_back(std::move(*adapter));
     } else {
       out.taps = EagleFile::kMaxTaps;
