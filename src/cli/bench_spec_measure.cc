@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/index.h"
 #include "base/median.h"
@@ -42,7 +43,7 @@ Result<Sample> decode(Runtime& runtime, const KvSequence& seq, const BenchPrompt
 // The value a share of the way up the sorted ones, `part` in [0, 1]; 0 when there is none.
 double quantile(std::vector<double> values, double part) {
   if (values.empty()) return 0;
-  const auto place = values.begin() + static_cast<std::ptrdiff_t>(part * static_cast<double>(values.size() - 1) + 0.5);
+  const auto place = values.begin() + std::lround(part * static_cast<double>(values.size() - 1));
   std::nth_element(values.begin(), place, values.end());
   return *place;
 }

@@ -84,9 +84,10 @@ std::optional<std::string> query_value(std::string_view query, std::string_view 
     query.remove_prefix(std::min(query.size(), pair.size() + 1));
     std::replace(pair.begin(), pair.end(), '+', ' ');
     const size_t equals = std::min(pair.find('='), pair.size());
-    const auto key = percent_decoded(std::string_view(pair).substr(0, equals));
+    const std::string_view both = pair;
+    const auto key = percent_decoded(both.substr(0, equals));
     if (!key.ok() || *key != name) continue;
-    auto value = percent_decoded(std::string_view(pair).substr(std::min(equals + 1, pair.size())));
+    auto value = percent_decoded(both.substr(std::min(equals + 1, both.size())));
     if (!value.ok()) return std::nullopt;
     return std::move(value).value();
   }
