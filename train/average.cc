@@ -7,7 +7,7 @@
 namespace s3d::train {
 namespace {
 
-Result<void> check_alike(const Adapter& first, const Adapter& second) {
+Status check_alike(const Adapter& first, const Adapter& second) {
   const std::string& path = second.file->path();
   if (first.config.layers != second.config.layers || first.config.fused != second.config.fused) {
     return Error{fmt::format("{}: draft layers {}+{}{}, expected {}+{}{} as in {}; average runs of one plan", path,
@@ -19,7 +19,7 @@ Result<void> check_alike(const Adapter& first, const Adapter& second) {
     return Error{
         fmt::format("{}: another draft vocabulary than {}; start the run with --init", path, first.file->path())};
   }
-  return {};
+  return Ok();
 }
 
 // The type that the writer was given. Where rows do not fill its blocks it falls back on F16, and vectors are F32.

@@ -134,7 +134,9 @@ std::string csv_line(double temperature, const DrafterResult& d, const SpecFigur
   for (size_t at = 0; (at = task.find('"', at)) != std::string::npos; at += 2) task.insert(at, "\"");
   std::vector<std::string> rates;
   for (const double rate : f.stats.acceptance_by_depth()) rates.push_back(fmt::format("{:.4f}", rate));
-  const auto number = [](const auto& value) { return value ? fmt::format("{:g}", double(*value)) : std::string(); };
+  const auto number = [](const auto& value) {
+    return value ? fmt::format("{:g}", static_cast<double>(*value)) : std::string();
+  };
   return fmt::format(
       "{:g},{},\"{}\",{},{},{:.3f},{:.3f},{:.4f},{:.4f},{:.4f},{:.4f},{},{:.4f},{:.4f},{},{},{},{},{},\"{}\"\n",
       temperature, d.name, task, f.prompts, f.tokens, f.seconds, f.tps, f.speedup, f.low, f.high, f.tokens_per_round(),
