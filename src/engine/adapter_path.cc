@@ -86,36 +86,41 @@ std::vector<fs::path> candidates_of(const fs::path& folder, std::string_view end
   return candidates;
 }
 
-std::shared_ptr<const GgufFile> open_shared(const fs::path& path) {
-  auto file = GgufFile::open(path.string());
-  return file.ok() ? std::make_shared<const GgufFile>(std::move(*file)) : nullptr;
-}
-
-// find_adapter(), opened.
-std::optional<DraftFile> open_adapter_of(const fs::path& folder, uint64_t base_fingerprint) {
-  for (const fs::path& path : candidates_of(folder, ".adapter.gguf")) {
-    std::shared_ptr<const GgufFile> file = open_shared(path);
-    const auto config = file != nullptr ? read_adapter_config(*file) : Result<AdapterConfig>(Error{});
-    if (!config.ok() || config->base_fingerprint != base_fingerprint) continue;
-    return DraftFile{.kind = std::string(config->fused ? adapter_names::kKindFused : kS3d),
+// The first file with that ending, or of the adapters' folders, in which `kind_of` sees a drafter of this base: (file)
+// -> optional kind. What lies beside the model is for `auto`.
+template <typename KindOf>
+std::optional<DraftFile> open_first(const fs::path& folder, std::string_view ending, KindOf kind_of) {
+  for (const fs::path& path : candidates_of(folder, ending)) {
+    Result<GgufFile> file = GgufFile::open(path.string());
+    const std::optional<std::string> kind = file.ok() ? kind_of(*file) : std::nullopt;
+    if (!kind) continue;
+    return DraftFile{.kind = *kind,
                      .path = path.string(),
-                     .for_auto = true,
-                     .file = std::move(file)};
+                     .for_auto = path.parent_path() == (folder.empty() ? fs::path(".") : folder),
+                     .file = std::make_shared<const GgufFile>(std::move(*file))};
   }
   return std::nullopt;
+}
+
+// find_adapter(), opened. `auto` looks at it wherever it lies.
+std::optional<DraftFile> open_adapter_of(const fs::path& folder, uint64_t base_fingerprint) {
+  auto found = open_first(folder, ".adapter.gguf", [&](const GgufFile& file) -> std::optional<std::string> {
+    const auto config = read_adapter_config(file);
+    if (!config.ok() || config->base_fingerprint != base_fingerprint) return std::nullopt;
+    return std::string(config->fused ? adapter_names::kKindFused : kS3d);
+  });
+  if (found) found->for_auto = true;
+  return found;
 }
 
 // The first file of another drafter, of that kind.
-std::optional<DraftFile> open_first(std::string_view kind, const fs::path& folder, uint64_t base_fingerprint) {
+std::optional<DraftFile> open_drafter_of(std::string_view kind, const fs::path& folder, uint64_t base_fingerprint) {
   const std::string ending = fmt::format(".{}.gguf", is_adapter_kind(kind) ? "adapter" : kind);
-  for (const fs::path& path : candidates_of(folder, ending)) {
-    std::shared_ptr<const GgufFile> file = open_shared(path);
-    const auto header = file != nullptr ? read_drafter_header(*file) : Result<DrafterHeader>(Error{});
-    if (!header.ok() || header->kind != kind || header->base_fingerprint != base_fingerprint) continue;
-    const bool beside = path.parent_path() == (folder.empty() ? fs::path(".") : folder);
-    return DraftFile{.kind = std::string(kind), .path = path.string(), .for_auto = beside, .file = std::move(file)};
-  }
-  return std::nullopt;
+  return open_first(folder, ending, [&](const GgufFile& file) -> std::optional<std::string> {
+    const auto header = read_drafter_header(file);
+    if (!header.ok() || header->kind != kind || header->base_fingerprint != base_fingerprint) return std::nullopt;
+    return header->kind;
+  });
 }
 
 }  // namespace
@@ -163,7 +168,7 @@ std::vector<DraftFile> find_draft_files(const std::string& model_path, uint64_t 
   }
   for (const std::string_view kind : kKinds) {
     if (!found.empty() && found[0].kind == kind) continue;
-    std::optional<DraftFile> first = open_first(kind, folder, base_fingerprint);
+    std::optional<DraftFile> first = open_drafter_of(kind, folder, base_fingerprint);
     if (first) found.push_back(std::move(*first));
   }
   return found;
