@@ -71,11 +71,10 @@ Json to_json(const Runtime& runtime, const BenchCommand& o, const BenchResult& r
 std::string to_csv(const Runtime& runtime, const BenchCommand& o, const BenchResult& r) {
   std::string head =
       "model,threads,isa,kv_type,prompt_tokens,prefill_tps,decode_tps,read_gbps,weight_gbps,peak_rss,devices";
-  std::string path = runtime.file().path();
-  for (size_t at = 0; (at = path.find('"', at)) != std::string::npos; at += 2) path.insert(at, "\"");
-  std::string row = fmt::format("\"{}\",{},{},{},{},{:.2f},{:.2f},{:.3f},{:.3f},{},\"{}\"", path, runtime.threads(),
-                                runtime.backend().name(), o.model.kv_type, o.plan.prompt, r.prefill_tps, r.decode_tps,
-                                r.read_gbps, r.weight_gbps, r.peak_rss, division_field(runtime.backend_parts()));
+  std::string row = fmt::format("{},{},{},{},{},{:.2f},{:.2f},{:.3f},{:.3f},{},{}", csv_field(runtime.file().path()),
+                                runtime.threads(), runtime.backend().name(), o.model.kv_type, o.plan.prompt,
+                                r.prefill_tps, r.decode_tps, r.read_gbps, r.weight_gbps, r.peak_rss,
+                                csv_field(division_field(runtime.backend_parts())));
   for (size_t i = 0; i < r.pass_ms.size(); ++i) {
     head += fmt::format(",pass_ms_{}", i + 1);
     row += fmt::format(",{:.4f}", r.pass_ms[i]);

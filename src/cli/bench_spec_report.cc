@@ -130,18 +130,17 @@ std::string devices_of(const SpecBenchPage& page) {
 }
 
 std::string csv_line(double temperature, const DrafterResult& d, const SpecFigures& f, const std::string& devices) {
-  std::string task = f.category.empty() ? "all" : f.category;
-  for (size_t at = 0; (at = task.find('"', at)) != std::string::npos; at += 2) task.insert(at, "\"");
+  const std::string task = csv_field(f.category.empty() ? "all" : f.category);
   std::vector<std::string> rates;
   for (const double rate : f.stats.acceptance_by_depth()) rates.push_back(fmt::format("{:.4f}", rate));
   const auto number = [](const auto& value) {
     return value ? fmt::format("{:g}", static_cast<double>(*value)) : std::string();
   };
-  return fmt::format(
-      "{:g},{},\"{}\",{},{},{:.3f},{:.3f},{:.4f},{:.4f},{:.4f},{:.4f},{},{:.4f},{:.4f},{},{},{},{},{},\"{}\"\n",
-      temperature, d.name, task, f.prompts, f.tokens, f.seconds, f.tps, f.speedup, f.low, f.high, f.tokens_per_round(),
-      fmt::join(rates, " "), f.draft_share(), f.verify_share(), d.extra_bytes, d.peak_bytes, number(d.gain_per_mib()),
-      number(d.training.core_seconds), number(d.training.anchors), devices);
+  return fmt::format("{:g},{},{},{},{},{:.3f},{:.3f},{:.4f},{:.4f},{:.4f},{:.4f},{},{:.4f},{:.4f},{},{},{},{},{},{}\n",
+                     temperature, d.name, task, f.prompts, f.tokens, f.seconds, f.tps, f.speedup, f.low, f.high,
+                     f.tokens_per_round(), fmt::join(rates, " "), f.draft_share(), f.verify_share(), d.extra_bytes,
+                     d.peak_bytes, number(d.gain_per_mib()), number(d.training.core_seconds),
+                     number(d.training.anchors), devices);
 }
 
 }  // namespace
@@ -169,7 +168,7 @@ std::string spec_csv(const SpecBenchPage& page) {
       "temperature,drafter,task,prompts,tokens,seconds,tokens_per_second,speedup,speedup_low,speedup_high,"
       "tokens_per_round,acceptance_by_depth,draft_share,verify_share,extra_bytes,peak_bytes,gain_per_mib,"
       "training_core_seconds,training_anchors,devices\n";
-  const std::string devices = division_field(page.devices);
+  const std::string devices = csv_field(division_field(page.devices));
   for (const SpecBenchPage::Run& run : page.runs) {
     const auto add = [&](const DrafterResult& drafter) {
       out += csv_line(run.temperature, drafter, drafter.all, devices);

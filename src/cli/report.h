@@ -31,14 +31,18 @@ RunFigures measure_run(const Runtime& runtime, const Timings& timings, bool with
 // share of the memory's bandwidth only where it was measured.
 std::string closing_line(const Generation& generation, const RunFigures& figures);
 
-// --verbose: model, instruction set, threads before; memory by purpose after.
-void print_setup(const Runtime& runtime, const Console& console);
 // Which layers lie where: "0 to 3 on avx512 (12.0 MiB); 4 to 9 and the LM head on NVIDIA L4 (20.0 MiB)", for a field of
 // a table "avx512:0-3 NVIDIA L4:4-9+head", and with all figures.
 std::string division_text(const std::vector<BackendPart>& parts);
 std::string division_field(const std::vector<BackendPart>& parts);
 Json division_json(const std::vector<BackendPart>& parts);
+
+// --verbose: model, instruction set, threads before; memory by purpose after.
+void print_setup(const Runtime& runtime, const Console& console);
 void print_memory(const Runtime& runtime, size_t peak_rss, const Console& console);
+
+// A field of a CSV table, in quotes.
+std::string csv_field(std::string text);
 
 // JSON text; bytes that are no UTF-8 become U+FFFD.
 std::string json_text(const Json& json);
