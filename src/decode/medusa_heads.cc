@@ -90,20 +90,27 @@ Result<PassOutput> MedusaHeads::run(std::span<const DraftPass* const> passes) {
   return PassOutput{.logits = logits_};
 }
 
-// v of each row: the rows of one head are one product.
+// The rows of one head are one product.
+std::vector<size_t> MedusaHeads::rows_of(std::span<const HeadRow> rows, size_t head) {
+  std::vector<size_t> out;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    if (rows[r].head == head) out.push_back(r);
+  }
+  return out;
+}
+
+// v of each row.
 void MedusaHeads::add_hidden(std::span<const HeadRow> rows, std::span<const float> normed, std::span<float> v) {
   const size_t d = usize(base_->config.d_model);
   for (size_t k = 0; k < parts_.size(); ++k) {
+    const std::vector<size_t> mine = rows_of(rows, k);
+    if (mine.empty()) continue;
     std::vector<float> in;
-    for (const HeadRow& row : rows) {
-      if (row.head == k) in.insert(in.end(), &normed[row.state * d], &normed[row.state * d] + d);
-    }
+    for (const size_t r : mine) in.insert(in.end(), &normed[rows[r].state * d], &normed[rows[r].state * d] + d);
     std::vector<float> out(in.size());
-    if (!in.empty()) backend_.multiply(parts_[k].weight, in, out);
-    size_t at = 0;
-    for (size_t r = 0; r < rows.size(); ++r) {
-      if (rows[r].head != k) continue;
-      for (size_t i = 0; i < d; ++i, ++at) v[r * d + i] = in[at] + silu(out[at] + parts_[k].bias[i]);
+    backend_.multiply(parts_[k].weight, in, out);
+    for (size_t i = 0; i < mine.size(); ++i) {
+      for (size_t c = 0; c < d; ++c) v[mine[i] * d + c] = in[i * d + c] + silu(out[i * d + c] + parts_[k].bias[c]);
     }
   }
 }
@@ -111,18 +118,15 @@ void MedusaHeads::add_hidden(std::span<const HeadRow> rows, std::span<const floa
 void MedusaHeads::add_low_rank(std::span<const HeadRow> rows, std::span<const float> v, std::span<float> out) {
   const size_t d = usize(base_->config.d_model), vocab = head_.rows();
   for (size_t k = 0; k < parts_.size(); ++k) {
+    const std::vector<size_t> mine = rows_of(rows, k);
+    if (mine.empty()) continue;
     std::vector<float> in;
-    for (size_t r = 0; r < rows.size(); ++r) {
-      if (rows[r].head == k) in.insert(in.end(), &v[r * d], &v[r * d] + d);
-    }
-    if (in.empty()) continue;
-    std::vector<float> low(in.size() / d * parts_[k].low.rows()), more(in.size() / d * vocab);
+    for (const size_t r : mine) in.insert(in.end(), &v[r * d], &v[r * d] + d);
+    std::vector<float> low(mine.size() * parts_[k].low.rows()), more(mine.size() * vocab);
     backend_.multiply(parts_[k].low, in, low);
     backend_.multiply(parts_[k].low_head, low, more);
-    size_t at = 0;
-    for (size_t r = 0; r < rows.size(); ++r) {
-      if (rows[r].head != k) continue;
-      for (size_t i = 0; i < vocab; ++i, ++at) out[r * vocab + i] += more[at];
+    for (size_t i = 0; i < mine.size(); ++i) {
+      for (size_t t = 0; t < vocab; ++t) out[mine[i] * vocab + t] += more[i * vocab + t];
     }
   }
 }

@@ -50,6 +50,7 @@ class MedusaHeads : public DraftRunner {
   MedusaHeads(MedusaFile file, std::shared_ptr<const Model> base, Backend& backend)
       : file_(std::move(file)), base_(std::move(base)), backend_(backend) {}
 
+  static std::vector<size_t> rows_of(std::span<const HeadRow> rows, size_t head);
   void add_hidden(std::span<const HeadRow> rows, std::span<const float> normed, std::span<float> v);
   void add_low_rank(std::span<const HeadRow> rows, std::span<const float> v, std::span<float> out);
 
