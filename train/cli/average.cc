@@ -7,9 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
-#include "engine/model_path.h"
-#include "model/fingerprint.h"
 #include "train/cli/program.h"
+#include "train/cli/target.h"
 
 namespace s3d::train {
 namespace {
@@ -20,15 +19,9 @@ struct AverageCommand {
 };
 
 Result<nlohmann::json> average(const AverageCommand& run) {
-  S3D_ASSIGN(const std::string path, find_model(run.model));
-  S3D_ASSIGN(const GgufFile base, GgufFile::open(path));
-  S3D_ASSIGN(const ModelConfig config, read_model_config(base));
-  const auto open = [&](const std::string& name) -> Result<Adapter> {
-    S3D_ASSIGN(GgufFile file, GgufFile::open(name));
-    return open_adapter(std::make_shared<const GgufFile>(std::move(file)), config, base_fingerprint(base));
-  };
-  S3D_ASSIGN(const Adapter first, open(run.adapter));
-  S3D_ASSIGN(const Adapter second, open(run.with));
+  S3D_ASSIGN(const Target target, open_target(run.model));
+  S3D_ASSIGN(const Adapter first, target.open_adapter(run.adapter));
+  S3D_ASSIGN(const Adapter second, target.open_adapter(run.with));
   S3D_ASSIGN(const std::vector<std::byte> image, average_adapters(first, second, run.share));
   S3D_TRY(write_file_atomically(run.out, image));
   return nlohmann::json{{"adapter", run.out}, {"bytes", image.size()}, {"share", run.share}};
@@ -45,8 +38,7 @@ Result<int> run_average(const AverageCommand& run) {
 void add_average(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("average", "the mean of an adapter and of a later run of it");
   auto o = std::make_shared<AverageCommand>();
-  command->add_option("-m,--model", o->model, "the target: a GGUF file, or the name of a model in the cache")
-      ->required();
+  add_target_option(*command, o->model);
   command->add_option("--adapter", o->adapter, "the adapter that the run began from; its n-grams are kept")
       ->required()
       ->check(CLI::ExistingFile);

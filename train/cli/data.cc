@@ -7,6 +7,7 @@
 #include "train/cli/machine.h"
 #include "train/cli/program.h"
 #include "train/cli/record_options.h"
+#include "train/cli/target.h"
 #include "train/generate_data.h"
 
 namespace s3d::train {
@@ -25,8 +26,7 @@ Result<int> run_data(DataOptions& options, const Program& program) {
 }
 
 void add_options(CLI::App& command, DataOptions& options) {
-  command.add_option("-m,--model", options.model, "the target: a GGUF file, or the name of a model in the cache")
-      ->required();
+  add_target_option(command, options.model);
   command.add_option("-o,--out", options.out, "JSONL file, appended to; the same call goes on where it stopped")
       ->required();
   command.add_option("--prompts", options.prompts, "JSONL with prompt, text or turns, or text with a prompt a line")

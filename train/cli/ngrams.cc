@@ -7,10 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
-#include "engine/model_path.h"
 #include "model/adapter.h"
-#include "model/fingerprint.h"
 #include "train/cli/program.h"
+#include "train/cli/target.h"
 
 namespace s3d::train {
 namespace {
@@ -24,20 +23,16 @@ struct NgramCommand {
 // The adapter with the n-grams of the data, and how often they are right.
 Result<nlohmann::json> add_table(const NgramCommand& run) {
   constexpr int kMaxLength = 1 << 20;
-  S3D_ASSIGN(const std::string path, find_model(run.model));
-  S3D_ASSIGN(const GgufFile base, GgufFile::open(path));
-  S3D_ASSIGN(const ModelConfig config, read_model_config(base));
-  S3D_ASSIGN(GgufFile file, GgufFile::open(run.adapter));
-  S3D_ASSIGN(const Adapter adapter,
-             open_adapter(std::make_shared<const GgufFile>(std::move(file)), config, base_fingerprint(base)));
-  S3D_ASSIGN(const Dataset data, read_dataset(run.data, config.vocab_size, kMaxLength));
+  S3D_ASSIGN(const Target target, open_target(run.model));
+  S3D_ASSIGN(const Adapter adapter, target.open_adapter(run.adapter));
+  S3D_ASSIGN(const Dataset data, read_dataset(run.data, target.config.vocab_size, kMaxLength));
   const Ngrams ngrams = count_ngrams(data, run.options);
   const std::vector<std::byte> image = with_ngrams(adapter, ngrams);
   S3D_TRY(write_file_atomically(run.out, image));
   nlohmann::json report = {
       {"adapter", run.out}, {"bytes", image.size()}, {"entries", ngrams.size()}, {"tokens", data.answer_tokens()}};
   if (run.held_out.empty()) return report;
-  S3D_ASSIGN(const Dataset held_out, read_dataset(run.held_out, config.vocab_size, kMaxLength));
+  S3D_ASSIGN(const Dataset held_out, read_dataset(run.held_out, target.config.vocab_size, kMaxLength));
   report["held_out_right"] = hit_rate(held_out, ngrams);
   return report;
 }
@@ -53,8 +48,7 @@ Result<int> run_ngrams(const NgramCommand& run) {
 void add_ngrams(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("ngrams", "add what the target often says to an adapter");
   auto o = std::make_shared<NgramCommand>();
-  command->add_option("-m,--model", o->model, "the target: a GGUF file, or the name of a model in the cache")
-      ->required();
+  add_target_option(*command, o->model);
   command->add_option("--adapter", o->adapter, "adapter that gets the table")->required()->check(CLI::ExistingFile);
   command->add_option("--data", o->data, "text of s3d-train data")->required()->check(CLI::ExistingFile);
   command->add_option("--held-out-data", o->held_out, "text to measure on")->check(CLI::ExistingFile);

@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
-#include "engine/model_path.h"
 #include "model/fingerprint.h"
 #include "train/cli/program.h"
+#include "train/cli/target.h"
 #include "train/dataset.h"
 
 namespace s3d::train {
@@ -20,11 +20,10 @@ struct PackCommand {
 
 Result<int> run_pack(const PackCommand& run) {
   constexpr int kMaxLength = 1 << 20;
-  S3D_ASSIGN(const std::string path, find_model(run.model));
-  S3D_ASSIGN(const GgufFile base, GgufFile::open(path));
-  S3D_ASSIGN(const ModelConfig config, read_model_config(base));
-  S3D_ASSIGN(const Dataset data, read_dataset(run.data, config.vocab_size, kMaxLength));
-  const std::string packed = pack_text(data, {config.name, fingerprint_text(base_fingerprint(base)), run.note});
+  S3D_ASSIGN(const Target target, open_target(run.model));
+  S3D_ASSIGN(const Dataset data, read_dataset(run.data, target.config.vocab_size, kMaxLength));
+  const std::string packed =
+      pack_text(data, {target.config.name, fingerprint_text(base_fingerprint(target.file)), run.note});
   S3D_TRY(write_file_atomically(run.out, std::as_bytes(std::span(packed))));
   const nlohmann::json report = {{"out", run.out},
                                  {"bytes", packed.size()},
@@ -40,8 +39,7 @@ Result<int> run_pack(const PackCommand& run) {
 void add_pack(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("pack", "make a small file of a text's token ids, which --data takes");
   auto options = std::make_shared<PackCommand>();
-  command->add_option("-m,--model", options->model, "the target: a GGUF file, or the name of a model in the cache")
-      ->required();
+  add_target_option(*command, options->model);
   command->add_option("--data", options->data, "text of s3d-train data")->required()->check(CLI::ExistingFile);
   command->add_option("-o,--out", options->out, "the file, compressed with zstd")->required();
   command->add_option("--note", options->note, "where the text is from, for readers");

@@ -7,6 +7,7 @@
 #include "train/cli/machine.h"
 #include "train/cli/program.h"
 #include "train/cli/record_options.h"
+#include "train/cli/target.h"
 #include "train/record_text.h"
 
 namespace s3d::train {
@@ -31,8 +32,7 @@ Result<int> run_record(RecordTextOptions& options, const Program& program) {
 void add_record(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("record", "run the target over text that is there, for its base records");
   auto options = std::make_shared<RecordTextOptions>();
-  command->add_option("-m,--model", options->model, "the target: a GGUF file, or the name of a model in the cache")
-      ->required();
+  add_target_option(*command, options->model);
   command->add_option("--data", options->data, "text of s3d-train data")->required()->check(CLI::ExistingFile);
   command->add_option("-o,--out", options->out, "JSONL file, appended to; the same call goes on where it stopped")
       ->required();
