@@ -68,19 +68,19 @@ class Runner {
 }  // namespace
 
 EagleParams new_eagle(const BaseModel& base, std::vector<int32_t> draft_ids) {
-  constexpr double kQuiet = 0.1;  // share of what the base's last layer would add
   const int64_t d = base.config.d_model;
   EagleParams params;
   params.draft_ids = std::move(draft_ids);
   const auto add = [&](const std::string& name, const Tensor& value) {
     params.tensors.add(name, value.detach().to(torch::kFloat32).clone(), base.device);
   };
-  add(std::string(draft_file_names::kEagleFc), torch::eye(d).repeat({1, 2}));
+  add(std::string(draft_file_names::kEagleFc), torch::cat({torch::zeros({d, d}), torch::eye(d)}, 1));
   const BaseLayer& last = base.layers.back();
   for (int t = 0; t < kLoraTargets; ++t) {
     const auto target = static_cast<LoraTarget>(t);
     const bool writes = target == LoraTarget::kOutput || target == LoraTarget::kDown;
-    add(matrix_name(0, target), last.matrices[static_cast<size_t>(t)].to(torch::kFloat32) * (writes ? kQuiet : 1));
+    const Tensor matrix = last.matrices[static_cast<size_t>(t)].to(torch::kFloat32);
+    add(matrix_name(0, target), writes ? torch::zeros_like(matrix) : matrix);
   }
   for (const auto& [name, vector] : vectors_of(last)) {
     if (vector->defined()) add(std::string(kBlock) + name, *vector);
