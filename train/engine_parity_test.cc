@@ -167,6 +167,16 @@ struct TinyEngine {
   KvCache kv;
 };
 
+// Runs the rows of `pass` alone; only the last of them gives logits and a hidden state.
+PassOutput run_for_last(DraftPass pass, const std::vector<Row>& rows, const std::vector<float>& inputs) {
+  pass.rows = rows;
+  pass.inputs = inputs;
+  pass.want.assign(rows.size(), Want::kNothing);
+  pass.want.back() = Want::kLogits;
+  const DraftPass* const alone = &pass;
+  return run_together({&alone, 1}).value();
+}
+
 // A chain of one text in the engine: rows that read the base's states up to `anchor`, then rows that each read the
 // output of the one before. Logits of the anchor's row and of those: [depths, drafted].
 Tensor eagle_chain(EagleHead& head, const EagleText& text, int64_t anchor, int64_t depths) {
@@ -181,7 +191,7 @@ Tensor eagle_chain(EagleHead& head, const EagleText& text, int64_t anchor, int64
   }
   const Tensor features = text.features.slice(0, 0, anchor + 1).contiguous();
   const std::vector<float> inputs = head.inputs(tokens, {features.data_ptr<float>(), tokens.size() * d});
-  PassOutput out = head.run(rows, inputs, {}, KvUse::kPending).value();
+  PassOutput out = run_for_last(head.pass(KvUse::kPending), rows, inputs);
   head.kv().commit(seq, static_cast<int>(rows.size()));
   std::vector<Tensor> logits;
   std::vector<float> chain_inputs;
@@ -194,7 +204,7 @@ Tensor eagle_chain(EagleHead& head, const EagleText& text, int64_t anchor, int64
     const std::vector<float> input = head.inputs(std::vector<int32_t>{token(anchor + depth)}, feature);
     chain_inputs.insert(chain_inputs.end(), input.begin(), input.end());
     rows.push_back({0, static_cast<int>(anchor + depth), static_cast<int>(depth) - 2, seq});
-    out = head.run(rows, chain_inputs, {}, KvUse::kScratch).value();
+    out = run_for_last(head.pass(KvUse::kScratch), rows, chain_inputs);
   }
 }
 
@@ -253,8 +263,10 @@ TEST_P(EngineParity, MedusaLogitsOfATinyModel) {
   const Tensor hidden = base_forward(base, token_tensor(base, data.sequences[0].tokens)).slice(0, 9, 10).contiguous();
   const Tensor trained =
       medusa_logits(base, params, DraftHead(base, params.draft_ids), rms_norm(hidden, {}, base.config.norm_eps), 3)[0];
-  const std::vector<float> expected =
-      (*heads)->logits({hidden.data_ptr<float>(), static_cast<size_t>(hidden.numel())}, 3);
+  const DraftPass pass = (*heads)->pass({hidden.data_ptr<float>(), static_cast<size_t>(hidden.numel())}, 3);
+  const DraftPass* const alone = &pass;
+  const PassOutput out = run_together({&alone, 1}).value();
+  const std::vector<float> expected(out.logits.begin(), out.logits.end());
   EXPECT_LT(relative_error(trained.flatten(), torch::tensor(expected)), 1e-4);
 }
 
