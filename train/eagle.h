@@ -26,8 +26,9 @@ struct EagleParams {
 };
 
 // A new one: the layer is the base's last, but the matrices that write into the residual are zero, and so is the
-// embedding's half of `fc`. So it begins as the identity on the feature, which the LM head can read, and what it adds is
-// learned; with the base's own matrices there, or the embedding in full, it learned far slower (docs/notes/training.md).
+// embedding's half of `fc`. So it begins as the identity on the feature, which the LM head can read, and what it adds
+// is learned; with the base's own matrices there, or the embedding in full, it learned far slower
+// (docs/notes/training.md).
 EagleParams new_eagle(const BaseModel& base, std::vector<int32_t> draft_ids);
 
 // From a file, and the bytes of one with matrices of `type`. Errors: those of open_eagle(); taps, which the trainer
