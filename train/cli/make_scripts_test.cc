@@ -56,6 +56,7 @@ void make_files(const std::vector<std::string>& call, const TestFolder& folder) 
 }
 
 TEST(MakeScripts, CallTheTrainerAsItIs) {
+  fs::current_path(S3D_SOURCE_DIR);  // where the scripts go, and their relative paths begin
   int scripts = 0;
   for (const auto& entry : fs::directory_iterator(std::string(S3D_SOURCE_DIR) + "/adapters")) {
     if (entry.path().filename().string().rfind("make-", 0) != 0) continue;
