@@ -167,14 +167,18 @@ struct TinyEngine {
   KvCache kv;
 };
 
+PassOutput run_alone(const DraftPass& pass) {
+  const DraftPass* const alone = &pass;
+  return run_together({&alone, 1}).value();
+}
+
 // Runs the rows of `pass` alone; only the last of them gives logits and a hidden state.
 PassOutput run_for_last(DraftPass pass, const std::vector<Row>& rows, const std::vector<float>& inputs) {
   pass.rows = rows;
   pass.inputs = inputs;
   pass.want.assign(rows.size(), Want::kNothing);
   pass.want.back() = Want::kLogits;
-  const DraftPass* const alone = &pass;
-  return run_together({&alone, 1}).value();
+  return run_alone(pass);
 }
 
 // A chain of one text in the engine: rows that read the base's states up to `anchor`, then rows that each read the
@@ -263,9 +267,7 @@ TEST_P(EngineParity, MedusaLogitsOfATinyModel) {
   const Tensor hidden = base_forward(base, token_tensor(base, data.sequences[0].tokens)).slice(0, 9, 10).contiguous();
   const Tensor trained =
       medusa_logits(base, params, DraftHead(base, params.draft_ids), rms_norm(hidden, {}, base.config.norm_eps), 3)[0];
-  const DraftPass pass = (*heads)->pass({hidden.data_ptr<float>(), static_cast<size_t>(hidden.numel())}, 3);
-  const DraftPass* const alone = &pass;
-  const PassOutput out = run_together({&alone, 1}).value();
+  const PassOutput out = run_alone((*heads)->pass({hidden.data_ptr<float>(), static_cast<size_t>(hidden.numel())}, 3));
   const std::vector<float> expected(out.logits.begin(), out.logits.end());
   EXPECT_LT(relative_error(trained.flatten(), torch::tensor(expected)), 1e-4);
 }

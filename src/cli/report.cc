@@ -110,12 +110,12 @@ void print_memory(const Runtime& runtime, size_t peak_rss, const Console& consol
   if (m.on_cards > 0) console.note("layers: " + division_text(runtime.backend_parts()));
 }
 
-// DEL and the C1 controls may stand in a JSON text as they are, but would steer a terminal: escaped like all others.
 std::string csv_field(std::string text) {
   for (size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2) text.insert(at, "\"");
   return "\"" + text + "\"";
 }
 
+// DEL and the C1 controls may stand in a JSON text as they are, but would steer a terminal: escaped like all others.
 std::string json_text(const Json& json) {
   const std::string plain = json.dump(2, ' ', /*ensure_ascii=*/false, Json::error_handler_t::replace) + "\n";
   std::string out;
